@@ -1,0 +1,101 @@
+// Files of tests: a folder of one's own, whole files as strings, and the error that a call ends
+// with.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "fovea/error.h"
+
+namespace fovea::test {
+
+// A new folder that is removed with all that it holds.
+class TempFolder {
+ public:
+  TempFolder() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "fovea-test-XXXXXX").string();
+    path_ = ::mkdtemp(pattern.data());
+  }
+  ~TempFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TempFolder(const TempFolder&) = delete;
+  TempFolder& operator=(const TempFolder&) = delete;
+
+  const std::string& path() const { return path_; }
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+  // How many files and folders it holds.
+  std::ptrdiff_t entries() const {
+    return std::distance(std::filesystem::directory_iterator(path_),
+                         std::filesystem::directory_iterator());
+  }
+
+ private:
+  std::string path_;
+};
+
+inline void write_file(const std::string& path, const std::string& bytes) {
+  // ext4 flushes a file to the disk that is truncated and rewritten, which is slow; a new one it
+  // does not.
+  std::error_code ignored;
+  std::filesystem::remove(path, ignored);
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+inline std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// A file system of 64 KiB, for tests of a full disk. Mounting one needs root; without, mounted() is
+// false.
+class SmallDisk {
+ public:
+  SmallDisk() : mounted_(::mount("tmpfs", folder_.path().c_str(), "tmpfs", 0, "size=64k") == 0) {}
+  ~SmallDisk() {
+    if (mounted_) ::umount(folder_.path().c_str());
+  }
+  SmallDisk(const SmallDisk&) = delete;
+  SmallDisk& operator=(const SmallDisk&) = delete;
+
+  bool mounted() const { return mounted_; }
+  const TempFolder& folder() const { return folder_; }
+
+ private:
+  TempFolder folder_;
+  bool mounted_;
+};
+
+// The message of the Error that `call` must throw; any other end is a failure of the test.
+template <class Call>
+std::string error_of(Call&& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  } catch (const std::exception& error) {
+    ADD_FAILURE() << "expected fovea::Error, got: " << error.what();
+    return "";
+  }
+  ADD_FAILURE() << "expected fovea::Error, but nothing was thrown";
+  return "";
+}
+
+// The folder of large data that does not belong to the project; it need not exist.
+inline std::string shared_folder() {
+  const char* named = std::getenv("FOVEA_SHARED");
+  return named != nullptr ? named : FOVEA_SOURCE_DIR "/../shared";
+}
+
+}  // namespace fovea::test
+
+#define EXPECT_CONTAINS(text, part) \
+  EXPECT_PRED_FORMAT2(::testing::IsSubstring, std::string(part), std::string(text))
