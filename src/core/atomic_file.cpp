@@ -1,0 +1,112 @@
+// Replacing a file: write beside it, flush to the disk, rename, flush the folder. A rename within a
+// folder is atomic, so a reader, a crash or a full disk sees the old file or the new one.
+#include "core/atomic_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+#include "core/check.h"
+
+namespace fovea {
+namespace {
+
+// Where a symbolic link leads; the path itself if there is nothing there yet.
+std::string resolve(const std::string& path) {
+  const std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr),
+                                                         &std::free);
+  return real ? std::string(real.get()) : path;
+}
+
+std::string folder_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+std::string explain(int error) {
+  if (error == ENOSPC || error == EDQUOT) {
+    return fmt::format("the disk is full ({})", std::strerror(error));
+  }
+  return std::strerror(error);
+}
+
+// The rename itself must survive a power failure. Some file systems cannot flush a folder (EINVAL);
+// they give no better promise.
+int flush_folder(const std::string& folder) {
+  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return errno == EACCES ? 0 : errno;  // a folder may be writable and not readable
+  const int error = ::fsync(fd) == 0 || errno == EINVAL || errno == ENOTSUP ? 0 : errno;
+  ::close(fd);
+  return error;
+}
+
+}  // namespace
+
+AtomicFile::AtomicFile(std::string op, const std::string& path) : op_(std::move(op)), path_(path) {
+  static std::atomic<std::uint64_t> counter{0};
+  FOVEA_CHECK(!path.empty() && path.find('\0') == std::string::npos,
+              "{}: the name of the file to write is empty or holds a zero byte", op_);
+  path_ = resolve(path);
+  struct stat old {};
+  const bool exists = ::stat(path_.c_str(), &old) == 0;
+  // A rename would replace a device or a pipe by a plain file.
+  FOVEA_CHECK(
+      !exists || S_ISREG(old.st_mode), "{}: cannot write '{}': {}", op_, path_,
+      S_ISDIR(old.st_mode) ? "it is a folder, expected a file" : "it is not a regular file");
+  do {  // a process of the same number, killed long ago, may have left its temporary
+    temporary_ = fmt::format("{}.tmp-{}-{}", path_, ::getpid(), counter.fetch_add(1));
+    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  } while (fd_ < 0 && errno == EEXIST);
+  if (fd_ < 0) {
+    const int error = errno;
+    temporary_.clear();
+    fail(error);
+  }
+  if (exists && ::fchmod(fd_, old.st_mode & 07777) != 0) fail(errno);
+}
+
+AtomicFile::~AtomicFile() {
+  remove_temporary();
+}
+
+void AtomicFile::write(const void* data, std::size_t bytes) {
+  const auto* cursor = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const ssize_t written = ::write(fd_, cursor, bytes);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail(errno);
+    cursor += written;
+    bytes -= static_cast<std::size_t>(written);
+  }
+}
+
+void AtomicFile::commit() {
+  if (::fsync(fd_) != 0) fail(errno);
+  const int closed = ::close(std::exchange(fd_, -1));
+  if (closed != 0) fail(errno);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail(errno);
+  temporary_.clear();
+  if (const int error = flush_folder(folder_of(path_)); error != 0) fail(error);
+}
+
+void AtomicFile::fail(int error) {
+  remove_temporary();
+  throw_error(fmt::format("{}: cannot write '{}': {}", op_, path_, explain(error)));
+}
+
+void AtomicFile::remove_temporary() noexcept {
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+  temporary_.clear();
+}
+
+}  // namespace fovea

@@ -1,0 +1,34 @@
+// A file that appears complete or not at all.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace fovea {
+
+// Writes to a temporary beside `path`; commit() renames it into place. Without commit(), and after
+// any failure, the temporary is removed and what was at `path` is untouched.
+class AtomicFile {
+ public:
+  // Throws Error, which starts with `op`, if the folder cannot be written to, or if `path` is there
+  // and is not a regular file. A symbolic link is followed.
+  AtomicFile(std::string op, const std::string& path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(const void* data, std::size_t bytes);
+  // Returns when the file and its name are on the disk.
+  void commit();
+
+ private:
+  [[noreturn]] void fail(int error);
+  void remove_temporary() noexcept;
+
+  std::string op_;
+  std::string path_;
+  std::string temporary_;
+  int fd_ = -1;
+};
+
+}  // namespace fovea

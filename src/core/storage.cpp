@@ -1,0 +1,160 @@
+// The caching allocator: freed blocks wait in lists by size class, so that a training step asks the
+// system for nothing.
+//
+// Sizes are rounded up to four classes per power of two: at most a fifth is wasted. The cache is
+// off under the address sanitizer, which must see every free.
+#include "core/storage.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <map>
+
+#include "core/check.h"
+#include "fovea/memory.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define FOVEA_CACHE_BLOCKS 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define FOVEA_CACHE_BLOCKS 0
+#endif
+#endif
+#ifndef FOVEA_CACHE_BLOCKS
+#define FOVEA_CACHE_BLOCKS 1
+#endif
+
+namespace fovea {
+namespace {
+
+std::size_t size_class(std::size_t bytes) {
+  const std::size_t lines = std::max<std::size_t>(bytes, 1);
+  const std::size_t power = std::bit_floor(lines);
+  const std::size_t step = std::max<std::size_t>(power / 4, kAlignment);
+  return (lines + step - 1) / step * step;
+}
+
+class BlockCache {
+ public:
+  void* take(std::size_t bytes) {
+    const std::size_t size = size_class(bytes);
+    FOVEA_CHECK(size >= bytes, "memory: cannot reserve {} bytes", bytes);
+    void* block = nullptr;
+    {
+      const std::lock_guard lock(mutex_);
+      auto found = free_.find(size);
+      if (found != free_.end() && !found->second.empty()) {
+        block = found->second.back();
+        found->second.pop_back();
+        stats_.cached -= size;
+      }
+    }
+    if (block == nullptr) block = std::aligned_alloc(kAlignment, size);
+    if (block == nullptr) {
+      release();  // the cache may hold what is missing, in other sizes
+      block = std::aligned_alloc(kAlignment, size);
+    }
+    FOVEA_CHECK(block != nullptr, "memory: the system has no {} bytes left ({} in use)", bytes,
+                stats().in_use);
+    const std::lock_guard lock(mutex_);
+    stats_.in_use += size;
+    stats_.high_water = std::max(stats_.high_water, stats_.in_use);
+    return block;
+  }
+
+  void give(void* block, std::size_t bytes) noexcept {
+    const std::size_t size = size_class(bytes);
+    const std::lock_guard lock(mutex_);
+    stats_.in_use -= size;
+    if constexpr (FOVEA_CACHE_BLOCKS != 0) {
+      try {
+        free_[size].push_back(block);
+        stats_.cached += size;
+        return;
+      } catch (const std::bad_alloc&) {
+        // No memory even for the list: give the block back to the system instead.
+      }
+    }
+    std::free(block);
+  }
+
+  void release() {
+    const std::lock_guard lock(mutex_);
+    for (auto& [size, blocks] : free_) {
+      for (void* block : blocks) std::free(block);
+    }
+    free_.clear();
+    stats_.cached = 0;
+  }
+
+  MemoryStats stats() {
+    const std::lock_guard lock(mutex_);
+    return stats_;
+  }
+
+  void reset_high_water() {
+    const std::lock_guard lock(mutex_);
+    stats_.high_water = stats_.in_use;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::size_t, std::vector<void*>> free_;
+  MemoryStats stats_;
+};
+
+// Never destroyed: tensors with static lifetime may outlive any order of destruction.
+BlockCache& cache() {
+  static auto* instance = new BlockCache;
+  return *instance;
+}
+
+}  // namespace
+
+void* allocate(std::size_t bytes) {
+  return cache().take(bytes);
+}
+void deallocate(void* data, std::size_t bytes) noexcept {
+  cache().give(data, bytes);
+}
+
+MemoryStats memory_stats() {
+  return cache().stats();
+}
+void reset_high_water() {
+  cache().reset_high_water();
+}
+void release_cached_memory() {
+  cache().release();
+}
+
+std::shared_ptr<const Workspace> Derived::find(const Key& key, std::uint64_t version) const {
+  const std::lock_guard lock(mutex_);
+  for (const Entry& entry : entries_) {
+    if (entry.key == key && entry.version == version) return entry.data;
+  }
+  return nullptr;
+}
+
+void Derived::keep(const Key& key, std::uint64_t version, std::shared_ptr<const Workspace> data) {
+  const std::lock_guard lock(mutex_);
+  for (Entry& entry : entries_) {
+    if (entry.key == key) {
+      entry = {key, version, std::move(data)};
+      return;
+    }
+  }
+  entries_.push_back({key, version, std::move(data)});
+}
+
+Storage::Storage(std::size_t bytes) : data_(allocate(bytes)), bytes_(bytes), owned_(true) {}
+
+Storage::Storage(void* data, std::size_t bytes, std::function<void()> release)
+    : data_(data), bytes_(bytes), owned_(false), release_(std::move(release)) {}
+
+Storage::~Storage() {
+  if (owned_) deallocate(data_, bytes_);
+  if (release_) release_();
+}
+
+}  // namespace fovea

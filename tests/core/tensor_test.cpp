@@ -1,0 +1,188 @@
+// Tensor: storage, views, layouts, access, printing.
+#include "fovea/tensor.h"
+
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "core/tensor_impl.h"
+#include "fovea/memory.h"
+#include "support/files.h"
+#include "support/tensors.h"
+
+namespace fovea::testing {
+namespace {
+
+Tensor counting(const Shape& shape) {
+  std::vector<float> values;
+  for (std::int64_t i = 0; i < shape.numel(); ++i) values.push_back(static_cast<float>(i));
+  return Tensor::from(values, shape);
+}
+
+TEST(Tensor, CopiesOfTheHandleShareTheData) {
+  Tensor a = Tensor::zeros({2});
+  Tensor b = a;
+  b.mutable_data<float>()[1] = 5;
+  EXPECT_EQ(a.at({1}), 5);
+  Tensor c = a.clone();
+  c.fill(9);
+  EXPECT_EQ(a.at({1}), 5);
+}
+
+TEST(Tensor, PermuteIsAViewWithMovedStrides) {
+  const Tensor nhwc = counting({2, 3, 4, 5});
+  const Tensor nchw = nhwc.permute({0, 3, 1, 2});
+  EXPECT_EQ(nchw.shape(), (Shape{2, 5, 3, 4}));
+  EXPECT_EQ(nchw.data<float>(), nhwc.data<float>());
+  EXPECT_TRUE(nchw.is_contiguous(Layout::channels_last));
+  EXPECT_FALSE(nchw.is_contiguous());
+  EXPECT_EQ(nchw.at({1, 4, 2, 3}), nhwc.at({1, 2, 3, 4}));
+  EXPECT_CONTAINS(test::error_of([&] { nhwc.permute({0, 1, 2}); }), "permute");
+  EXPECT_CONTAINS(test::error_of([&] { nhwc.permute({0, 1, 2, 2}); }), "permute");
+}
+
+TEST(Tensor, ReshapeCopiesOnlyWhereStridesDemandIt) {
+  const Tensor a = counting({4, 6});
+  EXPECT_EQ(a.reshape({2, 2, 3, 2}).data<float>(), a.data<float>());
+  EXPECT_EQ(a.reshape({-1}).shape(), (Shape{24}));
+  const Tensor turned = a.permute({1, 0});
+  EXPECT_EQ(turned.reshape({2, 3, 4}).data<float>(),
+            a.data<float>());  // splits an axis: still a view
+  const Tensor merged = turned.reshape({24});
+  EXPECT_NE(merged.data<float>(), a.data<float>());
+  EXPECT_EQ(merged.at({1}), 6);
+  EXPECT_CONTAINS(test::error_of([&] { a.reshape({5, 5}); }), "reshape");
+  EXPECT_CONTAINS(test::error_of([&] { a.reshape({-1, -1}); }), "reshape");
+  EXPECT_CONTAINS(test::error_of([&] { a.reshape({-1, 7}); }), "reshape");
+}
+
+TEST(Tensor, SliceTakesEveryStepthElementWithoutCopying) {
+  const Tensor a = counting({10, 2});
+  const Tensor b = a.slice(0, 1, 9, 3);
+  EXPECT_EQ(b.to_vector<float>(), (std::vector<float>{2, 3, 8, 9, 14, 15}));
+  EXPECT_EQ(b.data<float>(), a.data<float>() + 2);
+  EXPECT_EQ(a.slice(0, -2, 100).shape(), (Shape{2, 2}));
+  EXPECT_EQ(a.slice(-1, 1, 2).at({3, 0}), 7);
+  EXPECT_CONTAINS(test::error_of([&] { a.slice(2, 0, 1); }), "axis 2");
+  EXPECT_CONTAINS(test::error_of([&] { a.slice(0, 0, 1, 0); }), "step");
+}
+
+TEST(Tensor, AxesOfSizeOneNeverDecideALayout) {
+  const Tensor one_channel = counting({2, 1, 3, 3});
+  EXPECT_TRUE(one_channel.is_contiguous(Layout::channels_last));
+  EXPECT_TRUE(one_channel.is_contiguous(Layout::row_major));
+  const Tensor one_pixel = counting({2, 3, 1, 1});
+  EXPECT_TRUE(one_pixel.is_contiguous(Layout::channels_last));
+}
+
+TEST(Tensor, ContiguousConvertsBetweenLayouts) {
+  const Tensor a = counting({2, 3, 4, 5});
+  const Tensor b = a.contiguous(Layout::channels_last);
+  EXPECT_EQ(b.strides(), (Strides{60, 1, 15, 3}));
+  EXPECT_EQ(b.to_vector<float>(), a.to_vector<float>());
+  EXPECT_EQ(a.contiguous().data<float>(), a.data<float>());
+}
+
+TEST(Tensor, FromBlobWrapsMemoryAndReleasesIt) {
+  float values[6] = {1, 2, 3, 4, 5, 6};
+  bool released = false;
+  {
+    const Tensor a = Tensor::from_blob(values, {2, 3}, {}, [&] { released = true; });
+    const Tensor view = a.permute({1, 0});
+    values[1] = 9;
+    EXPECT_EQ(view.at({1, 0}), 9);
+    EXPECT_FALSE(released);
+  }
+  EXPECT_TRUE(released);
+  const Tensor strided = Tensor::from_blob(values, {3}, {2});
+  EXPECT_EQ(strided.to_vector<float>(), (std::vector<float>{1, 3, 5}));
+  EXPECT_CONTAINS(test::error_of([&] { Tensor::from_blob(values, {2, 3}, {1}); }), "strides");
+}
+
+TEST(Tensor, ConvertsBetweenTypes) {
+  const Tensor a = Tensor::from({1.5, -2.0, 300.0}, {3});
+  EXPECT_EQ(a.to(DType::float32).to_vector<float>(), (std::vector<float>{1.5F, -2, 300}));
+  EXPECT_EQ(a.to(DType::int64).to_vector<std::int64_t>(), (std::vector<std::int64_t>{1, -2, 300}));
+  EXPECT_EQ(Tensor::from<std::uint8_t>({7, 255}, {2}).to(DType::float64).at({1}), 255);
+}
+
+TEST(Tensor, AccessChecksTypeAndCount) {
+  const Tensor a = Tensor::scalar(2.5);
+  EXPECT_EQ(a.item<double>(), 2.5);
+  EXPECT_EQ(a.rank(), 0);
+  EXPECT_CONTAINS(test::error_of([&] { (void)a.data<double>(); }),
+                  "float64 was asked for, but this is float32 []");
+  EXPECT_CONTAINS(test::error_of([] { (void)Tensor::zeros({2}).item<float>(); }), "one element");
+  EXPECT_CONTAINS(test::error_of([] { (void)Tensor().shape(); }), "undefined");
+  EXPECT_CONTAINS(test::error_of([] { (void)Tensor::zeros({2, 2}).at({0, 2}); }), "outside");
+  EXPECT_CONTAINS(test::error_of([] {
+                    Tensor::from({1.0F, 2.0F}, {3});
+                  }),
+                  "2 values given, but shape [3] needs 3");
+}
+
+TEST(Tensor, RefusesShapesThatCannotBe) {
+  EXPECT_CONTAINS(test::error_of([] { Tensor::zeros({2, -1}); }), "negative");
+  EXPECT_CONTAINS(test::error_of([] { Tensor::zeros({1LL << 40, 1LL << 40}); }), "63 bits");
+  EXPECT_CONTAINS(test::error_of([] { Tensor::zeros({1LL << 46}); }), "no ");
+  EXPECT_CONTAINS(test::error_of([] { Shape({1, 2, 3, 4, 5, 6, 7, 8, 9}); }), "at most 8");
+}
+
+TEST(Tensor, EmptyTensorsWork) {
+  const Tensor a = Tensor::zeros({0, 3});
+  EXPECT_EQ(a.numel(), 0);
+  EXPECT_TRUE(a.to_vector<float>().empty());
+  EXPECT_EQ(a.reshape({3, 0}).shape(), (Shape{3, 0}));
+  std::ostringstream out;
+  out << a;
+  EXPECT_EQ(out.str(), "[] (float32 [0, 3])");
+}
+
+TEST(Tensor, WritingRaisesTheVersion) {
+  Tensor a = Tensor::zeros({4});
+  const std::uint64_t before = a.version();
+  (void)a.data<float>();
+  EXPECT_EQ(a.version(), before);
+  a.slice(0, 1, 2).fill(3);
+  EXPECT_GT(a.version(), before);
+}
+
+TEST(Tensor, PrintsAsNumPyDoes) {
+  std::ostringstream out;
+  out << Tensor::from<float>({1, 2.5, -3, 4}, {2, 2});
+  EXPECT_EQ(out.str(), "[[  1, 2.5],\n [ -3,   4]] (float32 [2, 2])");
+  std::ostringstream line;
+  line << counting({100});
+  EXPECT_EQ(line.str(), "[ 0,  1,  2, ..., 97, 98, 99] (float32 [100])");
+  std::ostringstream labels;
+  labels << Tensor::from<std::int64_t>({3, 14}, {2});
+  EXPECT_EQ(labels.str(), "[ 3, 14] (int64 [2])");
+}
+
+TEST(Memory, HighWaterMarkCountsWhatIsInUse) {
+  release_cached_memory();
+  const std::size_t before = memory_stats().in_use;
+  reset_high_water();
+  {
+    const Tensor a = Tensor::zeros({1 << 20});
+    EXPECT_GE(memory_stats().in_use, before + (4U << 20));
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(a.data<float>()) % kAlignment, 0U);
+  }
+  EXPECT_EQ(memory_stats().in_use, before);
+  EXPECT_GE(memory_stats().high_water, before + (4U << 20));
+  EXPECT_LT(memory_stats().high_water, before + (6U << 20));
+  release_cached_memory();
+  EXPECT_EQ(memory_stats().cached, 0U);
+}
+
+TEST(Strides, LikeAnotherTensorKeepsTheOrderOfAxes) {
+  EXPECT_EQ(strides_like({2, 3, 4, 5}, {60, 1, 15, 3}), (Strides{60, 1, 15, 3}));
+  EXPECT_EQ(strides_like({2, 3}, {1, 2}), (Strides{1, 2}));
+  EXPECT_TRUE(is_dense({2, 3, 4}, {12, 1, 3}));
+  EXPECT_TRUE(is_dense({2, 1, 4}, {4, 77, 1}));
+  EXPECT_FALSE(is_dense({2, 3}, {4, 1}));
+  EXPECT_FALSE(is_dense({2, 3}, {0, 1}));
+}
+
+}  // namespace
+}  // namespace fovea::testing
