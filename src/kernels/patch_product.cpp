@@ -1,0 +1,263 @@
+// The register-tiled loops behind direct convolution, once per SIMD target.
+//
+// A tile of M output rows by N vectors of output channels stays in registers for the whole
+// reduction. Per reduced value it costs N loads of weights and M broadcasts for M*N fused
+// multiply-adds: with 14 x 2 (AVX-512) or 6 x 2 (AVX2) the multipliers are the limit. Each output
+// is reduced in one fixed order whatever M is, so edge tiles give the same bits.
+#include "kernels/patch_product.h"
+
+#include <array>
+#include <utility>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/patch_product.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fovea::kernels {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Accumulators, two weights and a broadcast must fit the register file: 32 registers, or 16.
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64
+constexpr int kRows = 14;
+#else
+constexpr int kRows = 6;
+#endif
+
+template <class T>
+using Lanes = hn::ScalableTag<T>;
+
+// Writes the first `count` lanes.
+template <class T, class V>
+HWY_INLINE void StoreFirst(V value, T* out, int count) {
+  const Lanes<T> d;
+#if HWY_TARGET <= HWY_AVX2
+  hn::BlendedStore(value, hn::FirstN(d, static_cast<size_t>(count)), d, out);
+#else
+  // Here a masked store would read and rewrite what lies behind, which another thread may be
+  // writing.
+  HWY_ALIGN T lanes[HWY_LANES(T)];
+  hn::Store(value, d, lanes);
+  for (int i = 0; i < count; ++i) out[i] = lanes[i];
+#endif
+}
+
+template <class T>
+HWY_INLINE hn::Vec<Lanes<T>> LoadFirst(const T* in, int count) {
+  const Lanes<T> d;
+  HWY_ALIGN T lanes[HWY_LANES(T)] = {};
+  for (int i = 0; i < count; ++i) lanes[i] = in[i];
+  return hn::Load(d, lanes);
+}
+
+template <class T, int M, int N>
+void PatchTile(const PatchProduct<T>& job) {
+  const Lanes<T> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr int kLanes = static_cast<int>(HWY_LANES(T));
+  const bool full = job.width == N * kLanes;
+  V start[N];
+  for (int n = 0; n < N; ++n) {
+    const int count = HWY_MIN(job.width - n * kLanes, kLanes);
+    start[n] = job.bias == nullptr ? hn::Zero(d)
+               : full              ? hn::LoadU(d, job.bias + n * kLanes)
+                                   : LoadFirst(job.bias + n * kLanes, count);
+  }
+  V sum[M][N];
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) {
+    for (int n = 0; n < N; ++n) sum[m][n] = start[n];
+  }
+  const T* HWY_RESTRICT weights = job.weights;
+  const T* const* runs = job.runs;
+  for (int64_t t = 0; t < job.taps; ++t, runs += kMaxTileRows) {
+    const T* HWY_RESTRICT row[M];
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) row[m] = runs[m];
+    for (int64_t r = 0; r < job.run; ++r, weights += N * kLanes) {
+      V weight[N];
+#pragma GCC unroll 2
+      for (int n = 0; n < N; ++n) weight[n] = hn::Load(d, weights + n * kLanes);
+#pragma GCC unroll 16
+      for (int m = 0; m < M; ++m) {
+        const V value = hn::Set(d, row[m][r]);
+#pragma GCC unroll 2
+        for (int n = 0; n < N; ++n) sum[m][n] = hn::MulAdd(value, weight[n], sum[m][n]);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 2
+    for (int n = 0; n < N; ++n) {
+      if (full) {
+        hn::StoreU(sum[m][n], d, job.out[m] + n * kLanes);
+      } else {
+        StoreFirst(sum[m][n], job.out[m] + n * kLanes, HWY_MIN(job.width - n * kLanes, kLanes));
+      }
+    }
+  }
+}
+
+// The first `count` lanes, of memory that may end there; what the others hold is undefined.
+template <class T>
+HWY_INLINE hn::Vec<Lanes<T>> LoadUpTo(const T* in, int count) {
+#if HWY_TARGET <= HWY_AVX2
+  const Lanes<T> d;
+  return hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(count)), d, in);
+#else
+  return LoadFirst(in, count);
+#endif
+}
+
+// kFull: every vector is full. kNeighbours: offsets[m] = offsets[0] + m, so that no register holds
+// an offset.
+template <class T, int M, int N, bool kFull, bool kNeighbours>
+void GradientLoop(const GradientProduct<T>& job) {
+  const Lanes<T> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr int kLanes = static_cast<int>(HWY_LANES(T));
+  V sum[M][N];
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 2
+    for (int n = 0; n < N; ++n) sum[m][n] = hn::Load(d, job.sum + (m * N + n) * kLanes);
+  }
+  const int last_count = job.width - (N - 1) * kLanes;
+  const int64_t first = job.offsets[0];
+  int64_t offsets[M];
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) offsets[m] = job.offsets[m];
+  for (int64_t q = 0; q < job.count; ++q) {
+    const T* HWY_RESTRICT row = job.runs[q] + (kNeighbours ? first : 0);
+    const T* HWY_RESTRICT from = job.gradients[q];
+    V gradient[N];
+#pragma GCC unroll 2
+    for (int n = 0; n < N; ++n) {
+      gradient[n] = kFull || n < N - 1 ? hn::LoadU(d, from + n * kLanes)
+                                       : LoadUpTo(from + n * kLanes, last_count);
+    }
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+      const V value = hn::Set(d, row[kNeighbours ? m : offsets[m]]);
+#pragma GCC unroll 2
+      for (int n = 0; n < N; ++n) sum[m][n] = hn::MulAdd(value, gradient[n], sum[m][n]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 2
+    for (int n = 0; n < N; ++n) hn::Store(sum[m][n], d, job.sum + (m * N + n) * kLanes);
+  }
+}
+
+template <class T, int M, int N>
+void GradientTile(const GradientProduct<T>& job) {
+  const bool neighbours = job.offsets[M - 1] == job.offsets[0] + M - 1;
+  if (job.width == N * static_cast<int>(HWY_LANES(T))) {
+    return neighbours ? GradientLoop<T, M, N, true, true>(job)
+                      : GradientLoop<T, M, N, true, false>(job);
+  }
+  return neighbours ? GradientLoop<T, M, N, false, true>(job)
+                    : GradientLoop<T, M, N, false, false>(job);
+}
+
+// One function per number of rows, for blocks of one and of two vectors.
+template <class Job>
+using TileFunction = void (*)(const Job&);
+
+template <class T, int N, int... M>
+constexpr std::array<TileFunction<PatchProduct<T>>, kRows> PatchTiles(
+    std::integer_sequence<int, M...>) {
+  return {&PatchTile<T, M + 1, N>...};
+}
+template <class T, int N, int... M>
+constexpr std::array<TileFunction<GradientProduct<T>>, kRows> GradientTiles(
+    std::integer_sequence<int, M...>) {
+  return {&GradientTile<T, M + 1, N>...};
+}
+
+template <class T>
+void RunPatchProduct(const PatchProduct<T>& job) {
+  constexpr auto kRowCounts = std::make_integer_sequence<int, kRows>();
+  static constexpr auto kOne = PatchTiles<T, 1>(kRowCounts);
+  static constexpr auto kTwo = PatchTiles<T, 2>(kRowCounts);
+  const auto& tiles = job.width > static_cast<int>(HWY_LANES(T)) ? kTwo : kOne;
+  tiles[static_cast<size_t>(job.rows - 1)](job);
+}
+
+template <class T>
+void RunGradientProduct(const GradientProduct<T>& job) {
+  constexpr auto kRowCounts = std::make_integer_sequence<int, kRows>();
+  static constexpr auto kOne = GradientTiles<T, 1>(kRowCounts);
+  static constexpr auto kTwo = GradientTiles<T, 2>(kRowCounts);
+  const auto& tiles = job.width > static_cast<int>(HWY_LANES(T)) ? kTwo : kOne;
+  tiles[static_cast<size_t>(job.rows - 1)](job);
+}
+
+void PatchProduct32(const PatchProduct<float>& job) {
+  RunPatchProduct(job);
+}
+void PatchProduct64(const PatchProduct<double>& job) {
+  RunPatchProduct(job);
+}
+void GradientProduct32(const GradientProduct<float>& job) {
+  RunGradientProduct(job);
+}
+void GradientProduct64(const GradientProduct<double>& job) {
+  RunGradientProduct(job);
+}
+TileSize TileSize32() {
+  return {kRows, static_cast<int>(HWY_LANES(float))};
+}
+TileSize TileSize64() {
+  return {kRows, static_cast<int>(HWY_LANES(double))};
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fovea::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include "kernels/simd.h"
+
+namespace fovea::kernels {
+
+HWY_EXPORT(PatchProduct32);
+HWY_EXPORT(PatchProduct64);
+HWY_EXPORT(GradientProduct32);
+HWY_EXPORT(GradientProduct64);
+HWY_EXPORT(TileSize32);
+HWY_EXPORT(TileSize64);
+
+template <>
+TileSize tile_size<float>() {
+  detect_simd();
+  return HWY_DYNAMIC_DISPATCH(TileSize32)();
+}
+template <>
+TileSize tile_size<double>() {
+  detect_simd();
+  return HWY_DYNAMIC_DISPATCH(TileSize64)();
+}
+template <>
+void patch_product(const PatchProduct<float>& job) {
+  HWY_DYNAMIC_DISPATCH(PatchProduct32)(job);
+}
+template <>
+void patch_product(const PatchProduct<double>& job) {
+  HWY_DYNAMIC_DISPATCH(PatchProduct64)(job);
+}
+template <>
+void gradient_product(const GradientProduct<float>& job) {
+  HWY_DYNAMIC_DISPATCH(GradientProduct32)(job);
+}
+template <>
+void gradient_product(const GradientProduct<double>& job) {
+  HWY_DYNAMIC_DISPATCH(GradientProduct64)(job);
+}
+
+}  // namespace fovea::kernels
+#endif

@@ -1,0 +1,58 @@
+// The two inner loops of every direct convolution, on raw memory: a matrix product whose left
+// operand is given as pointers to runs of values, so that patches need not be copied.
+#pragma once
+
+#include <cstdint>
+
+namespace fovea::kernels {
+
+inline constexpr int kMaxTileRows = 14;
+
+// Sizes of the register tile on the SIMD target in use: rows of outputs by lanes of output
+// channels.
+struct TileSize {
+  int rows = 0;   // at most kMaxTileRows
+  int lanes = 0;  // of one vector; a block of channels is one or two vectors wide
+};
+template <class T>
+TileSize tile_size();
+
+// Width of the packed block that starts with `remaining` channels to go: two vectors, or one at the
+// end.
+inline int block_lanes(std::int64_t remaining, int lanes) {
+  return remaining > lanes ? 2 * lanes : lanes;
+}
+
+// out[m][j] = bias[j] + sum over t, r of runs[t * kMaxTileRows + m][r] * weights[(t * run + r) *
+// block + j] for m < rows and j < width, added up in the order of t, then r.
+template <class T>
+struct PatchProduct {
+  const T* const* runs;  // [taps][kMaxTileRows]
+  std::int64_t taps;
+  std::int64_t run;  // values per tap
+  const T* weights;  // [taps][run][block], block as block_lanes(width) says
+  const T* bias;     // [width], or null
+  T* const* out;     // [rows]
+  int rows;          // at most tile_size().rows
+  int width;         // output channels of this block: at most two vectors
+};
+template <class T>
+void patch_product(const PatchProduct<T>& job);
+
+// sum[m][j] += sum over q of runs[q][offsets[m]] * gradients[q][j] for m < rows and j < width, in
+// the order of q: the same product, transposed, for the gradient of the weights. Lanes of `sum`
+// behind `width` are undefined.
+template <class T>
+struct GradientProduct {
+  const T* const* runs;       // [count]
+  const T* const* gradients;  // [count]
+  std::int64_t count;
+  const std::int64_t* offsets;  // [rows]
+  T* sum;                       // [rows][block_lanes(width)]
+  int rows;                     // at most tile_size().rows
+  int width;                    // output channels of this block: at most two vectors
+};
+template <class T>
+void gradient_product(const GradientProduct<T>& job);
+
+}  // namespace fovea::kernels

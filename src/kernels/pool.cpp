@@ -1,0 +1,194 @@
+// Pooling loops: for each window, a vector of channels at a time.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/pool.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// The target's own headers follow.
+#include "hwy/highway.h"
+#include "kernels/lanes-inl.h"
+#include "kernels/pool.h"
+#include "kernels/pool_window.h"
+#include "kernels/simd.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fovea::kernels {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Positions are tracked in integers as wide as T, so that one mask serves both; planes stay below
+// 2^31 cells.
+template <class D, class T = hn::TFromD<D>>
+HWY_INLINE void max_lanes(D d, const PoolWindow& window, std::int64_t channels, const T* x, T* y,
+                          std::int64_t* positions) {
+  using Index = hwy::MakeSigned<T>;
+  const hn::Rebind<Index, D> di;
+  const T* base = x + window.base * channels;
+  auto best = hn::LoadU(d, base + window.cells[0] * channels);
+  auto where = hn::Set(di, static_cast<Index>(window.base + window.cells[0]));
+  for (std::int64_t k = 1; k < window.count; ++k) {
+    const auto value = hn::LoadU(d, base + window.cells[k] * channels);
+    const auto wins = hn::Or(hn::Gt(value, best), hn::IsNaN(value));
+    best = hn::IfThenElse(wins, value, best);
+    where = hn::IfThenElse(hn::RebindMask(di, wins),
+                           hn::Set(di, static_cast<Index>(window.base + window.cells[k])), where);
+  }
+  hn::StoreU(best, d, y);
+  HWY_ALIGN Index indices[hn::MaxLanes(di)];
+  hn::Store(where, di, indices);
+  for (std::size_t i = 0; i < hn::Lanes(di); ++i) positions[i] = indices[i];
+}
+
+template <class T>
+HWY_INLINE void max_pool_cells(const PoolPlane& plane, std::int64_t first, std::int64_t last,
+                               const T* x, T* y, std::int64_t* positions) {
+  const std::int64_t channels = plane.channels;
+  PoolWindows windows(plane, first % plane.outputs());
+  for (std::int64_t cell = first; cell < last; ++cell, windows.advance()) {
+    const PoolWindow window = windows.current();
+    const T* sample = x + cell / plane.outputs() * plane.inputs() * channels;
+    T* out = y + cell * channels;
+    std::int64_t* where = positions + cell * channels;
+    for_lanes<T>(0, static_cast<std::size_t>(channels), [&](auto d, std::size_t c) HWY_ATTR {
+      max_lanes(d, window, channels, sample + c, out + c, where + c);
+    });
+  }
+}
+
+// Sums of blocks of cells, then the sum of those: rounding grows with the square root of a window's
+// size.
+template <class D, class T = hn::TFromD<D>>
+HWY_INLINE hn::Vec<D> sum_lanes(D d, const PoolWindow& window, std::int64_t channels, const T* x) {
+  constexpr std::int64_t kBlock = 64;
+  const T* base = x + window.base * channels;
+  auto total = hn::Zero(d);
+  for (std::int64_t start = 0; start < window.count; start += kBlock) {
+    const std::int64_t end = HWY_MIN(start + kBlock, window.count);
+    auto sum = hn::Zero(d);
+    for (std::int64_t k = start; k < end; ++k) {
+      sum = hn::Add(sum, hn::LoadU(d, base + window.cells[k] * channels));
+    }
+    total = hn::Add(total, sum);
+  }
+  return total;
+}
+
+template <class T>
+HWY_INLINE void avg_pool_cells(const PoolPlane& plane, bool count_padding, std::int64_t first,
+                               std::int64_t last, const T* x, T* y) {
+  const std::int64_t channels = plane.channels;
+  PoolWindows windows(plane, first % plane.outputs());
+  for (std::int64_t cell = first; cell < last; ++cell, windows.advance()) {
+    const PoolWindow window = windows.current();
+    const T divisor = static_cast<T>(count_padding ? plane.taps() : window.count);
+    const T* sample = x + cell / plane.outputs() * plane.inputs() * channels;
+    T* out = y + cell * channels;
+    for_lanes<T>(0, static_cast<std::size_t>(channels), [&](auto d, std::size_t c) HWY_ATTR {
+      const auto sum = sum_lanes(d, window, channels, sample + c);
+      hn::StoreU(hn::Div(sum, hn::Set(d, divisor)), d, out + c);
+    });
+  }
+}
+
+template <class T>
+HWY_INLINE void avg_pool_spread(const PoolPlane& plane, bool count_padding, std::int64_t first,
+                                std::int64_t last, const T* g, T* dx) {
+  const std::int64_t channels = plane.channels;
+  const std::size_t begin = static_cast<std::size_t>(first);
+  const std::size_t end = static_cast<std::size_t>(last);
+  for (std::int64_t cell = 0; cell < plane.inputs(); ++cell) {
+    T* row = dx + cell * channels;
+    for (std::size_t c = begin; c < end; ++c) row[c] = 0;
+  }
+  PoolWindows windows(plane, 0);
+  for (std::int64_t cell = 0; cell < plane.outputs(); ++cell, windows.advance()) {
+    const PoolWindow window = windows.current();
+    const T divisor = static_cast<T>(count_padding ? plane.taps() : window.count);
+    for_lanes<T>(begin, end, [&](auto d, std::size_t c) HWY_ATTR {
+      const auto share = hn::Div(hn::LoadU(d, g + cell * channels + c), hn::Set(d, divisor));
+      T* base = dx + window.base * channels + c;
+      for (std::int64_t k = 0; k < window.count; ++k) {
+        T* target = base + window.cells[k] * channels;
+        hn::StoreU(hn::Add(hn::LoadU(d, target), share), d, target);
+      }
+    });
+  }
+}
+
+// One name per type: HWY_EXPORT takes no templates.
+void MaxPoolF32(const PoolPlane& plane, std::int64_t first, std::int64_t last, const float* x,
+                float* y, std::int64_t* positions) {
+  max_pool_cells(plane, first, last, x, y, positions);
+}
+void MaxPoolF64(const PoolPlane& plane, std::int64_t first, std::int64_t last, const double* x,
+                double* y, std::int64_t* positions) {
+  max_pool_cells(plane, first, last, x, y, positions);
+}
+void AvgPoolF32(const PoolPlane& plane, bool count_padding, std::int64_t first, std::int64_t last,
+                const float* x, float* y) {
+  avg_pool_cells(plane, count_padding, first, last, x, y);
+}
+void AvgPoolF64(const PoolPlane& plane, bool count_padding, std::int64_t first, std::int64_t last,
+                const double* x, double* y) {
+  avg_pool_cells(plane, count_padding, first, last, x, y);
+}
+void AvgPoolBackwardF32(const PoolPlane& plane, bool count_padding, std::int64_t first,
+                        std::int64_t last, const float* g, float* dx) {
+  avg_pool_spread(plane, count_padding, first, last, g, dx);
+}
+void AvgPoolBackwardF64(const PoolPlane& plane, bool count_padding, std::int64_t first,
+                        std::int64_t last, const double* g, double* dx) {
+  avg_pool_spread(plane, count_padding, first, last, g, dx);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fovea::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fovea::kernels {
+
+HWY_EXPORT(MaxPoolF32);
+HWY_EXPORT(MaxPoolF64);
+HWY_EXPORT(AvgPoolF32);
+HWY_EXPORT(AvgPoolF64);
+HWY_EXPORT(AvgPoolBackwardF32);
+HWY_EXPORT(AvgPoolBackwardF64);
+
+template <>
+void max_pool(const PoolPlane& plane, std::int64_t first, std::int64_t last, const float* x,
+              float* y, std::int64_t* positions) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(MaxPoolF32)(plane, first, last, x, y, positions);
+}
+template <>
+void max_pool(const PoolPlane& plane, std::int64_t first, std::int64_t last, const double* x,
+              double* y, std::int64_t* positions) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(MaxPoolF64)(plane, first, last, x, y, positions);
+}
+template <>
+void avg_pool(const PoolPlane& plane, bool count_padding, std::int64_t first, std::int64_t last,
+              const float* x, float* y) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(AvgPoolF32)(plane, count_padding, first, last, x, y);
+}
+template <>
+void avg_pool(const PoolPlane& plane, bool count_padding, std::int64_t first, std::int64_t last,
+              const double* x, double* y) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(AvgPoolF64)(plane, count_padding, first, last, x, y);
+}
+template <>
+void avg_pool_backward(const PoolPlane& plane, bool count_padding, std::int64_t first,
+                       std::int64_t last, const float* g, float* dx) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(AvgPoolBackwardF32)(plane, count_padding, first, last, g, dx);
+}
+template <>
+void avg_pool_backward(const PoolPlane& plane, bool count_padding, std::int64_t first,
+                       std::int64_t last, const double* g, double* dx) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(AvgPoolBackwardF64)(plane, count_padding, first, last, g, dx);
+}
+
+}  // namespace fovea::kernels
+#endif

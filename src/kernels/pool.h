@@ -1,0 +1,52 @@
+// Pooling on raw channels-last memory [N, spatial..., C]; every inner loop runs over channels.
+//
+// Which cells a window reads is given by one table per spatial dimension; missing dimensions have
+// size one and stand in front. The cells of a window are walked in row-major order, so the first
+// maximum is the one NumPy would name.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace fovea::kernels {
+
+struct PoolAxis {
+  const std::int32_t* source =
+      nullptr;  // [taps][outputs]: input cell, or negative outside the input
+  std::int64_t taps = 1;
+  std::int64_t outputs = 1;
+  std::int64_t inputs = 1;
+
+  std::int32_t at(std::int64_t tap, std::int64_t output) const {
+    return source[tap * outputs + output];
+  }
+};
+
+// The windows over one sample.
+struct PoolPlane {
+  std::array<PoolAxis, 3> axes;
+  std::int64_t channels = 1;
+
+  std::int64_t taps() const { return axes[0].taps * axes[1].taps * axes[2].taps; }
+  std::int64_t outputs() const { return axes[0].outputs * axes[1].outputs * axes[2].outputs; }
+  std::int64_t inputs() const { return axes[0].inputs * axes[1].inputs * axes[2].inputs; }
+};
+
+// Output cells [first, last) of all samples in a row: x [N, inputs, C] -> y, positions [N, outputs,
+// C]. A NaN wins over any number, as in PyTorch. T is float or double.
+template <class T>
+void max_pool(const PoolPlane& plane, std::int64_t first, std::int64_t last, const T* x, T* y,
+              std::int64_t* positions);
+
+// Mean over each window: divided by all its taps, or only by those inside the input.
+template <class T>
+void avg_pool(const PoolPlane& plane, bool count_padding, std::int64_t first, std::int64_t last,
+              const T* x, T* y);
+
+// The adjoint of avg_pool for one sample and channels [first, last): g [outputs, C] -> dx [inputs,
+// C].
+template <class T>
+void avg_pool_backward(const PoolPlane& plane, bool count_padding, std::int64_t first,
+                       std::int64_t last, const T* g, T* dx);
+
+}  // namespace fovea::kernels
