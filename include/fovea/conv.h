@@ -1,0 +1,134 @@
+// One convolution as a problem: its geometry, the algorithms that can compute it, and the choice
+// among them.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fovea/dtype.h"
+#include "fovea/export.h"
+#include "fovea/shape.h"
+
+namespace fovea {
+
+// Cells of zeros before and after one spatial dimension.
+struct Sides {
+  std::int64_t before = 0;
+  std::int64_t after = 0;
+  friend bool operator==(const Sides&, const Sides&) = default;
+};
+
+// What a padding cell holds.
+enum class PaddingMode : std::uint8_t { zeros };
+
+// The three linear maps of a convolution y = conv(x, w), given g = dL/dy: y, dL/dx and dL/dw [B].
+enum class Pass : std::uint8_t { forward, backward_data, backward_weights };
+inline constexpr std::array<Pass, 3> kPasses = {Pass::forward, Pass::backward_data,
+                                                Pass::backward_weights};
+FOVEA_API std::string_view name(Pass pass);
+
+// The sizes of one spatial dimension, and the only home of the output-size formula.
+struct ConvAxis {
+  std::int64_t input = 1;
+  std::int64_t kernel = 1;
+  std::int64_t stride = 1;
+  std::int64_t dilation = 1;  // 1: dense
+  Sides padding;
+
+  // Cells that the dilated kernel spans: dilation * (kernel - 1) + 1.
+  std::int64_t span() const { return dilation * (kernel - 1) + 1; }
+  // floor((input + before + after - span) / stride) + 1
+  std::int64_t output() const {
+    return (input + padding.before + padding.after - span()) / stride + 1;
+  }
+  friend bool operator==(const ConvAxis&, const ConvAxis&) = default;
+};
+
+// y[n,o,p] = sum over c,k of w[o,c,k] * x[n, g*C/G + c, p*stride - before + k*dilation]; memory is
+// channels-last. x [batch, in_channels, input...], w [out_channels, in_channels/groups, kernel...],
+// y [batch, out_channels, output...].
+struct FOVEA_API ConvProblem {
+  std::int64_t batch = 1;
+  std::int64_t in_channels = 1;
+  std::int64_t out_channels = 1;
+  std::int64_t groups = 1;
+  int dims = 2;                  // 1, 2 or 3
+  std::array<ConvAxis, 3> axes;  // axes[0 .. dims), outermost first
+  PaddingMode padding_mode = PaddingMode::zeros;
+  DType dtype = DType::float32;
+
+  // Throws Error, naming `op`, unless every number makes sense and the output is not empty.
+  void validate(std::string_view op = "conv") const;
+
+  Shape input_shape() const;
+  Shape weight_shape() const;
+  Shape output_shape() const;
+  std::int64_t taps() const;              // product of the kernel sizes
+  std::int64_t output_positions() const;  // batch times the product of the output sizes
+  // Multiply-adds of one pass, padding cells counted: output positions * out_channels * in_channels
+  // / groups * taps.
+  std::int64_t multiply_adds() const;
+
+  // The descriptor line: oneDNN benchdnn's form (mb16ic64ih56oc64oh56kh3ph1; dh0 is dense there),
+  // with the suffixes
+  // "+ph0:1" for padding that differs before:after and "+f64" for the type.
+  std::string to_string() const;
+  // Throws Error that points at the first character it cannot read, or if the problem does not
+  // validate.
+  static ConvProblem parse(std::string_view descriptor);
+
+  friend bool operator==(const ConvProblem&, const ConvProblem&) = default;
+};
+
+// An estimate of the work of one pass.
+struct ConvCost {
+  double multiply_adds = 0;  // those really executed, waste included
+  double bytes = 0;          // memory that must move at least once
+};
+
+// One way to compute a convolution, as the program and the tests see it.
+struct FOVEA_API ConvAlgorithmInfo {
+  std::string_view name;
+  std::string_view summary;  // one sentence
+};
+
+// Every algorithm, in the order in which `auto` asks them.
+FOVEA_API std::span<const ConvAlgorithmInfo> algorithms();
+
+// What one algorithm answers to one problem.
+struct Candidate {
+  std::string_view algorithm;
+  std::optional<std::string> refusal;  // why not, in one sentence; the rest is empty then
+  ConvCost predicted;
+  std::size_t workspace = 0;  // bytes
+};
+
+// The choice for one problem and pass: a pure function of its arguments and the SIMD target, never
+// of timings or of the number of threads, so that results are the same bits everywhere.
+struct FOVEA_API Plan {
+  ConvProblem problem;
+  Pass pass = Pass::forward;
+  std::string_view algorithm;
+  std::string reason;                 // why this one, in one sentence
+  std::vector<Candidate> candidates;  // all that were asked, in order
+};
+
+// Chooses for `algorithm` == "auto", or checks the one named: throws Error if there is none of that
+// name or it refuses.
+FOVEA_API Plan make_plan(const ConvProblem& problem, Pass pass,
+                         std::string_view algorithm = "auto");
+
+// The algorithm of the last convolution pass that this thread ran; empty before the first.
+FOVEA_API std::string_view last_algorithm();
+
+// Runs one pass on raw channels-last memory: (x, w) -> y, (g, w) -> dx, (x, g) -> dw; w in [out,
+// in/groups, kernel...] row-major order. Pointers are to elements of problem.dtype.
+FOVEA_API void run_conv(const Plan& plan, const void* first, const void* second, void* result);
+
+}  // namespace fovea

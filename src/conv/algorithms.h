@@ -1,0 +1,48 @@
+// The algorithm list: one line each, in the order in which the planner asks them.
+//
+// To add an algorithm: its file, with its three passes together, and a line here.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "core/storage.h"
+#include "fovea/conv.h"
+
+namespace fovea::conv {
+
+// Raw channels-last memory of one pass: (x, w) -> y, (g, w) -> dx or (x, g) -> dw.
+struct ConvArgs {
+  const void* first = nullptr;
+  const void* second = nullptr;
+  const void* bias = nullptr;  // [out_channels], forward only; may be null
+  void* result = nullptr;
+  Storage* weights =
+      nullptr;  // of the tensor with the weights, to keep them packed; null: pack anew
+};
+
+struct ConvAlgorithm {
+  std::string_view name;
+  std::string_view summary;
+  std::optional<std::string> (*refuses)(const ConvProblem&,
+                                        Pass);  // nullopt: accepts; else the reason, for people
+  ConvCost (*predict)(const ConvProblem&, Pass);
+  std::size_t (*workspace)(const ConvProblem&, Pass);
+  void (*run)(const ConvProblem&, Pass, const ConvArgs&);
+};
+
+extern const ConvAlgorithm direct;
+extern const ConvAlgorithm reference;
+
+inline constexpr const ConvAlgorithm* kAlgorithms[] = {&direct, &reference};
+
+// Chooses and checks, remembering earlier answers for the same question; throws Error as make_plan
+// does.
+const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, std::string_view name);
+// Runs one pass with the algorithm of that name, or `auto`.
+void run(const ConvProblem& problem, Pass pass, std::string_view algorithm, const ConvArgs& args);
+
+}  // namespace fovea::conv

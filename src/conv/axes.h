@@ -1,0 +1,44 @@
+// A problem of one to three dimensions seen as one of three, and small helpers that algorithms
+// share.
+#pragma once
+
+#include <array>
+
+#include "core/check.h"
+#include "fovea/conv.h"
+
+namespace fovea::conv {
+
+// The axes of a problem, with axes of one cell in front of those it has.
+inline std::array<ConvAxis, 3> three_axes(const ConvProblem& problem) {
+  std::array<ConvAxis, 3> axes;
+  for (int i = 0; i < problem.dims; ++i) {
+    axes[static_cast<std::size_t>(3 - problem.dims + i)] =
+        problem.axes[static_cast<std::size_t>(i)];
+  }
+  return axes;
+}
+
+// The shape of what a pass computes.
+inline Shape result_shape(const ConvProblem& problem, Pass pass) {
+  switch (pass) {
+    case Pass::forward:
+      return problem.output_shape();
+    case Pass::backward_data:
+      return problem.input_shape();
+    case Pass::backward_weights:
+      return problem.weight_shape();
+  }
+  FOVEA_ASSERT(false);
+}
+
+// Every multiplication once, every tensor moved once.
+inline ConvCost least_cost(const ConvProblem& problem, Pass) {
+  const double values = static_cast<double>(problem.input_shape().numel()) +
+                        static_cast<double>(problem.weight_shape().numel()) +
+                        static_cast<double>(problem.output_shape().numel());
+  return {.multiply_adds = static_cast<double>(problem.multiply_adds()),
+          .bytes = values * static_cast<double>(size_of(problem.dtype))};
+}
+
+}  // namespace fovea::conv

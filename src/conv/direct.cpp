@@ -1,0 +1,555 @@
+// `direct`: a matrix product over patches [D section 2.1] that never copies them.
+//
+// Forward reduces over taps and input channels; backward_data is the same product over the output
+// gradient, one dense grid per remainder of the stride; backward_weights reduces over positions.
+// All arithmetic is in kernels/patch_product.cpp; here is which pointers it gets, and how the work
+// is cut into tasks. Tasks follow from the problem alone, so results are the same bits for any
+// number of threads.
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "conv/algorithms.h"
+#include "conv/axes.h"
+#include "conv/packed_weights.h"
+#include "conv/patch_grid.h"
+#include "core/dispatch.h"
+#include "fovea/executor.h"
+
+namespace fovea::conv {
+namespace {
+
+using kernels::kMaxTileRows;
+
+constexpr std::int64_t kTasks =
+    16;  // enough to balance a few dozen cores, few enough to start quickly
+constexpr std::int64_t kWorkPerTask = 1 << 20;  // multiply-adds: some microseconds
+constexpr std::int64_t kTilesPerChunk = 8;      // tiles that share one pass over a block of weights
+constexpr std::int64_t kRunTableBytes = 64 << 10;
+constexpr std::int64_t kPositionsPerChunk = 256;
+constexpr std::int64_t kPartialBytes = 64 << 20;
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+std::int64_t tasks_for(double work) {
+  return std::clamp<std::int64_t>(
+      static_cast<std::int64_t>(work / static_cast<double>(kWorkPerTask)), 1, kTasks);
+}
+
+// ---- Forward and backward_data: one patch product over a grid.
+
+template <class T>
+struct Product {
+  const PatchGrid* grid;
+  const WeightView* view;
+  const T* source;
+  const T* packed;
+  const T* bias;  // [groups * results], or null
+  T* result;
+  std::int64_t source_group;  // distance between the source channels of two groups
+};
+
+template <class T>
+class ProductRunner {
+ public:
+  explicit ProductRunner(const Product<T>& product)
+      : product_(product),
+        tile_(kernels::tile_size<T>()),
+        places_(product.grid->places()),
+        taps_(static_cast<std::int64_t>(product.view->taps.size())),
+        run_(static_cast<std::int64_t>(product.view->run.size())),
+        blocks_(block_count(product.view->results, tile_.lanes)),
+        zeros_(static_cast<std::size_t>(run_) * sizeof(T)) {
+    std::memset(zeros_.template as<T>(), 0, static_cast<std::size_t>(run_) * sizeof(T));
+    const std::int64_t groups = product.view->groups;
+    const double work = static_cast<double>(places_) * static_cast<double>(taps_ * run_) *
+                        static_cast<double>(product.view->results * groups);
+    const std::int64_t wanted = tasks_for(work);
+    const std::int64_t tiles = ceil_div(places_, tile_.rows);
+    const std::int64_t table_rows =
+        std::max<std::int64_t>(taps_, 1) * kMaxTileRows * static_cast<std::int64_t>(sizeof(T*));
+    const std::int64_t longest =
+        std::clamp<std::int64_t>(kRunTableBytes / table_rows, 1, kTilesPerChunk);
+    tiles_per_chunk_ = std::clamp<std::int64_t>(ceil_div(tiles * groups, wanted), 1, longest);
+    chunks_ = ceil_div(tiles, tiles_per_chunk_);
+    block_parts_ = std::clamp<std::int64_t>(ceil_div(wanted, chunks_ * groups), 1, blocks_);
+    chunks_per_task_ = std::max<std::int64_t>(1, chunks_ * groups * block_parts_ / (kTasks * 8));
+  }
+
+  void run() const {
+    const std::int64_t chunk_tasks = ceil_div(chunks_, chunks_per_task_);
+    parallel_for(product_.view->groups * chunk_tasks * block_parts_, [&](std::int64_t task) {
+      const std::int64_t part = task % block_parts_;
+      const std::int64_t chunk_task = task / block_parts_ % chunk_tasks;
+      const std::int64_t group = task / block_parts_ / chunk_tasks;
+      const Workspace table(static_cast<std::size_t>(std::max<std::int64_t>(taps_, 1) *
+                                                     tiles_per_chunk_ * kMaxTileRows) *
+                            sizeof(T*));
+      const std::int64_t last = std::min(chunks_, (chunk_task + 1) * chunks_per_task_);
+      for (std::int64_t chunk = chunk_task * chunks_per_task_; chunk < last; ++chunk) {
+        run_chunk(group, chunk, part, table.as<const T*>());
+      }
+    });
+  }
+
+ private:
+  // Some tiles, times a part of the blocks. A block's weights stay in cache for all tiles of the
+  // chunk.
+  void run_chunk(std::int64_t group, std::int64_t chunk, std::int64_t part, const T** table) const {
+    const std::int64_t first = chunk * tiles_per_chunk_ * tile_.rows;
+    const std::int64_t count = std::min(tiles_per_chunk_ * tile_.rows, places_ - first);
+    const std::int64_t tiles = ceil_div(count, tile_.rows);
+    T* out[kTilesPerChunk * kMaxTileRows];
+    for (std::int64_t i = 0; i < tiles; ++i) {
+      const int rows = rows_of(i, count);
+      fill_runs(*product_.grid, product_.source + group * product_.source_group,
+                zeros_.template as<T>(), first + i * tile_.rows, rows,
+                table + i * taps_ * kMaxTileRows);
+      fill_results(*product_.grid, product_.result + group * product_.view->results,
+                   first + i * tile_.rows, rows, out + i * kMaxTileRows);
+    }
+    const T* weights = product_.packed + group * product_.view->packed_size(tile_.lanes);
+    const std::int64_t begin = part * blocks_ / block_parts_;
+    const std::int64_t end = (part + 1) * blocks_ / block_parts_;
+    for (std::int64_t block = begin; block < end; ++block) {
+      const std::int64_t channel = block * 2 * tile_.lanes;
+      for (std::int64_t i = 0; i < tiles; ++i) {
+        T* shifted[kMaxTileRows];
+        const int rows = rows_of(i, count);
+        for (int row = 0; row < rows; ++row) shifted[row] = out[i * kMaxTileRows + row] + channel;
+        kernels::patch_product<T>({
+            .runs = table + i * taps_ * kMaxTileRows,
+            .taps = taps_,
+            .run = run_,
+            .weights = weights + product_.view->block_begin(block, tile_.lanes),
+            .bias = product_.bias == nullptr
+                        ? nullptr
+                        : product_.bias + group * product_.view->results + channel,
+            .out = shifted,
+            .rows = rows,
+            .width = block_width(product_.view->results, block, tile_.lanes),
+        });
+      }
+    }
+  }
+
+  int rows_of(std::int64_t tile, std::int64_t count) const {
+    return static_cast<int>(std::min<std::int64_t>(tile_.rows, count - tile * tile_.rows));
+  }
+
+  const Product<T>& product_;
+  kernels::TileSize tile_;
+  std::int64_t places_;
+  std::int64_t taps_;
+  std::int64_t run_;
+  std::int64_t blocks_;
+  Workspace zeros_;
+  std::int64_t tiles_per_chunk_ = 1;
+  std::int64_t chunks_ = 1;
+  std::int64_t chunks_per_task_ = 1;
+  std::int64_t block_parts_ = 1;
+};
+
+std::array<std::int64_t, 3> input_sizes(const std::array<ConvAxis, 3>& axes) {
+  return {axes[0].input, axes[1].input, axes[2].input};
+}
+std::array<std::int64_t, 3> output_sizes(const std::array<ConvAxis, 3>& axes) {
+  return {axes[0].output(), axes[1].output(), axes[2].output()};
+}
+
+// Weights [out][in][k0][k1][k2]: offsets of the taps that a grid uses.
+std::vector<std::int64_t> tap_offsets(const PatchGrid& grid, const std::array<ConvAxis, 3>& axes) {
+  std::vector<std::int64_t> offsets;
+  for (const std::int64_t k0 : grid.axes[0].taps)
+    for (const std::int64_t k1 : grid.axes[1].taps)
+      for (const std::int64_t k2 : grid.axes[2].taps)
+        offsets.push_back((k0 * axes[1].kernel + k1) * axes[2].kernel + k2);
+  return offsets;
+}
+
+std::vector<std::int64_t> multiples(std::int64_t count, std::int64_t step) {
+  std::vector<std::int64_t> values;
+  for (std::int64_t i = 0; i < count; ++i) values.push_back(i * step);
+  return values;
+}
+
+// ---- First layers: with few input channels a tap's run is too short to pay for its pointers. A
+// row of the kernel is one contiguous run of kernel * channels values once the padding is really
+// there, so the input is copied, padded.
+
+bool joins_rows(const ConvProblem& problem) {
+  const ConvAxis inner = three_axes(problem)[2];
+  return problem.groups == 1 && problem.in_channels < 16 && inner.kernel > 1 && inner.dilation == 1;
+}
+
+std::array<std::int64_t, 3> padded_sizes(const std::array<ConvAxis, 3>& axes) {
+  std::array<std::int64_t, 3> sizes{};
+  for (std::size_t a = 0; a < 3; ++a)
+    sizes[a] = axes[a].input + axes[a].padding.before + axes[a].padding.after;
+  return sizes;
+}
+
+// The same axes over an input that holds its own padding.
+std::array<ConvAxis, 3> with_padding_inside(std::array<ConvAxis, 3> axes) {
+  for (ConvAxis& axis : axes) {
+    axis.input += axis.padding.before + axis.padding.after;
+    axis.padding = {};
+  }
+  return axes;
+}
+
+template <class T>
+void copy_padded(const ConvProblem& problem, const std::array<ConvAxis, 3>& axes, const T* input,
+                 T* padded) {
+  const auto sizes = padded_sizes(axes);
+  const std::int64_t channels = problem.in_channels;
+  const std::int64_t row = sizes[2] * channels;
+  const std::int64_t input_row = axes[2].input * channels;
+  const std::int64_t grain = std::max<std::int64_t>(1, (1 << 14) / row);
+  parallel_ranges(
+      problem.batch * sizes[0] * sizes[1], grain, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          T* out = padded + i * row;
+          const std::int64_t i1 = i % sizes[1] - axes[1].padding.before;
+          const std::int64_t i0 = i / sizes[1] % sizes[0] - axes[0].padding.before;
+          const std::int64_t image = i / sizes[1] / sizes[0];
+          if (i0 < 0 || i0 >= axes[0].input || i1 < 0 || i1 >= axes[1].input) {
+            std::fill(out, out + row, T(0));
+            continue;
+          }
+          const T* in = input + ((image * axes[0].input + i0) * axes[1].input + i1) * input_row;
+          T* inside = std::fill_n(out, axes[2].padding.before * channels, T(0));
+          inside = std::copy(in, in + input_row, inside);
+          std::fill(inside, out + row, T(0));
+        }
+      });
+}
+
+template <class T>
+void forward(const ConvProblem& problem, const ConvArgs& args) {
+  std::array<ConvAxis, 3> axes = three_axes(problem);
+  const std::int64_t in = problem.in_channels / problem.groups;
+  const std::int64_t taps = problem.taps();
+  WeightView view{.groups = problem.groups,
+                  .group_step = problem.out_channels / problem.groups * in * taps,
+                  .results = problem.out_channels / problem.groups,
+                  .result_step = in * taps,
+                  .taps = {},
+                  .run = multiples(in, taps)};
+  PatchGrid grid{.batch = problem.batch,
+                 .axes = {},
+                 .source = dense_strides(input_sizes(axes), problem.in_channels),
+                 .result = dense_strides(output_sizes(axes), problem.out_channels)};
+  Product<T> product{.grid = &grid,
+                     .view = &view,
+                     .source = static_cast<const T*>(args.first),
+                     .packed = nullptr,
+                     .bias = static_cast<const T*>(args.bias),
+                     .result = static_cast<T*>(args.result),
+                     .source_group = in};
+  std::optional<Workspace> padded;
+  if (joins_rows(problem)) {
+    const auto sizes = padded_sizes(axes);
+    padded.emplace(static_cast<std::size_t>(problem.batch * sizes[0] * sizes[1] * sizes[2] * in) *
+                   sizeof(T));
+    copy_padded(problem, axes, product.source, padded->as<T>());
+    product.source = padded->as<T>();
+    axes = with_padding_inside(axes);
+    grid.source = dense_strides(sizes, in);
+    view.run.clear();
+    for (std::int64_t k = 0; k < axes[2].kernel; ++k) {
+      for (std::int64_t c = 0; c < in; ++c) view.run.push_back(c * taps + k);
+    }
+  }
+  for (std::size_t a = 0; a < 3; ++a) grid.axes[a] = forward_axis(axes[a], problem.padding_mode);
+  if (padded) {
+    AxisTable& inner = grid.axes[2].table;  // one tap, whose run is the whole row of the kernel
+    inner.taps = 1;
+    inner.source.resize(static_cast<std::size_t>(inner.outputs));
+    grid.axes[2].taps.resize(1);
+  }
+  view.taps = tap_offsets(grid, axes);
+  const auto packed =
+      pack_weights<T>(problem, Pass::forward, args, {view}, kernels::tile_size<T>().lanes);
+  product.packed = packed->template as<T>();
+  ProductRunner<T>(product).run();
+}
+
+template <class T>
+void backward_data(const ConvProblem& problem, const ConvArgs& args) {
+  const std::array<ConvAxis, 3> axes = three_axes(problem);
+  const std::int64_t in = problem.in_channels / problem.groups;
+  const std::int64_t out = problem.out_channels / problem.groups;
+  const std::int64_t taps = problem.taps();
+  const int lanes = kernels::tile_size<T>().lanes;
+  std::vector<PatchGrid> grids;
+  std::vector<WeightView> views;
+  const auto phases = [&](std::size_t a) { return std::min(axes[a].stride, axes[a].input); };
+  for (std::int64_t p0 = 0; p0 < phases(0); ++p0)
+    for (std::int64_t p1 = 0; p1 < phases(1); ++p1)
+      for (std::int64_t p2 = 0; p2 < phases(2); ++p2) {
+        PatchGrid grid{.batch = problem.batch,
+                       .axes = {backward_axis(axes[0], p0), backward_axis(axes[1], p1),
+                                backward_axis(axes[2], p2)},
+                       .source = dense_strides(output_sizes(axes), problem.out_channels),
+                       .result = dense_strides(input_sizes(axes), problem.in_channels)};
+        views.push_back({.groups = problem.groups,
+                         .group_step = out * in * taps,
+                         .results = in,
+                         .result_step = taps,
+                         .taps = tap_offsets(grid, axes),
+                         .run = multiples(out, in * taps)});
+        grids.push_back(std::move(grid));
+      }
+  const auto packed = pack_weights<T>(problem, Pass::backward_data, args, views, lanes);
+  const T* next = packed->template as<T>();
+  for (std::size_t phase = 0; phase < grids.size(); ++phase) {
+    const Product<T> product{.grid = &grids[phase],
+                             .view = &views[phase],
+                             .source = static_cast<const T*>(args.first),
+                             .packed = next,
+                             .bias = nullptr,
+                             .result = static_cast<T*>(args.result),
+                             .source_group = out};
+    ProductRunner<T>(product).run();
+    next += views[phase].groups * views[phase].packed_size(lanes);
+  }
+}
+
+// ---- backward_weights: dw[o, c, k] = sum over positions of x[position + k][c] * g[position][o].
+//
+// A unit is what one task sums: a block of output channels for one tap, all input channels. With
+// few input channels
+// (`joins_taps`) it is a block for all taps, so that the register tile is full; the input is then
+// copied, padded, and each weight reads at a fixed distance from the corner of the patch. If there
+// are too few units, the positions are split; the partial sums are added in order.
+
+template <class T>
+class WeightGradient {
+ public:
+  WeightGradient(const ConvProblem& problem, const ConvArgs& args)
+      : problem_(problem),
+        x_(static_cast<const T*>(args.first)),
+        g_(static_cast<const T*>(args.second)),
+        dw_(static_cast<T*>(args.result)),
+        tile_(kernels::tile_size<T>()),
+        in_(problem.in_channels / problem.groups),
+        out_(problem.out_channels / problem.groups),
+        taps_(problem.taps()),
+        blocks_(block_count(out_, tile_.lanes)),
+        joins_taps_(in_ < tile_.rows && taps_ > 1) {
+    std::array<ConvAxis, 3> axes = three_axes(problem);
+    grid_.batch = problem.batch;
+    if (joins_taps_) {
+      padded_values_ = problem.batch * problem.in_channels;
+      for (const std::int64_t size : padded_sizes(axes)) padded_values_ *= size;
+      axes = with_padding_inside(axes);
+    }
+    for (std::size_t a = 0; a < 3; ++a) grid_.axes[a] = forward_axis(axes[a], problem.padding_mode);
+    grid_.source = dense_strides(input_sizes(axes), problem.in_channels);
+    places_ = grid_.places();
+    rows_ = joins_taps_ ? taps_ * in_ : in_;
+    for (std::int64_t row = 0; row < rows_; ++row)
+      offsets_.push_back(joins_taps_ ? patch_offset(axes, row) : row);
+    units_ = problem.groups * blocks_ * (joins_taps_ ? 1 : taps_);
+    unit_size_ = rows_ * 2 * tile_.lanes;
+    const std::int64_t wanted = tasks_for(static_cast<double>(problem.multiply_adds()));
+    const std::int64_t unit_bytes = units_ * unit_size_ * static_cast<std::int64_t>(sizeof(T));
+    const std::int64_t affordable = std::max<std::int64_t>(1, kPartialBytes / unit_bytes);
+    splits_ = std::clamp<std::int64_t>(ceil_div(wanted, units_), 1,
+                                       std::min(affordable, ceil_div(places_, kPositionsPerChunk)));
+  }
+
+  std::size_t workspace() const {
+    return static_cast<std::size_t>(splits_ * units_ * unit_size_ + padded_values_) * sizeof(T);
+  }
+
+  void run() {
+    const Workspace memory(workspace());
+    sums_ = memory.as<T>();
+    if (joins_taps_) {
+      T* padded = sums_ + splits_ * units_ * unit_size_;
+      copy_padded(problem_, three_axes(problem_), x_, padded);
+      x_ = padded;
+    }
+    parallel_for(units_ * splits_,
+                 [&](std::int64_t task) { sum_unit(task % units_, task / units_); });
+    const std::int64_t grain = std::max<std::int64_t>(1, (1 << 15) / (unit_size_ * splits_));
+    parallel_ranges(units_, grain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t unit = begin; unit < end; ++unit) write_unit(unit);
+    });
+  }
+
+ private:
+  struct Unit {
+    std::int64_t group;
+    std::int64_t block;
+    std::int64_t tap;  // 0 where taps are joined
+    int width;         // output channels
+    int lanes;         // the same, padded to whole vectors
+  };
+  Unit unit_at(std::int64_t index) const {
+    const std::int64_t taps = joins_taps_ ? 1 : taps_;
+    const std::int64_t block = index / taps % blocks_;
+    const int width = block_width(out_, block, tile_.lanes);
+    return {index / taps / blocks_, block, index % taps, width,
+            kernels::block_lanes(width, tile_.lanes)};
+  }
+  T* sum_of(std::int64_t unit, std::int64_t split) const {
+    return sums_ + (split * units_ + unit) * unit_size_;
+  }
+
+  // Distance of the value that row (tap, channel) reads from the corner of the patch.
+  std::int64_t patch_offset(const std::array<ConvAxis, 3>& axes, std::int64_t row) const {
+    const std::int64_t tap = row / in_;
+    const std::int64_t k2 = tap % axes[2].kernel;
+    const std::int64_t k1 = tap / axes[2].kernel % axes[1].kernel;
+    const std::int64_t k0 = tap / axes[2].kernel / axes[1].kernel;
+    return k0 * axes[0].dilation * grid_.source.axis[0] +
+           k1 * axes[1].dilation * grid_.source.axis[1] +
+           k2 * axes[2].dilation * grid_.source.axis[2] + row % in_;
+  }
+
+  void sum_unit(std::int64_t index, std::int64_t split) const {
+    const Unit unit = unit_at(index);
+    T* sum = sum_of(index, split);
+    std::fill(sum, sum + rows_ * unit.lanes, T(0));
+    const T* runs[kPositionsPerChunk];
+    const T* gradients[kPositionsPerChunk];
+    const std::int64_t last = (split + 1) * places_ / splits_;
+    for (std::int64_t first = split * places_ / splits_; first < last;
+         first += kPositionsPerChunk) {
+      const std::int64_t count =
+          collect(unit, first, std::min(kPositionsPerChunk, last - first), runs, gradients);
+      const std::int64_t tiles = ceil_div(rows_, tile_.rows);
+      for (std::int64_t tile = 0; tile < tiles; ++tile) {
+        const std::int64_t begin = tile * rows_ / tiles;
+        const std::int64_t end = (tile + 1) * rows_ / tiles;
+        kernels::gradient_product<T>({.runs = runs,
+                                      .gradients = gradients,
+                                      .count = count,
+                                      .offsets = offsets_.data() + begin,
+                                      .sum = sum + begin * unit.lanes,
+                                      .rows = static_cast<int>(end - begin),
+                                      .width = unit.width});
+      }
+    }
+  }
+
+  // Where the values and the gradients of these positions are. Positions at which the tap reads
+  // padding are left out: they would add zeros.
+  std::int64_t collect(const Unit& unit, std::int64_t first, std::int64_t count, const T** runs,
+                       const T** gradients) const {
+    const AxisTable& inner = grid_.axes[2].table;
+    const auto tap2 = static_cast<int>(unit.tap % inner.taps);
+    const auto tap1 = static_cast<int>(unit.tap / inner.taps % grid_.axes[1].table.taps);
+    const auto tap0 = static_cast<int>(unit.tap / inner.taps / grid_.axes[1].table.taps);
+    const T* source = x_ + unit.group * in_;
+    const T* gradient = g_ + unit.group * out_ + unit.block * 2 * tile_.lanes;
+    std::int64_t found = 0;
+    for_each_segment(grid_, first, count, [&](const GridSegment& segment, std::int64_t begin) {
+      const T* row = source_row(grid_, source, segment, tap0, tap1);
+      if (row == nullptr) return;
+      const std::int32_t* cell = inner.row(tap2) + segment.place[2];
+      for (int i = 0; i < segment.count; ++i) {
+        if (cell[i] == kPaddingCell) continue;
+        runs[found] = row + cell[i] * grid_.source.axis[2];
+        gradients[found++] = gradient + (first + begin + i) * problem_.out_channels;
+      }
+    });
+    return found;
+  }
+
+  // Adds the splits in order and writes [o][c][tap].
+  void write_unit(std::int64_t index) {
+    const Unit unit = unit_at(index);
+    T* sum = sum_of(index, 0);
+    for (std::int64_t split = 1; split < splits_; ++split) {
+      const T* more = sum_of(index, split);
+      for (std::int64_t i = 0; i < rows_ * unit.lanes; ++i) sum[i] += more[i];
+    }
+    T* first = dw_ + (unit.group * out_ + unit.block * 2 * tile_.lanes) * in_ * taps_;
+    for (std::int64_t row = 0; row < rows_; ++row) {
+      const std::int64_t tap = joins_taps_ ? row / in_ : unit.tap;
+      const std::int64_t channel = joins_taps_ ? row % in_ : row;
+      for (int j = 0; j < unit.width; ++j)
+        first[(j * in_ + channel) * taps_ + tap] = sum[row * unit.lanes + j];
+    }
+  }
+
+  const ConvProblem& problem_;
+  const T* x_;
+  const T* g_;
+  T* dw_;
+  kernels::TileSize tile_;
+  std::int64_t in_;   // per group
+  std::int64_t out_;  // per group
+  std::int64_t taps_;
+  std::int64_t blocks_;
+  bool joins_taps_;
+  PatchGrid grid_;
+  std::vector<std::int64_t> offsets_;  // of each row of a unit
+  std::int64_t padded_values_ = 0;
+  std::int64_t places_ = 0;
+  std::int64_t rows_ = 0;  // of one unit's sum
+  std::int64_t units_ = 0;
+  std::int64_t unit_size_ = 0;
+  std::int64_t splits_ = 1;
+  T* sums_ = nullptr;
+};
+
+template <class T>
+void run_pass(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
+  switch (pass) {
+    case Pass::forward:
+      return forward<T>(problem, args);
+    case Pass::backward_data:
+      return backward_data<T>(problem, args);
+    case Pass::backward_weights:
+      return WeightGradient<T>(problem, args).run();
+  }
+}
+
+std::optional<std::string> refuses(const ConvProblem&, Pass) {
+  return std::nullopt;
+}
+
+std::size_t workspace(const ConvProblem& problem, Pass pass) {
+  return dispatch_floating(problem.dtype, [&](auto tag) -> std::size_t {
+    using T = typename decltype(tag)::type;
+    if (pass == Pass::backward_weights) return WeightGradient<T>(problem, {}).workspace();
+    const std::int64_t lanes = kernels::tile_size<T>().lanes;
+    const std::int64_t results =
+        (pass == Pass::forward ? problem.out_channels : problem.in_channels) / problem.groups;
+    const std::int64_t reduced =
+        (pass == Pass::forward ? problem.in_channels : problem.out_channels) / problem.groups;
+    std::int64_t values =
+        ceil_div(results, lanes) * lanes * reduced * problem.groups * problem.taps();
+    if (pass == Pass::forward && joins_rows(problem)) {
+      const auto sizes = padded_sizes(three_axes(problem));
+      values += problem.batch * sizes[0] * sizes[1] * sizes[2] * problem.in_channels;
+    }
+    return static_cast<std::size_t>(values) * sizeof(T);
+  });
+}
+
+void run(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
+  dispatch_floating(problem.dtype,
+                    [&](auto tag) { run_pass<typename decltype(tag)::type>(problem, pass, args); });
+}
+
+}  // namespace
+
+const ConvAlgorithm direct = {
+    .name = "direct",
+    .summary = "a register-blocked matrix product over patches that are never copied",
+    .refuses = refuses,
+    .predict = least_cost,
+    .workspace = workspace,
+    .run = run,
+};
+
+}  // namespace fovea::conv

@@ -1,0 +1,107 @@
+// Packing, and finding what was packed before.
+#include "conv/packed_weights.h"
+
+#include <algorithm>
+
+#include "conv/axes.h"
+#include "fovea/executor.h"
+#include "kernels/patch_product.h"
+
+namespace fovea::conv {
+namespace {
+
+constexpr std::int64_t kElementsPerTask = 1 << 15;
+
+// All that the packed order depends on, besides the contents.
+Derived::Key key_of(const ConvProblem& problem, Pass pass, int lanes) {
+  Derived::Key key{static_cast<std::int64_t>(pass),
+                   lanes,
+                   problem.dims,
+                   problem.in_channels,
+                   problem.out_channels,
+                   problem.groups,
+                   static_cast<std::int64_t>(problem.dtype)};
+  std::size_t place = 7;
+  for (const ConvAxis& axis : three_axes(problem)) {
+    key[place++] = axis.kernel;
+    key[place++] = axis.stride;
+    key[place++] = axis.dilation;
+    key[place++] = axis.padding.before;
+    key[place++] = pass == Pass::backward_data ? std::min(axis.stride, axis.input) : 0;  // phases
+  }
+  return key;
+}
+
+template <class T>
+void pack_block(const WeightView& view, const T* weights, std::int64_t block, int lanes,
+                T* packed) {
+  const int width = block_width(view.results, block, lanes);
+  const int padded = kernels::block_lanes(width, lanes);
+  const auto runs = static_cast<std::int64_t>(view.run.size());
+  const T* first = weights + block * 2 * lanes * view.result_step;
+  // Runs outside taps: the taps of one weight are neighbours in memory.
+  for (std::int64_t r = 0; r < runs; ++r) {
+    for (std::size_t t = 0; t < view.taps.size(); ++t) {
+      const T* from = first + view.taps[t] + view.run[static_cast<std::size_t>(r)];
+      T* to = packed + (static_cast<std::int64_t>(t) * runs + r) * padded;
+      for (int j = 0; j < width; ++j) to[j] = from[j * view.result_step];
+      std::fill(to + width, to + padded, T(0));
+    }
+  }
+}
+
+template <class T>
+void pack_view(const WeightView& view, const T* weights, int lanes, T* packed) {
+  const std::int64_t blocks = block_count(view.results, lanes);
+  const std::int64_t per_block = view.packed_size(lanes) / std::max<std::int64_t>(blocks, 1);
+  const std::int64_t grain =
+      std::max<std::int64_t>(1, kElementsPerTask / std::max<std::int64_t>(per_block, 1));
+  parallel_ranges(view.groups * blocks, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t group = i / blocks;
+      const std::int64_t block = i % blocks;
+      pack_block(view, weights + group * view.group_step, block, lanes,
+                 packed + group * view.packed_size(lanes) + view.block_begin(block, lanes));
+    }
+  });
+}
+
+}  // namespace
+
+std::int64_t WeightView::packed_size(int lanes) const {
+  const std::int64_t blocks = block_count(results, lanes);
+  const std::int64_t padded =
+      blocks == 0 ? 0
+                  : (blocks - 1) * 2 * lanes +
+                        kernels::block_lanes(block_width(results, blocks - 1, lanes), lanes);
+  return padded * static_cast<std::int64_t>(taps.size() * run.size());
+}
+
+template <class T>
+std::shared_ptr<const Workspace> pack_weights(const ConvProblem& problem, Pass pass,
+                                              const ConvArgs& args,
+                                              const std::vector<WeightView>& views, int lanes) {
+  const Derived::Key key = key_of(problem, pass, lanes);
+  const std::uint64_t version = args.weights == nullptr ? 0 : args.weights->version();
+  if (args.weights != nullptr) {
+    if (auto kept = args.weights->derived().find(key, version)) return kept;
+  }
+  std::int64_t size = 0;
+  for (const WeightView& view : views) size += view.groups * view.packed_size(lanes);
+  auto packed = std::make_shared<Workspace>(static_cast<std::size_t>(size) * sizeof(T));
+  T* next = packed->as<T>();
+  for (const WeightView& view : views) {
+    pack_view(view, static_cast<const T*>(args.second), lanes, next);
+    next += view.groups * view.packed_size(lanes);
+  }
+  if (args.weights != nullptr) args.weights->derived().keep(key, version, packed);
+  return packed;
+}
+template std::shared_ptr<const Workspace> pack_weights<float>(const ConvProblem&, Pass,
+                                                              const ConvArgs&,
+                                                              const std::vector<WeightView>&, int);
+template std::shared_ptr<const Workspace> pack_weights<double>(const ConvProblem&, Pass,
+                                                               const ConvArgs&,
+                                                               const std::vector<WeightView>&, int);
+
+}  // namespace fovea::conv

@@ -1,0 +1,119 @@
+// ConvProblem: validation, shapes and counts.
+#include <limits>
+
+#include "core/check.h"
+#include "fovea/conv.h"
+
+namespace fovea {
+namespace {
+
+constexpr std::string_view kAxisNames = "DHW";
+
+// The name of spatial axis `axis` of `dims`: H of H,W.
+char axis_name(int dims, int axis) {
+  return kAxisNames[static_cast<std::size_t>(3 - dims + axis)];
+}
+
+void require_positive(std::string_view op, std::string_view what, std::int64_t value) {
+  FOVEA_CHECK(value >= 1, "{}: {} is {}, but must be at least 1", op, what, value);
+}
+
+void validate_axis(std::string_view op, const ConvAxis& axis, char name) {
+  const auto named = [&](std::string_view what) { return fmt::format("{} along {}", what, name); };
+  require_positive(op, named("input size"), axis.input);
+  require_positive(op, named("kernel size"), axis.kernel);
+  require_positive(op, named("stride"), axis.stride);
+  require_positive(op, named("dilation"), axis.dilation);
+  FOVEA_CHECK(axis.padding.before >= 0 && axis.padding.after >= 0,
+              "{}: padding along {} is {} before and {} after, but must not be negative; slice() "
+              "the input to crop it",
+              op, name, axis.padding.before, axis.padding.after);
+  // One axis fits the 32-bit indices of the patch table with room for every intermediate sum.
+  constexpr std::int64_t kLimit = std::int64_t{1} << 30;
+  FOVEA_CHECK(
+      axis.input < kLimit && axis.kernel < kLimit && axis.stride < kLimit &&
+          axis.dilation < kLimit && axis.padding.before < kLimit && axis.padding.after < kLimit &&
+          axis.span() < kLimit,
+      "{}: sizes along {} (input {}, kernel {}, stride {}, dilation {}, padding {}+{}) exceed 2^30",
+      op, name, axis.input, axis.kernel, axis.stride, axis.dilation, axis.padding.before,
+      axis.padding.after);
+  const std::int64_t padded = axis.input + axis.padding.before + axis.padding.after;
+  FOVEA_CHECK(axis.span() <= padded,
+              "{}: the kernel does not fit along {}: dilation*(kernel-1)+1 = {}*({}-1)+1 = {}, but "
+              "input + padding = "
+              "{}+{}+{} = {}. Use a smaller kernel or dilation, or more padding.",
+              op, name, axis.dilation, axis.kernel, axis.span(), axis.input, axis.padding.before,
+              axis.padding.after, padded);
+}
+
+}  // namespace
+
+std::string_view name(Pass pass) {
+  switch (pass) {
+    case Pass::forward:
+      return "forward";
+    case Pass::backward_data:
+      return "backward_data";
+    case Pass::backward_weights:
+      return "backward_weights";
+  }
+  FOVEA_ASSERT(false);
+}
+
+void ConvProblem::validate(std::string_view op) const {
+  FOVEA_CHECK(dims >= 1 && dims <= 3, "{}: {} spatial dimensions, but only 1, 2 and 3 exist", op,
+              dims);
+  FOVEA_CHECK(is_floating(dtype),
+              "{}: the type is {}, but must be float32 or float64; convert with to()", op,
+              fovea::name(dtype));
+  require_positive(op, "batch", batch);
+  require_positive(op, "in_channels", in_channels);
+  require_positive(op, "out_channels", out_channels);
+  require_positive(op, "groups", groups);
+  FOVEA_CHECK(in_channels % groups == 0,
+              "{}: {} input channels do not divide into {} groups ({} mod {} = {})", op,
+              in_channels, groups, in_channels, groups, in_channels % groups);
+  FOVEA_CHECK(out_channels % groups == 0,
+              "{}: {} output channels do not divide into {} groups ({} mod {} = {})", op,
+              out_channels, groups, out_channels, groups, out_channels % groups);
+  for (int i = 0; i < dims; ++i)
+    validate_axis(op, axes[static_cast<std::size_t>(i)], axis_name(dims, i));
+  input_shape().numel();  // these throw where an index would not fit
+  weight_shape().numel();
+  output_shape().numel();
+  Shape{output_positions(), out_channels, in_channels / groups, taps()}.numel();
+}
+
+Shape ConvProblem::input_shape() const {
+  Shape shape{batch, in_channels};
+  for (int i = 0; i < dims; ++i) shape.push_back(axes[static_cast<std::size_t>(i)].input);
+  return shape;
+}
+
+Shape ConvProblem::weight_shape() const {
+  Shape shape{out_channels, in_channels / groups};
+  for (int i = 0; i < dims; ++i) shape.push_back(axes[static_cast<std::size_t>(i)].kernel);
+  return shape;
+}
+
+Shape ConvProblem::output_shape() const {
+  Shape shape{batch, out_channels};
+  for (int i = 0; i < dims; ++i) shape.push_back(axes[static_cast<std::size_t>(i)].output());
+  return shape;
+}
+
+std::int64_t ConvProblem::taps() const {
+  std::int64_t product = 1;
+  for (int i = 0; i < dims; ++i) product *= axes[static_cast<std::size_t>(i)].kernel;
+  return product;
+}
+
+std::int64_t ConvProblem::output_positions() const {
+  return output_shape().numel() / out_channels;
+}
+
+std::int64_t ConvProblem::multiply_adds() const {
+  return output_positions() * out_channels * (in_channels / groups) * taps();
+}
+
+}  // namespace fovea

@@ -1,0 +1,172 @@
+// ConvProblem: the output-size formula, what it refuses and in which words, and the descriptor
+// line.
+#include <gtest/gtest.h>
+
+#include "fovea/conv.h"
+#include "fovea/functions.h"
+#include "support/conv_problems.h"
+#include "support/files.h"
+
+namespace fovea::testing {
+namespace {
+
+TEST(ConvAxis, OutputIsTheNumberOfPlacesWhereTheKernelFits) {
+  for (std::int64_t input = 1; input < 12; ++input)
+    for (std::int64_t kernel = 1; kernel < 5; ++kernel)
+      for (std::int64_t stride = 1; stride < 4; ++stride)
+        for (std::int64_t dilation = 1; dilation < 4; ++dilation)
+          for (std::int64_t before = 0; before < 3; ++before)
+            for (std::int64_t after = 0; after < 3; ++after) {
+              const ConvAxis axis{input, kernel, stride, dilation, {before, after}};
+              if (axis.span() > input + before + after) continue;
+              std::int64_t count = 0;
+              for (std::int64_t start = -before; start + axis.span() <= input + after;
+                   start += stride)
+                ++count;
+              EXPECT_EQ(axis.output(), count);
+            }
+}
+
+TEST(ConvDescriptor, RoundTripsEveryProblem) {
+  for (std::uint64_t number = 0; number < 500; ++number) {
+    const ConvProblem problem =
+        random_problem(number, number % 2 == 0 ? DType::float32 : DType::float64);
+    EXPECT_EQ(ConvProblem::parse(problem.to_string()), problem) << problem.to_string();
+  }
+}
+
+TEST(ConvDescriptor, ReadsTheFormOfBenchdnn) {
+  const ConvProblem same = ConvProblem::parse("mb16ic64ih56oc64oh56kh3ph1");
+  EXPECT_EQ(same.input_shape(), (Shape{16, 64, 56, 56}));
+  EXPECT_EQ(same.weight_shape(), (Shape{64, 64, 3, 3}));
+  EXPECT_EQ(same.output_shape(), (Shape{16, 64, 56, 56}));
+  EXPECT_EQ(same.to_string(), "mb16ic64ih56oc64oh56kh3ph1");
+
+  const ConvProblem stem = ConvProblem::parse("ic3ih224oc64oh112kh7sh2ph3n\"resnet:conv1\"");
+  EXPECT_EQ(stem.batch, 1);
+  EXPECT_EQ(stem.output_shape(), (Shape{1, 64, 112, 112}));
+
+  // dh0 is dense; the output fixes the padding.
+  EXPECT_EQ(ConvProblem::parse("ic1iw10oc1kw3dw1").axes[0].dilation, 2);
+  EXPECT_EQ(ConvProblem::parse("ic1iw10oc1ow10kw3").axes[0].padding, (Sides{1, 1}));
+  EXPECT_EQ(ConvProblem::parse("ic1ih4oc1oh2kh3sh2ph0").axes[0].padding, (Sides{0, 1}));
+  EXPECT_EQ(ConvProblem::parse("g2mb2_ic4ih5iw7oc6kh3kw1ph1pw0").input_shape(),
+            (Shape{2, 4, 5, 7}));
+  EXPECT_EQ(ConvProblem::parse("ic2id4oc2kd3pd1").input_shape(), (Shape{1, 2, 4, 4, 4}));
+  EXPECT_EQ(ConvProblem::parse("ic1ih5oc1kh3+ph0:2+f64").to_string(),
+            "mb1ic1ih5oc1oh5ow3kh3+ph0:2+f64");
+}
+
+TEST(ConvDescriptor, PointsAtWhatItCannotRead) {
+  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3zz4"); }), "unknown key");
+  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3zz4"); }), "at character 4 ('zz4')");
+  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse(""); }), "ic and oc are needed");
+  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3oc4"); }), "iw is needed");
+  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3ih5oc4khx"); }),
+                  "unknown key");
+  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3ih99999999999999999999oc4kh3"); }),
+                  "expected a number");
+  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3ih5oc4oh7kh3ph0+ph1:1"); }),
+                  "oh is 7, but the other numbers give 5");
+  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3ic3ih5oc4kh3"); }), "stands twice");
+  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3iw5oc4kw3kd2"); }), "no meaning");
+  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3ih5oc4kh3n\"x"); }), "closing quote");
+}
+
+TEST(ConvProblem, RefusesNumbersThatMakeNoSense) {
+  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3ih5oc4kh3sh0"); }),
+                  "stride along H is 0, but must be at least 1");
+  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("g2ic3ih5oc4kh3"); }),
+                  "3 input channels do not divide into 2 groups");
+  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("g2ic4ih5oc5kh3"); }),
+                  "5 output channels do not divide into 2 groups");
+  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3ih5oc4kh7"); }),
+                  "the kernel does not fit along H: dilation*(kernel-1)+1 = 1*(7-1)+1 = 7, but "
+                  "input + padding = 5+0+0 = 5");
+  EXPECT_CONTAINS(
+      test::error_of([] { ConvProblem::parse("mb4000000000ic4000000000ih1000000oc1kh1"); }),
+      "63 bits");
+}
+
+TEST(Conv, NamesTheAxisAndTheFixOfAWrongShape) {
+  const Tensor images = Tensor::zeros({8, 28, 28, 1});
+  const Tensor weight = Tensor::zeros({6, 1, 5, 5});
+  EXPECT_EQ(test::error_of([&] { conv2d(images, weight); }),
+            "conv2d: input has 28 channels (shape [8, 28, 28, 1]) but weight [6, 1, 5, 5] with "
+            "groups=1 needs 1. The "
+            "last axis has 1: is this N,H,W,C data? Use input.permute({0, 3, 1, 2}).");
+  EXPECT_CONTAINS(test::error_of([&] { conv1d(images, weight); }), "needs 3 axes: [N, C, W]");
+  EXPECT_CONTAINS(test::error_of([&] {
+                    conv2d(Tensor::zeros({1, 28, 28}), weight);
+                  }),
+                  "add the batch axis");
+  EXPECT_CONTAINS(test::error_of([&] {
+                    conv2d(Tensor::zeros({1, 1, 28, 28}), weight, Tensor::zeros({5}));
+                  }),
+                  "[6] is needed");
+  EXPECT_CONTAINS(test::error_of([&] {
+                    conv2d(Tensor::zeros({1, 1, 28, 28}), weight.to(DType::float64));
+                  }),
+                  "float64");
+  EXPECT_CONTAINS(test::error_of([&] {
+                    conv2d(Tensor::zeros({1, 1, 28, 28}), weight, {}, {.stride = 0});
+                  }),
+                  "stride along H is 0");
+  EXPECT_CONTAINS(test::error_of([&] {
+                    conv2d(Tensor::zeros({1, 1, 28, 28}), weight, {}, {.stride = -1});
+                  }),
+                  "stride along H is -1");
+  EXPECT_CONTAINS(test::error_of([&] {
+                    conv2d(Tensor::zeros({1, 1, 28, 28}), weight, {}, {.padding = {1, 2, 3}});
+                  }),
+                  "give one amount, or 2");
+  EXPECT_CONTAINS(test::error_of([&] {
+                    conv2d(Tensor::zeros({1, 1, 3, 3}), weight);
+                  }),
+                  "the kernel does not fit along H");
+  EXPECT_CONTAINS(test::error_of([&] {
+                    conv2d(Tensor::zeros({1, 1, 28, 28}), weight, {}, {.groups = 0});
+                  }),
+                  "groups is 0");
+}
+
+TEST(Planner, ForcedAlgorithmIsTheOneThatRuns) {
+  const ConvProblem problem = ConvProblem::parse("ic3ih8oc4kh3ph1");
+  const ConvBuffers<float> buffers = random_buffers<float>(problem, 1);
+  for (const ConvAlgorithmInfo& algorithm : algorithms()) {
+    for (const Pass pass : kPasses) {
+      run_pass(problem, pass, algorithm.name, buffers);
+      EXPECT_EQ(last_algorithm(), algorithm.name);
+      EXPECT_EQ(make_plan(problem, pass, algorithm.name).reason, "it was asked for by name");
+    }
+    conv2d(Tensor::ones({1, 3, 8, 8}), Tensor::ones({4, 3, 3, 3}), {},
+           {.padding = 1, .algorithm = algorithm.name});
+    EXPECT_EQ(last_algorithm(), algorithm.name);
+  }
+}
+
+TEST(Planner, RefusesAnUnknownNameAndListsTheOthers) {
+  const std::string message =
+      test::error_of([] { make_plan(ConvProblem::parse("ic3ih8oc4kh3"), Pass::forward, "magic"); });
+  EXPECT_CONTAINS(message, "there is no algorithm 'magic'");
+  for (const ConvAlgorithmInfo& algorithm : algorithms()) EXPECT_CONTAINS(message, algorithm.name);
+  EXPECT_CONTAINS(
+      test::error_of([] {
+        conv2d(Tensor::ones({1, 3, 8, 8}), Tensor::ones({4, 3, 3, 3}), {}, {.algorithm = "magic"});
+      }),
+      "there is no algorithm 'magic'");
+}
+
+TEST(Planner, ReportsWhatEveryAlgorithmAnswers) {
+  const Plan plan = make_plan(ConvProblem::parse("ic64ih56oc64kh3ph1"), Pass::forward);
+  EXPECT_EQ(plan.algorithm, "direct");
+  ASSERT_EQ(plan.candidates.size(), algorithms().size());
+  for (const Candidate& candidate : plan.candidates) {
+    if (!candidate.refusal) {
+      EXPECT_GE(candidate.predicted.multiply_adds, 56.0 * 56 * 64 * 64 * 9);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fovea::testing
