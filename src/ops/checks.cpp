@@ -1,0 +1,35 @@
+// The shared checks.
+#include "ops/checks.h"
+
+#include "core/check.h"
+
+namespace fovea::ops {
+
+void require_floating(std::string_view op, const TensorSpec& spec, std::string_view what) {
+  FOVEA_CHECK(
+      is_floating(spec.dtype),
+      "{}: {} is {} {}, but only float32 and float64 can be computed with. Convert it first: "
+      "{}.to(DType::float32).",
+      op, what, name(spec.dtype), spec.shape, what);
+}
+
+void require_same_dtype(std::string_view op, const TensorSpec& a, const TensorSpec& b) {
+  FOVEA_CHECK(
+      a.dtype == b.dtype,
+      "{}: the inputs are {} {} and {} {}, but must be of one type. Convert one of them with "
+      ".to(DType::{}).",
+      op, name(a.dtype), a.shape, name(b.dtype), b.shape, name(a.dtype));
+}
+
+void require_same_shape(std::string_view op, const TensorSpec& a, std::string_view a_name,
+                        const TensorSpec& b, std::string_view b_name) {
+  FOVEA_CHECK(a.shape == b.shape, "{}: {} is {} but {} is {}; they must have one shape", op, a_name,
+              a.shape, b_name, b.shape);
+}
+
+void require_rank(std::string_view op, const TensorSpec& spec, std::string_view what, int rank) {
+  FOVEA_CHECK(spec.shape.rank() == rank, "{}: {} has {} axes (shape {}), expected {}", op, what,
+              spec.shape.rank(), spec.shape, rank);
+}
+
+}  // namespace fovea::ops

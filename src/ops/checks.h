@@ -1,0 +1,17 @@
+// Checks that many operators share; each throws Error with the operator's name.
+#pragma once
+
+#include <string_view>
+
+#include "core/tensor_impl.h"
+
+namespace fovea::ops {
+
+// `what` says which input: "input", "weight".
+void require_floating(std::string_view op, const TensorSpec& spec, std::string_view what = "input");
+void require_same_dtype(std::string_view op, const TensorSpec& a, const TensorSpec& b);
+void require_same_shape(std::string_view op, const TensorSpec& a, std::string_view a_name,
+                        const TensorSpec& b, std::string_view b_name);
+void require_rank(std::string_view op, const TensorSpec& spec, std::string_view what, int rank);
+
+}  // namespace fovea::ops

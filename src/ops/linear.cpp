@@ -1,0 +1,184 @@
+// Fully connected layers and matrix products, which are pointwise convolutions of signals of length
+// one.
+//
+// With batch M, K input and N output channels the three passes of such a convolution are the three
+// products a b^T, a b and a^T b, each of row-major matrices: so a transposed operand of matmul
+// costs no copy.
+#include "conv/algorithms.h"
+#include "core/check.h"
+#include "core/dispatch.h"
+#include "ops/checks.h"
+#include "ops/families.h"
+
+namespace fovea::ops {
+namespace {
+
+ConvProblem pointwise(std::int64_t batch, std::int64_t in_channels, std::int64_t out_channels,
+                      DType dtype) {
+  ConvProblem problem;
+  problem.batch = batch;
+  problem.in_channels = in_channels;
+  problem.out_channels = out_channels;
+  problem.dims = 1;
+  problem.dtype = dtype;
+  return problem;
+}
+
+const void* data_of(const Tensor& tensor) {
+  if (!tensor.defined()) return nullptr;
+  return dispatch_floating(tensor.dtype(), [&](auto tag) -> const void* {
+    return tensor.data<typename decltype(tag)::type>();
+  });
+}
+
+void* mutable_data_of(Tensor& tensor) {
+  return dispatch_floating(tensor.dtype(), [&](auto tag) -> void* {
+    return tensor.mutable_data<typename decltype(tag)::type>();
+  });
+}
+
+Tensor transposed(const Tensor& matrix) {
+  return view::permute(matrix, {1, 0});
+}
+
+OpField global_field(Specs, const Attributes&) {
+  return {.global = true, .window = {}, .stride = {}, .before = {}};
+}
+
+// --- linear
+
+std::vector<TensorSpec> linear_infer(Specs inputs, const Attributes&) {
+  const TensorSpec& x = inputs[0];
+  const TensorSpec& w = inputs[1];
+  require_floating("linear", x);
+  require_same_dtype("linear", x, w);
+  require_rank("linear", w, "weight", 2);
+  FOVEA_CHECK(x.shape.rank() == 2, "linear: input must be [N, in], but its shape is {}.{}", x.shape,
+              x.shape.rank() > 2
+                  ? " Flatten it first: flatten(input) makes one axis of all but the batch."
+                  : " Add a batch axis: input.reshape({1, -1}).");
+  FOVEA_CHECK(
+      x.shape[1] == w.shape[1],
+      "linear: input has {} features (shape {}) but weight {} needs {}. Weights are [out, in]{}",
+      x.shape[1], x.shape, w.shape, w.shape[1],
+      x.shape[1] == w.shape[0] ? ": is this one transposed? Use weight.permute({1, 0})." : ".");
+  FOVEA_CHECK(x.shape[0] >= 1 && x.shape[1] >= 1 && w.shape[0] >= 1,
+              "linear: input {} and weight {} must not have an axis of size zero", x.shape,
+              w.shape);
+  if (const TensorSpec& bias = inputs[2]; bias.defined) {
+    require_same_dtype("linear", x, bias);
+    FOVEA_CHECK(bias.shape == Shape{w.shape[0]},
+                "linear: bias is {} but weight {} needs [{}], one number per output", bias.shape,
+                w.shape, w.shape[0]);
+  }
+  return {make_spec({x.shape[0], w.shape[0]}, x.dtype)};
+}
+
+void linear_run(Inputs inputs, const Attributes&, Outputs outputs) {
+  const Tensor x = dense(inputs[0], Layout::row_major);
+  const Tensor w = dense(inputs[1], Layout::row_major);
+  const Tensor bias = inputs[2].defined() ? dense(inputs[2], Layout::row_major) : Tensor();
+  const ConvProblem problem = pointwise(x.size(0), x.size(1), w.size(0), x.dtype());
+  conv::run(problem, Pass::forward, "auto",
+            {.first = data_of(x),
+             .second = data_of(w),
+             .bias = data_of(bias),
+             .result = mutable_data_of(outputs[0])});
+}
+
+std::vector<Tensor> linear_backward(const BackwardCall& call) {
+  const Tensor& g = call.grads[0];
+  std::vector<Tensor> grads(3);
+  if (call.needs_grad[0]) grads[0] = apply1(matmul, {g, call.inputs[1]});
+  if (call.needs_grad[1])
+    grads[1] = apply1(matmul, {apply1(permute, {g}, {{"axes", Shape{1, 0}}}), call.inputs[0]});
+  if (call.needs_grad[2]) grads[2] = apply1(sum, {g}, {{"axes", Shape{0}}, {"keep", false}});
+  return grads;
+}
+
+OpCost linear_cost(Specs inputs, Specs outputs, const Attributes&) {
+  const Shape& w = inputs[1].shape;
+  std::size_t bytes = inputs[0].bytes() + inputs[1].bytes() + outputs[0].bytes();
+  if (inputs[2].defined) bytes += inputs[2].bytes();
+  return {.multiply_adds = inputs[0].shape[0] * w[0] * w[1],
+          .bytes = static_cast<std::int64_t>(bytes)};
+}
+
+// --- matmul
+
+std::vector<TensorSpec> matmul_infer(Specs inputs, const Attributes&) {
+  const TensorSpec& a = inputs[0];
+  const TensorSpec& b = inputs[1];
+  require_floating("matmul", a);
+  require_same_dtype("matmul", a, b);
+  FOVEA_CHECK(
+      a.shape.rank() == 2 && b.shape.rank() == 2,
+      "matmul: both inputs must be matrices, [M, K] and [K, N], but their shapes are {} and {}",
+      a.shape, b.shape);
+  FOVEA_CHECK(
+      a.shape[1] == b.shape[0],
+      "matmul: {} has {} columns but {} has {} rows; they must be equal{}", a.shape, a.shape[1],
+      b.shape, b.shape[0],
+      a.shape[1] == b.shape[1] ? ". Is the second one transposed? Use b.permute({1, 0})." : "");
+  FOVEA_CHECK(a.shape[0] >= 1 && a.shape[1] >= 1 && b.shape[1] >= 1,
+              "matmul: {} and {} must not have an axis of size zero", a.shape, b.shape);
+  return {make_spec({a.shape[0], b.shape[1]}, a.dtype)};
+}
+
+void matmul_run(Inputs inputs, const Attributes&, Outputs outputs) {
+  const Tensor& a = inputs[0];
+  const Tensor& b = inputs[1];
+  const std::int64_t m = a.size(0);
+  const std::int64_t k = a.size(1);
+  const std::int64_t n = b.size(1);
+  void* result = mutable_data_of(outputs[0]);
+  const auto product = [&](const ConvProblem& problem, Pass pass, const Tensor& first,
+                           const Tensor& second) {
+    conv::run(problem, pass, "auto",
+              {.first = data_of(first), .second = data_of(second), .result = result});
+  };
+  if (transposed(b).is_contiguous()) {
+    product(pointwise(m, k, n, a.dtype()), Pass::forward, dense(a, Layout::row_major),
+            transposed(b));
+  } else if (transposed(a).is_contiguous() && !a.is_contiguous()) {
+    product(pointwise(k, n, m, a.dtype()), Pass::backward_weights, dense(b, Layout::row_major),
+            transposed(a));
+  } else {
+    product(pointwise(m, n, k, a.dtype()), Pass::backward_data, dense(a, Layout::row_major),
+            dense(b, Layout::row_major));
+  }
+}
+
+std::vector<Tensor> matmul_backward(const BackwardCall& call) {
+  const Tensor& g = call.grads[0];
+  const auto flip = [](const Tensor& x) { return apply1(permute, {x}, {{"axes", Shape{1, 0}}}); };
+  std::vector<Tensor> grads(2);
+  if (call.needs_grad[0]) grads[0] = apply1(matmul, {g, flip(call.inputs[1])});
+  if (call.needs_grad[1]) grads[1] = apply1(matmul, {flip(call.inputs[0]), g});
+  return grads;
+}
+
+OpCost matmul_cost(Specs inputs, Specs outputs, const Attributes&) {
+  const std::size_t bytes = inputs[0].bytes() + inputs[1].bytes() + outputs[0].bytes();
+  return {.multiply_adds = inputs[0].numel() * inputs[1].shape[1],
+          .bytes = static_cast<std::int64_t>(bytes)};
+}
+
+}  // namespace
+
+const OpDef linear = {.name = "linear",
+                      .infer = linear_infer,
+                      .run = linear_run,
+                      .backward = linear_backward,
+                      .saves = {.inputs = 0b11},
+                      .cost = linear_cost,
+                      .field = global_field};
+const OpDef matmul = {.name = "matmul",
+                      .infer = matmul_infer,
+                      .run = matmul_run,
+                      .backward = matmul_backward,
+                      .saves = {.inputs = 0b11},
+                      .cost = matmul_cost,
+                      .field = global_field};
+
+}  // namespace fovea::ops

@@ -1,0 +1,132 @@
+// linear and matmul against plain loops.
+#include <gtest/gtest.h>
+
+#include "core/tensor_impl.h"
+#include "fovea/autograd.h"
+#include "fovea/functions.h"
+#include "support/errors.h"
+#include "support/settings.h"
+#include "support/tensors.h"
+
+namespace fovea::testing {
+namespace {
+
+Tensor plain_matmul(const Tensor& a, const Tensor& b) {
+  const std::int64_t m = a.size(0);
+  const std::int64_t k = a.size(1);
+  const std::int64_t n = b.size(1);
+  const std::vector<double> x = a.to_vector<double>();
+  const std::vector<double> y = b.to_vector<double>();
+  std::vector<double> result;
+  for (std::int64_t i = 0; i < m; ++i) {
+    for (std::int64_t j = 0; j < n; ++j) {
+      double sum = 0;
+      for (std::int64_t l = 0; l < k; ++l)
+        sum += x[static_cast<std::size_t>(i * k + l)] * y[static_cast<std::size_t>(l * n + j)];
+      result.push_back(sum);
+    }
+  }
+  return Tensor::from(result, {m, n});
+}
+
+// Both sums may be off by the roundoff of each of their terms.
+double tolerance(std::int64_t terms, DType dtype) {
+  return static_cast<double>(terms + 1) * roundoff(dtype);
+}
+
+TEST(Matmul, AgreesWithPlainLoopsInEveryMemoryOrder) {
+  struct Sizes {
+    std::int64_t m, k, n;
+  };
+  for (const auto [m, k, n] : {Sizes{1, 1, 1}, Sizes{5, 3, 4}, Sizes{17, 33, 19},
+                               Sizes{64, 400, 120}, Sizes{1, 50, 40}, Sizes{40, 50, 1}}) {
+    SCOPED_TRACE(Shape({m, k, n}).to_string());
+    for (const DType dtype : {DType::float32, DType::float64}) {
+      const Tensor a = random_tensor({m, k}, 1, dtype);
+      const Tensor b = random_tensor({k, n}, 2, dtype);
+      const Tensor expected = plain_matmul(a, b);
+      const auto flipped = [](const Tensor& x) {
+        return x.permute({1, 0}).contiguous().permute({1, 0});
+      };
+      for (const Tensor& left : {a, flipped(a), scattered(a)}) {
+        for (const Tensor& right : {b, flipped(b), scattered(b)}) {
+          const Tensor actual = matmul(left, right);
+          EXPECT_TRUE(actual.is_contiguous());
+          expect_close(actual, expected, tolerance(k, dtype));
+        }
+      }
+    }
+  }
+}
+
+TEST(Linear, MultipliesByTheTransposedWeightAndAddsTheBias) {
+  const Tensor x = Tensor::from<float>({1, 2, 3, 4}, {2, 2});
+  const Tensor w = Tensor::from<float>({1, 0, 0, 1, 1, 1}, {3, 2});
+  const Tensor b = Tensor::from<float>({10, 20, 30}, {3});
+  EXPECT_EQ(linear(x, w, b).to_vector<float>(), (std::vector<float>{11, 22, 33, 13, 24, 37}));
+  EXPECT_EQ(linear(x, w).to_vector<float>(), (std::vector<float>{1, 2, 3, 3, 4, 7}));
+}
+
+TEST(Linear, AgreesWithMatmulForLayersOfLenet) {
+  const Tensor x = random_tensor({64, 400}, 3, DType::float32);
+  const Tensor w = random_tensor({120, 400}, 4, DType::float32);
+  const Tensor b = random_tensor({120}, 5, DType::float32);
+  expect_close(linear(x, w, b), plain_matmul(x, w.permute({1, 0})) + b.to(DType::float64),
+               tolerance(401, DType::float32));
+}
+
+TEST(Linear, SameBitsForAnyNumberOfThreads) {
+  const Tensor values = random_tensor({300, 130}, 6, DType::float32);
+  const Tensor weights = random_tensor({70, 130}, 7, DType::float32);
+  std::vector<Tensor> first;
+  for_thread_counts([&] {
+    Tensor x = values.detach().set_requires_grad();
+    Tensor w = weights.detach().set_requires_grad();
+    const Tensor y = linear(x, w);
+    std::vector<Tensor> results = grad({sum(y * y)}, {x, w});
+    results.push_back(y);
+    if (first.empty()) first = results;
+    for (std::size_t i = 0; i < results.size(); ++i) expect_identical(results[i], first[i]);
+  });
+}
+
+TEST(Linear, ErrorsGiveTheFix) {
+  const Tensor w = Tensor::zeros({120, 400});
+  expect_error(
+      [&] {
+        linear(Tensor::zeros({64, 16, 5, 5}), w);
+      },
+      {"linear", "[64, 16, 5, 5]", "flatten(input)"});
+  expect_error([&] { linear(Tensor::zeros({400}), w); }, {"linear", "batch axis"});
+  expect_error(
+      [&] {
+        linear(Tensor::zeros({64, 256}), w);
+      },
+      {"256 features", "[120, 400]", "needs 400"});
+  expect_error([&] { linear(Tensor::zeros({64, 120}), w); }, {"transposed"});
+  expect_error(
+      [&] {
+        linear(Tensor::zeros({64, 400}), w, Tensor::zeros({12}));
+      },
+      {"bias", "[120]"});
+  expect_error(
+      [&] {
+        linear(Tensor::zeros({64, 400}, DType::float64), w);
+      },
+      {"float64", "float32"});
+  expect_error([&] { linear(Tensor::zeros({0, 400}), w); }, {"size zero"});
+  expect_error([&] { linear(Tensor::zeros({64, 400}), Tensor::zeros({400})); }, {"weight"});
+}
+
+TEST(Matmul, ErrorsGiveTheFix) {
+  expect_error(
+      [] {
+        matmul(Tensor::zeros({2, 3}), Tensor::zeros({4, 3}));
+      },
+      {"matmul", "3 columns", "4 rows", "transposed"});
+  expect_error([] { matmul(Tensor::zeros({2, 3}), Tensor::zeros({3})); }, {"[M, K]"});
+  expect_error([] { matmul(Tensor::zeros({2, 0}), Tensor::zeros({0, 3})); }, {"size zero"});
+}
+
+}  // namespace
+}  // namespace fovea::testing
