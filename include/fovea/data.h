@@ -1,0 +1,108 @@
+// Data sets, and the loader that turns them into batches.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fovea/export.h"
+#include "fovea/shape.h"
+#include "fovea/tensor.h"
+
+namespace fovea::data {
+
+enum class Split : std::uint8_t { train, test };
+
+// Labelled samples of one shape, readable from several threads at once.
+class FOVEA_API Dataset {
+ public:
+  virtual ~Dataset();
+  virtual std::int64_t size() const = 0;
+  // Shape of one sample: [C, spatial...].
+  virtual Shape sample_shape() const = 0;
+  // Names of the classes, in the order of the labels.
+  virtual const std::vector<std::string>& classes() const = 0;
+  // Statistics per channel of inputs in 0..1, over the training split.
+  virtual std::vector<double> mean() const = 0;
+  virtual std::vector<double> stddev() const = 0;
+  // Writes sample `index`, scaled to 0..1 and normalised to zero mean and unit deviation, in
+  // channels-last order.
+  virtual void read(std::int64_t index, std::span<float> sample) const = 0;
+  virtual std::int64_t label(std::int64_t index) const = 0;
+};
+
+// One batch: images float32 [N, C, spatial...] (channels-last memory), labels int64 [N].
+struct Batch {
+  Tensor images;
+  Tensor labels;
+};
+
+struct LoaderOptions {
+  std::int64_t batch = 64;
+  bool shuffle = false;
+  std::uint64_t seed = 1;  // of the shuffling
+  std::int64_t epoch = 0;  // each epoch has an order of its own
+  bool drop_last = false;  // leave out a last batch that is not full
+  int prefetch = 2;        // batches prepared ahead, on one background thread; 0: none
+};
+
+// The batches of one epoch, in an order that depends on nothing but the options. Range-for runs
+// over it; each begin() starts the epoch anew.
+class FOVEA_API Loader {
+ public:
+  Loader(std::shared_ptr<const Dataset> dataset, const LoaderOptions& options = {});
+  ~Loader();
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  std::int64_t batches() const;
+
+  class Stream;
+  class FOVEA_API Iterator {
+   public:
+    using value_type = Batch;
+    explicit Iterator(std::shared_ptr<Stream> stream);
+    const Batch& operator*() const { return batch_; }
+    Iterator& operator++();
+    bool operator!=(std::nullptr_t) const { return stream_ != nullptr; }
+
+   private:
+    std::shared_ptr<Stream> stream_;
+    Batch batch_;
+  };
+  Iterator begin() const;
+  std::nullptr_t end() const { return nullptr; }
+
+ private:
+  std::shared_ptr<const Dataset> dataset_;
+  LoaderOptions options_;
+};
+
+// The four files of MNIST's format (IDX, plain or gzip) in a folder: train-images-idx3-ubyte[.gz]
+// and so on. Throws Error for what is missing, truncated or contradictory.
+FOVEA_API std::shared_ptr<const Dataset> mnist(const std::string& folder, Split split);
+// Fashion-MNIST (Xiao et al., 2017) from Debian's package dataset-fashion-mnist, or,
+// where FOVEA_DATA is set, from $FOVEA_DATA/fashion-mnist and nowhere else.
+FOVEA_API std::shared_ptr<const Dataset> fashion_mnist(Split split);
+
+struct SourceDef {
+  std::string_view name;  // what --data takes: "fashion-mnist", or "mnist" in "mnist:DIR"
+  std::string_view summary;
+  std::shared_ptr<const Dataset> (*open)(const std::string& path, Split split);
+};
+FOVEA_API std::span<const SourceDef> sources();
+// Opens "NAME" or "NAME:PATH". Throws Error that lists the names if there is none such.
+FOVEA_API std::shared_ptr<const Dataset> open(const std::string& source, Split split);
+
+// Reads one IDX file of unsigned bytes, plain or gzip: uint8, of the file's shape. (Format: LeCun's
+// MNIST page.)
+FOVEA_API Tensor read_idx(const std::string& path);
+// 8-bit grey or RGB images: uint8 [C, H, W] (channels-last memory); alpha is dropped, palettes are
+// expanded.
+FOVEA_API Tensor read_png(const std::string& path);
+FOVEA_API void write_png(const std::string& path, const Tensor& image);
+
+}  // namespace fovea::data

@@ -1,0 +1,294 @@
+// Layers and networks: Module, the layers, Sequential, and Model, a network that knows what it is.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "fovea/export.h"
+#include "fovea/functions.h"
+#include "fovea/tensor.h"
+
+namespace fovea::nn {
+
+struct NamedTensor {
+  std::string name;  // "conv1.weight"
+  Tensor tensor;
+};
+
+// Something with parameters that maps a tensor to a tensor. Derive, register members in the
+// constructor, and write forward() with the functions of functions.h. A module stays where it is
+// built: members register by address.
+class FOVEA_API Module {
+ public:
+  Module() = default;
+  virtual ~Module();
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+
+  // Calls forward(), and tells a running trace which layer speaks.
+  Tensor operator()(const Tensor& input);
+
+  // In order of registration, children after own, with dotted names.
+  std::vector<NamedTensor> named_parameters() const;
+  std::vector<NamedTensor> named_buffers() const;
+  std::vector<Tensor> parameters() const;
+  std::int64_t parameter_count() const;
+
+  // Switches this and all children between training and evaluation (dropout).
+  void train(bool on = true);
+  void eval() { train(false); }
+  bool is_training() const { return training_; }
+  void zero_grad();
+  // Converts parameters and buffers in place.
+  void to(DType dtype);
+
+  // "Conv2d(1, 6, kernel=5, padding=2)"
+  virtual std::string describe() const = 0;
+  const std::vector<std::pair<std::string, Module*>>& children() const { return children_; }
+  // Calls `visit(path, module)` for this module and all below it, parents first; the path of this
+  // one is "".
+  void visit(const std::function<void(const std::string&, Module&)>& visit);
+
+ protected:
+  virtual Tensor forward(const Tensor& input) = 0;
+
+  // Names are unique within a module and hold no dot; Error otherwise.
+  Tensor& add_parameter(std::string name, Tensor& value);
+  Tensor& add_buffer(std::string name, Tensor& value);
+  void add_module(std::string name, Module& child);
+
+ private:
+  void check_name(const std::string& name) const;
+  void collect(const std::string& prefix, bool buffers, std::vector<NamedTensor>& out) const;
+
+  std::vector<std::pair<std::string, Tensor*>> parameters_;
+  std::vector<std::pair<std::string, Tensor*>> buffers_;
+  std::vector<std::pair<std::string, Module*>> children_;
+  std::string name_;  // given by the parent
+  bool training_ = true;
+};
+
+// Fresh weights from an explicit generator. Fan-in is the product of all axes but the first.
+namespace init {
+FOVEA_API void uniform(Tensor& tensor, double low, double high, Generator& generator);
+FOVEA_API void normal(Tensor& tensor, double mean, double stddev, Generator& generator);
+// Standard deviation sqrt(1 / fan_in) (LeCun et al., "Efficient BackProp", 1998).
+FOVEA_API void lecun_uniform(Tensor& tensor, Generator& generator);
+FOVEA_API void lecun_normal(Tensor& tensor, Generator& generator);
+// sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio, 2010).
+FOVEA_API void xavier_uniform(Tensor& tensor, Generator& generator);
+FOVEA_API void xavier_normal(Tensor& tensor, Generator& generator);
+// sqrt(2 / fan_in), for ReLU (He et al., 2015).
+FOVEA_API void kaiming_uniform(Tensor& tensor, Generator& generator);
+FOVEA_API void kaiming_normal(Tensor& tensor, Generator& generator);
+}  // namespace init
+
+struct ConvLayerOptions {
+  Spatial stride = 1;
+  Padding padding = 0;
+  Spatial dilation = 1;
+  std::int64_t groups = 1;
+  bool bias = true;
+};
+
+// A convolution layer of 1 to 3 dimensions [E]: weight [out, in/groups, kernel...] and bias [out],
+// both uniform in
+// +-1/sqrt(fan_in) at creation.
+class FOVEA_API Conv : public Module {
+ public:
+  Conv(int dims, std::int64_t in, std::int64_t out, const Spatial& kernel,
+       const ConvLayerOptions& options, Generator& generator);
+  std::string describe() const override;
+  Tensor weight;
+  Tensor bias;  // undefined without bias
+
+ protected:
+  Tensor forward(const Tensor& input) override;
+
+ private:
+  int dims_;
+  ConvLayerOptions options_;
+};
+
+template <int Dims>
+class ConvNd : public Conv {
+ public:
+  ConvNd(std::int64_t in, std::int64_t out, const Spatial& kernel, const ConvLayerOptions& options,
+         Generator& generator)
+      : Conv(Dims, in, out, kernel, options, generator) {}
+};
+using Conv1d = ConvNd<1>;
+using Conv2d = ConvNd<2>;
+using Conv3d = ConvNd<3>;
+
+// y = x w^T + b: weight [out, in], bias [out], both uniform in +-1/sqrt(in) at creation.
+class FOVEA_API Linear : public Module {
+ public:
+  Linear(std::int64_t in, std::int64_t out, Generator& generator, bool bias = true);
+  std::string describe() const override;
+  Tensor weight;
+  Tensor bias;
+
+ protected:
+  Tensor forward(const Tensor& input) override;
+};
+
+class FOVEA_API MaxPool : public Module {
+ public:
+  explicit MaxPool(const Spatial& window, const PoolOptions& options = {})
+      : window_(window), options_(options) {}
+  std::string describe() const override;
+
+ protected:
+  Tensor forward(const Tensor& input) override;
+
+ private:
+  Spatial window_;
+  PoolOptions options_;
+};
+
+class FOVEA_API AvgPool : public Module {
+ public:
+  explicit AvgPool(const Spatial& window, const AvgPoolOptions& options = {})
+      : window_(window), options_(options) {}
+  std::string describe() const override;
+
+ protected:
+  Tensor forward(const Tensor& input) override;
+
+ private:
+  Spatial window_;
+  AvgPoolOptions options_;
+};
+
+class FOVEA_API GlobalAvgPool : public Module {
+ public:
+  std::string describe() const override;
+
+ protected:
+  Tensor forward(const Tensor& input) override;
+};
+
+class FOVEA_API Flatten : public Module {
+ public:
+  std::string describe() const override;
+
+ protected:
+  Tensor forward(const Tensor& input) override;
+};
+
+class FOVEA_API Relu : public Module {
+ public:
+  std::string describe() const override;
+
+ protected:
+  Tensor forward(const Tensor& input) override;
+};
+
+class FOVEA_API Sigmoid : public Module {
+ public:
+  std::string describe() const override;
+
+ protected:
+  Tensor forward(const Tensor& input) override;
+};
+
+class FOVEA_API Tanh : public Module {
+ public:
+  std::string describe() const override;
+
+ protected:
+  Tensor forward(const Tensor& input) override;
+};
+
+class FOVEA_API Softmax : public Module {
+ public:
+  explicit Softmax(int axis = 1) : axis_(axis) {}
+  std::string describe() const override;
+
+ protected:
+  Tensor forward(const Tensor& input) override;
+
+ private:
+  int axis_;
+};
+
+// Active in training only; draws its masks from a generator of its own.
+class FOVEA_API Dropout : public Module {
+ public:
+  Dropout(double p, std::uint64_t seed);
+  std::string describe() const override;
+
+ protected:
+  Tensor forward(const Tensor& input) override;
+
+ private:
+  double p_;
+  Generator generator_;
+};
+
+// Modules in a row; it owns them.
+class FOVEA_API Sequential : public Module {
+ public:
+  // Appends and returns the new layer. The name defaults to the place: "0", "1", ...
+  template <class M, class... Args>
+  M& add(std::string name, Args&&... args) {
+    auto layer = std::make_unique<M>(std::forward<Args>(args)...);
+    M& reference = *layer;
+    append(std::move(name), std::move(layer));
+    return reference;
+  }
+  void append(std::string name, std::unique_ptr<Module> layer);
+  std::string describe() const override;
+
+ protected:
+  Tensor forward(const Tensor& input) override;
+
+ private:
+  std::vector<std::unique_ptr<Module>> layers_;
+};
+
+// Every layer type, with an example that the tests run: gradient, float32 against float64, train
+// against eval.
+struct LayerDef {
+  std::string_view name;  // "Conv2d"
+  std::unique_ptr<Module> (*example)(Generator& generator);
+  Shape example_input;
+};
+FOVEA_API const std::vector<LayerDef>& layers();
+
+// What a network needs besides its weights to be of use: how it was built and what its input and
+// output mean.
+struct ModelInfo {
+  std::string architecture;  // a name of models::list(), or empty for a network of one's own
+  std::map<std::string, std::string> options;  // as given to the architecture
+  Shape input;                                 // one sample, without the batch axis: [1, 28, 28]
+  std::vector<double> mean, stddev;  // per channel, of inputs scaled to 0..1; empty: not normalised
+  std::vector<std::string> classes;  // names, in the order of the outputs
+};
+
+// A network that knows what it is; a handle, so copies share the weights.
+class FOVEA_API Model {
+ public:
+  Model() = default;
+  Model(std::shared_ptr<Module> module, ModelInfo about)
+      : info(std::move(about)), module_(std::move(module)) {}
+  Tensor operator()(const Tensor& input) const { return (*module_)(input); }
+  Module& module() const { return *module_; }
+  std::vector<Tensor> parameters() const { return module_->parameters(); }
+  void train(bool on = true) const { module_->train(on); }
+  void eval() const { module_->eval(); }
+
+  ModelInfo info;
+
+ private:
+  std::shared_ptr<Module> module_;
+};
+
+}  // namespace fovea::nn

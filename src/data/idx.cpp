@@ -1,0 +1,181 @@
+// IDX, the format of MNIST (LeCun, Cortes and Burges, 1998): two zero bytes, the element type, the
+// number of axes, each size as 32 bits (big end first), then the elements in row-major order.
+//
+// The file is not trusted. A plain file must have exactly the size that its header asks for, which
+// is checked before memory is reserved; a gzip file is inflated in chunks, so that no more is
+// reserved than it really holds.
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "core/check.h"
+#include "core/input_file.h"
+#include "fovea/data.h"
+
+namespace fovea::data {
+namespace {
+
+constexpr std::size_t kChunk = std::size_t{1} << 20;
+constexpr int kUnsignedByte = 0x08;  // the element type; MNIST and its relatives have no other
+constexpr int kMaxAxes = 4;
+
+// The bytes of a file, inflated if it is a gzip file.
+class ByteStream {
+ public:
+  virtual ~ByteStream() = default;
+  // Reads up to `count` bytes; fewer only at the end.
+  virtual std::size_t read(std::uint8_t* out, std::size_t count) = 0;
+};
+
+class PlainStream : public ByteStream {
+ public:
+  explicit PlainStream(InputFile& file) : file_(file) {}
+  std::size_t read(std::uint8_t* out, std::size_t count) override { return file_.read(out, count); }
+
+ private:
+  InputFile& file_;
+};
+
+class GzipStream : public ByteStream {
+ public:
+  explicit GzipStream(InputFile& file) : file_(file), input_(kChunk) {
+    constexpr int kGzipOnly = 16 + MAX_WBITS;
+    const int status = inflateInit2(&zlib_, kGzipOnly);
+    FOVEA_CHECK(status == Z_OK, "read_idx: zlib cannot start (status {})", status);
+  }
+  ~GzipStream() override { inflateEnd(&zlib_); }
+  GzipStream(const GzipStream&) = delete;
+  GzipStream& operator=(const GzipStream&) = delete;
+
+  std::size_t read(std::uint8_t* out, std::size_t count) override {
+    zlib_.next_out = out;
+    zlib_.avail_out = static_cast<uInt>(count);  // at most kChunk
+    while (zlib_.avail_out > 0) {
+      if (zlib_.avail_in == 0 && !refill()) break;
+      // A gzip file may consist of several members; anything else behind one is an error here.
+      if (std::exchange(between_members_, false)) inflateReset(&zlib_);
+      const int status = inflate(&zlib_, Z_NO_FLUSH);
+      FOVEA_CHECK(status == Z_OK || status == Z_STREAM_END,
+                  "read_idx: '{}' is not a valid gzip file ({}): download it again", file_.path(),
+                  zlib_.msg != nullptr ? zlib_.msg : zError(status));
+      between_members_ = status == Z_STREAM_END;
+    }
+    return count - zlib_.avail_out;
+  }
+
+ private:
+  bool refill() {
+    zlib_.next_in = input_.data();
+    zlib_.avail_in = static_cast<uInt>(file_.read(input_.data(), input_.size()));
+    FOVEA_CHECK(
+        zlib_.avail_in > 0 || between_members_,
+        "read_idx: '{}' ends in the middle of its gzip data: it is truncated, download it again",
+        file_.path());
+    return zlib_.avail_in > 0;
+  }
+
+  InputFile& file_;
+  std::vector<std::uint8_t> input_;
+  z_stream zlib_{};
+  bool between_members_ = false;
+};
+
+bool is_gzip(InputFile& file) {
+  std::array<std::uint8_t, 2> magic{};
+  const std::size_t count = file.read(magic.data(), magic.size());
+  std::rewind(file.stream());
+  return count == magic.size() && magic[0] == 0x1f && magic[1] == 0x8b;
+}
+
+struct Header {
+  Shape shape;
+  std::size_t elements = 0;
+  std::int64_t bytes = 0;  // of header and elements together
+};
+
+Header read_header(ByteStream& stream, const std::string& path) {
+  std::array<std::uint8_t, 4> magic{};
+  const std::size_t count = stream.read(magic.data(), magic.size());
+  FOVEA_CHECK(count == magic.size(), "read_idx: '{}' has {} bytes, too few for an IDX header", path,
+              count);
+  FOVEA_CHECK(magic[0] == 0 && magic[1] == 0,
+              "read_idx: '{}' is not an IDX file: it starts with {:02x} {:02x}, expected 00 00",
+              path, magic[0], magic[1]);
+  FOVEA_CHECK(magic[2] == kUnsignedByte,
+              "read_idx: '{}' has elements of type 0x{:02x}, expected unsigned bytes (0x08)", path,
+              magic[2]);
+  const int rank = magic[3];
+  FOVEA_CHECK(rank >= 1 && rank <= kMaxAxes, "read_idx: '{}' has {} axes, expected 1 to {}", path,
+              rank, kMaxAxes);
+  Header header;
+  header.bytes = 4 + 4 * rank;
+  std::int64_t elements = 1;
+  bool countable = true;
+  for (int axis = 0; axis < rank; ++axis) {
+    std::array<std::uint8_t, 4> size{};
+    FOVEA_CHECK(stream.read(size.data(), size.size()) == size.size(),
+                "read_idx: '{}' ends in its header: it is truncated, download it again", path);
+    const std::int64_t value =
+        (std::int64_t{size[0]} << 24) | (size[1] << 16) | (size[2] << 8) | size[3];
+    header.shape.push_back(value);
+    countable = countable && !__builtin_mul_overflow(elements, value, &elements);
+  }
+  countable = countable && !__builtin_add_overflow(header.bytes, elements, &header.bytes);
+  FOVEA_CHECK(countable,
+              "read_idx: '{}' claims the shape {}, more than any file can hold: it is damaged",
+              path, header.shape);
+  header.elements = static_cast<std::size_t>(elements);
+  return header;
+}
+
+Tensor read_plain(InputFile& file) {
+  PlainStream stream(file);
+  const Header header = read_header(stream, file.path());
+  FOVEA_CHECK(header.bytes == file.size(),
+              "read_idx: '{}' has {} bytes, but its header, shape {}, asks for {}: the file is {}",
+              file.path(), file.size(), header.shape, header.bytes,
+              file.size() < header.bytes ? "truncated, download it again" : "damaged");
+  Tensor tensor = Tensor::empty(header.shape, DType::uint8);
+  file.read_exactly(tensor.mutable_data<std::uint8_t>(), header.elements);
+  return tensor;
+}
+
+Tensor read_gzip(InputFile& file) {
+  GzipStream stream(file);
+  const Header header = read_header(stream, file.path());
+  std::vector<std::vector<std::uint8_t>> chunks;
+  for (std::size_t done = 0; done < header.elements;) {
+    auto& chunk = chunks.emplace_back(std::min(kChunk, header.elements - done));
+    const std::size_t count = stream.read(chunk.data(), chunk.size());
+    done += count;
+    FOVEA_CHECK(
+        count == chunk.size(),
+        "read_idx: '{}' holds {} elements, but its header, shape {}, asks for {}: it is damaged",
+        file.path(), done, header.shape, header.elements);
+  }
+  // Asking for one byte more also makes zlib verify the check sum.
+  std::uint8_t extra = 0;
+  FOVEA_CHECK(
+      stream.read(&extra, 1) == 0,
+      "read_idx: '{}' holds more than the {} elements of its header, shape {}: it is damaged",
+      file.path(), header.elements, header.shape);
+  Tensor tensor = Tensor::empty(header.shape, DType::uint8);
+  auto* out = tensor.mutable_data<std::uint8_t>();
+  for (const auto& chunk : chunks) out = std::copy(chunk.begin(), chunk.end(), out);
+  return tensor;
+}
+
+}  // namespace
+
+Tensor read_idx(const std::string& path) {
+  InputFile file("read_idx", path);
+  return is_gzip(file) ? read_gzip(file) : read_plain(file);
+}
+
+}  // namespace fovea::data

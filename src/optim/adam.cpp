@@ -1,0 +1,58 @@
+// Adam with bias correction, in PyTorch's form: eps is added to the corrected deviation, weight
+// decay to the gradient.
+#include <cmath>
+#include <utility>
+
+#include "core/dispatch.h"
+#include "fovea/executor.h"
+#include "fovea/optim.h"
+#include "kernels/update.h"
+#include "optim/parameters.h"
+
+namespace fovea::optim {
+
+Adam::Adam(std::vector<Tensor> parameters, const AdamOptions& options)
+    : Optimizer(std::move(parameters), options.lr),
+      options_(options),
+      first_(zeros_like(parameters_)),
+      second_(zeros_like(parameters_)) {
+  const auto fraction = [](double value) { return value >= 0 && value < 1; };
+  require_number("adam", "beta1", options.beta1, fraction(options.beta1),
+                 "at least 0 and less than 1");
+  require_number("adam", "beta2", options.beta2, fraction(options.beta2),
+                 "at least 0 and less than 1");
+  require_number("adam", "eps", options.eps, options.eps >= 0, "at least 0");
+  require_number("adam", "weight_decay", options.weight_decay, options.weight_decay >= 0,
+                 "at least 0");
+}
+
+void Adam::step() {
+  ++steps_;
+  const double t = static_cast<double>(steps_);
+  const kernels::AdamStep update = {.lr = lr_,
+                                    .beta1 = options_.beta1,
+                                    .beta2 = options_.beta2,
+                                    .eps = options_.eps,
+                                    .weight_decay = options_.weight_decay,
+                                    .correction1 = 1 - std::pow(options_.beta1, t),
+                                    .correction2 = 1 - std::pow(options_.beta2, t)};
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    Tensor& parameter = parameters_[i];
+    const Tensor gradient = gradient_of(parameter);
+    if (!gradient.defined()) continue;
+    dispatch_floating(parameter.dtype(), [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      const T* g = gradient.data<T>();
+      T* first = first_[i].mutable_data<T>();
+      T* second = second_[i].mutable_data<T>();
+      T* w = parameter.mutable_data<T>();
+      parallel_ranges(parameter.numel(), kParametersPerTask,
+                      [&](std::int64_t begin, std::int64_t end) {
+                        kernels::adam_update(update, end - begin, g + begin, first + begin,
+                                             second + begin, w + begin);
+                      });
+    });
+  }
+}
+
+}  // namespace fovea::optim

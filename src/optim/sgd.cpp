@@ -1,0 +1,46 @@
+// Stochastic gradient descent with momentum, Nesterov's variant and weight decay, in PyTorch's
+// form: the velocity starts at zero, so the first step moves along the plain gradient.
+#include <utility>
+
+#include "core/dispatch.h"
+#include "fovea/executor.h"
+#include "fovea/optim.h"
+#include "kernels/update.h"
+#include "optim/parameters.h"
+
+namespace fovea::optim {
+
+Sgd::Sgd(std::vector<Tensor> parameters, const SgdOptions& options)
+    : Optimizer(std::move(parameters), options.lr), options_(options) {
+  require_number("sgd", "momentum", options.momentum, options.momentum >= 0, "at least 0");
+  require_number("sgd", "weight_decay", options.weight_decay, options.weight_decay >= 0,
+                 "at least 0");
+  FOVEA_CHECK(!options.nesterov || options.momentum > 0,
+              "sgd: nesterov needs a momentum above 0; 0.9 is usual");
+  if (options.momentum > 0) velocity_ = zeros_like(parameters_);
+}
+
+void Sgd::step() {
+  const kernels::SgdStep update = {.lr = lr_,
+                                   .momentum = options_.momentum,
+                                   .weight_decay = options_.weight_decay,
+                                   .nesterov = options_.nesterov};
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    Tensor& parameter = parameters_[i];
+    const Tensor gradient = gradient_of(parameter);
+    if (!gradient.defined()) continue;
+    dispatch_floating(parameter.dtype(), [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      const T* g = gradient.data<T>();
+      T* v = velocity_.empty() ? nullptr : velocity_[i].mutable_data<T>();
+      T* w = parameter.mutable_data<T>();
+      parallel_ranges(parameter.numel(), kParametersPerTask,
+                      [&](std::int64_t first, std::int64_t last) {
+                        kernels::sgd_update(update, last - first, g + first,
+                                            v == nullptr ? v : v + first, w + first);
+                      });
+    });
+  }
+}
+
+}  // namespace fovea::optim

@@ -1,0 +1,218 @@
+// Networks in files: what was saved comes back, and what does not fit is reported by name.
+#include "fovea/save.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "fovea/models.h"
+#include "fovea/random.h"
+#include "support/files.h"
+
+namespace fovea {
+namespace {
+
+using test::error_of;
+using test::read_file;
+using test::TempFolder;
+
+// A network with a parameter, a buffer and a child.
+class Small : public nn::Module {
+ public:
+  explicit Small(std::uint64_t seed, std::int64_t width = 4)
+      : generator_{.seed = seed}, fc_(3, width, generator_) {
+    scale_ = normal({2, 1}, 0, 1, generator_);
+    running_ = normal({width}, 0, 1, generator_);
+    add_parameter("scale", scale_);
+    add_buffer("running", running_);
+    add_module("fc", fc_);
+  }
+  std::string describe() const override { return "Small()"; }
+
+ protected:
+  Tensor forward(const Tensor& input) override { return fc_(input); }
+
+ private:
+  Generator generator_;
+  Tensor scale_;
+  Tensor running_;
+  nn::Linear fc_;
+};
+
+std::vector<double> all_values(const nn::Module& module) {
+  std::vector<double> values;
+  for (const auto& list : {module.named_parameters(), module.named_buffers()}) {
+    for (const auto& [name, tensor] : list) {
+      for (const double value : tensor.to_vector<double>()) values.push_back(value);
+    }
+  }
+  return values;
+}
+
+nn::Model described_lenet() {
+  nn::Model model = models::lenet5({.classes = 3, .seed = 5});
+  model.info.mean = {0.1};
+  model.info.stddev = {1.0 / 3};
+  model.info.classes = {"one", "zwei \"2\"", "three"};
+  return model;
+}
+
+class Save : public testing::Test {
+ protected:
+  // Saves a described network with some metadata changed, and gives the error of loading it.
+  std::string error_with(const std::string& key, const std::string& value) {
+    save(described_lenet(), path_);
+    TensorFile file = read_safetensors(path_);
+    file.metadata[key] = value;
+    write_safetensors(path_, file);
+    const std::string message = error_of([&] { load(path_); });
+    EXPECT_CONTAINS(message, path_);
+    return message;
+  }
+  TempFolder folder_;
+  std::string path_ = folder_ / "model.fovea";
+};
+
+TEST_F(Save, ModelsComeBackWithWeightsAndDescription) {
+  const nn::Model model = described_lenet();
+  save(model, path_);
+  const nn::Model back = load(path_);
+  EXPECT_EQ(back.info.architecture, "lenet5");
+  EXPECT_EQ(back.info.options, model.info.options);
+  EXPECT_EQ(back.info.input, model.info.input);
+  EXPECT_EQ(back.info.mean, model.info.mean);
+  EXPECT_EQ(back.info.stddev, model.info.stddev);
+  EXPECT_EQ(back.info.classes, model.info.classes);
+  EXPECT_EQ(all_values(back.module()), all_values(model.module()));
+}
+
+TEST_F(Save, EveryNetworkOfTheListComesBack) {
+  for (const auto& def : models::list()) {
+    nn::Model model = def.build({.classes = 4, .seed = 9});
+    for (Tensor parameter : model.parameters()) parameter.fill(0.25);
+    save(model, path_);
+    EXPECT_EQ(all_values(load(path_).module()), all_values(model.module())) << def.name;
+  }
+}
+
+TEST_F(Save, DoublePrecisionIsKept) {
+  nn::Model model = described_lenet();
+  model.module().to(DType::float64);
+  for (Tensor parameter : model.parameters()) parameter.fill(0.1);
+  save(model, path_);
+  const nn::Model back = load(path_);
+  EXPECT_EQ(back.parameters()[0].dtype(), DType::float64);
+  EXPECT_EQ(all_values(back.module()), all_values(model.module()));
+}
+
+TEST_F(Save, SavingTwiceGivesTheSameBytes) {
+  save(described_lenet(), path_);
+  const std::string first = read_file(path_);
+  save(load(path_), path_);
+  EXPECT_EQ(read_file(path_), first);
+}
+
+TEST_F(Save, WeightsAndBuffersLoadByName) {
+  save(Small(1), path_);
+  Small other(2);
+  EXPECT_NE(all_values(other), all_values(Small(1)));
+  EXPECT_TRUE(load_weights(other, path_).complete());
+  EXPECT_EQ(all_values(other), all_values(Small(1)));
+}
+
+TEST_F(Save, LoadingConvertsToTheTypeOfTheModule) {
+  save(Small(1), path_);
+  Small other(2);
+  other.to(DType::float64);
+  load_weights(other, path_);
+  EXPECT_EQ(other.parameters()[0].dtype(), DType::float64);
+  EXPECT_EQ(all_values(other), all_values(Small(1)));
+}
+
+TEST_F(Save, StrictLoadingChangesNothingUnlessAllFits) {
+  TensorFile file;
+  file.tensors["scale"] = Tensor::zeros({2, 1});
+  file.tensors["running"] = Tensor::zeros({4});
+  file.tensors["fc.weight"] = Tensor::zeros({5, 3});
+  file.tensors["extra"] = Tensor::zeros({1});
+  write_safetensors(path_, file);
+  Small module(1);
+  const auto before = all_values(module);
+  const std::string message = error_of([&] { load_weights(module, path_); });
+  EXPECT_CONTAINS(message, path_);
+  EXPECT_CONTAINS(message, "Missing from the file: fc.bias.");
+  EXPECT_CONTAINS(message, "Unexpected in the file: extra.");
+  EXPECT_CONTAINS(message, "fc.weight: file [5, 3], module [4, 3]");
+  EXPECT_EQ(all_values(module), before);
+}
+
+TEST_F(Save, LenientLoadingTakesWhatFitsAndReports) {
+  save(Small(1, 6), path_);
+  Small module(2, 4);
+  const LoadReport report = load_weights(module, path_, {.strict = false});
+  EXPECT_TRUE(report.missing.empty());
+  EXPECT_TRUE(report.unexpected.empty());
+  EXPECT_EQ(report.mis_shaped.size(), 3U);
+  const auto scale = [](const nn::Module& m) {
+    return m.named_parameters()[0].tensor.to_vector<double>();
+  };
+  EXPECT_EQ(scale(module), scale(Small(1, 6)));
+}
+
+TEST_F(Save, WeightsAloneAreNotAModel) {
+  save(Small(1), path_);
+  const std::string message = error_of([&] { load(path_); });
+  EXPECT_CONTAINS(message, "weights only");
+  EXPECT_CONTAINS(message, "load_weights");
+}
+
+TEST_F(Save, NetworksOfOnesOwnLoadAsWeights) {
+  nn::Model model(std::make_shared<Small>(1), nn::ModelInfo{});
+  save(model, path_);
+  EXPECT_CONTAINS(error_of([&] { load(path_); }), "load_weights");
+  Small other(2);
+  EXPECT_TRUE(load_weights(other, path_).complete());
+}
+
+TEST_F(Save, DamagedMetadataIsRefused) {
+  EXPECT_CONTAINS(error_with("format", "pt"), "weights only");
+  EXPECT_CONTAINS(error_with("format_version", "2"), "version 2");
+  EXPECT_CONTAINS(error_with("architecture", "lenet6"), "lenet6");
+  EXPECT_CONTAINS(error_with("options", "{"), "damaged 'options'");
+  EXPECT_CONTAINS(error_with("options", R"({"classes": 3})"), "damaged 'options'");
+  EXPECT_CONTAINS(error_with("options", R"({"classes": "3x"})"), "'3x', expected a number");
+  EXPECT_CONTAINS(error_with("options", R"({"classes": "-1"})"), "-1 classes");
+  EXPECT_CONTAINS(error_with("options", R"({"classes": "1000000000000"})"),
+                  "1000000000000 classes");
+  EXPECT_CONTAINS(error_with("options", R"({"depth": "3"})"), "'depth'");
+  EXPECT_CONTAINS(error_with("options", R"({"classes": "4"})"), "3 classes, but has 4");
+  EXPECT_CONTAINS(error_with("input", "[1, 28]"), "input [1, 28]");
+  EXPECT_CONTAINS(error_with("input", "[]"), "0 axes");
+  EXPECT_CONTAINS(error_with("input", "[1,1,1,1,1,1,1,1,1]"), "9 axes");
+  EXPECT_CONTAINS(error_with("mean", "[0.1, 0.2]"), "2 means");
+  EXPECT_CONTAINS(error_with("stddev", "[0]"), "deviation 0");
+  EXPECT_CONTAINS(error_with("mean", "[null]"), "damaged 'mean'");
+  EXPECT_CONTAINS(error_with("classes", R"(["a"])"), "names 1 classes");
+}
+
+TEST_F(Save, WeightsThatDoNotFitTheArchitectureAreRefused) {
+  save(described_lenet(), path_);
+  TensorFile file = read_safetensors(path_);
+  file.tensors.erase("fc1.bias");
+  write_safetensors(path_, file);
+  EXPECT_CONTAINS(error_of([&] { load(path_); }), "Missing from the file: fc1.bias.");
+}
+
+TEST_F(Save, AFailedSaveLeavesTheOldFile) {
+  save(described_lenet(), path_);
+  const std::string before = read_file(path_);
+  nn::Model model = described_lenet();
+  model.info.classes[0] = "\xff";
+  EXPECT_CONTAINS(error_of([&] { save(model, path_); }), "UTF-8");
+  EXPECT_EQ(read_file(path_), before);
+  EXPECT_CONTAINS(error_of([&] { save(model.module(), folder_ / "none/model"); }), "none/model");
+  EXPECT_EQ(folder_.entries(), 1);
+}
+
+}  // namespace
+}  // namespace fovea

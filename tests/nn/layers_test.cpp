@@ -1,0 +1,154 @@
+// Everything that holds for every layer, checked over the layer registry, and what is particular to
+// some.
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "fovea/fovea.h"
+#include "support/files.h"
+#include "support/gradients.h"
+#include "support/tensors.h"
+
+namespace fovea::nn {
+namespace {
+
+using test::error_of;
+
+class Layers : public ::testing::TestWithParam<LayerDef> {
+ protected:
+  std::unique_ptr<Module> example(DType dtype) const {
+    Generator generator{.seed = 11};
+    auto layer = GetParam().example(generator);
+    layer->to(dtype);
+    return layer;
+  }
+  Tensor input(DType dtype) const {
+    return fovea::testing::spread_tensor(GetParam().example_input, 12, dtype);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Registry, Layers, ::testing::ValuesIn(layers()),
+                         [](const auto& layer) { return std::string(layer.param.name); });
+
+TEST(LayerRegistry, NamesAreUnique) {
+  std::set<std::string_view> names;
+  for (const LayerDef& layer : layers()) EXPECT_TRUE(names.insert(layer.name).second) << layer.name;
+}
+
+TEST_P(Layers, ParameterNamesAreUniqueAndEachRequiresAGradient) {
+  const auto layer = example(DType::float32);
+  std::set<std::string> names;
+  for (const NamedTensor& parameter : layer->named_parameters()) {
+    EXPECT_TRUE(names.insert(parameter.name).second) << parameter.name;
+    EXPECT_TRUE(parameter.tensor.requires_grad()) << parameter.name;
+  }
+}
+
+TEST_P(Layers, DescribesItselfByItsName) {
+  const std::string name(GetParam().name);
+  EXPECT_EQ(example(DType::float32)->describe().substr(0, name.size() + 1), name + "(");
+}
+
+TEST_P(Layers, BackwardAgreesWithNumericalGradients) {
+  const auto layer = example(DType::float64);
+  layer->eval();
+  const Tensor x = input(DType::float64);
+  std::vector<Tensor> leaves = layer->parameters();
+  leaves.push_back(x.clone().set_requires_grad());
+  Tensor probe;  // <layer(x), probe> is the function that is differentiated
+  {
+    const NoGrad no_grad;
+    probe = fovea::testing::random_tensor((*layer)(x).shape(), 13);
+  }
+  const std::vector<Tensor> gradients = grad({sum((*layer)(leaves.back()) * probe)}, leaves);
+  const auto value = [&](const std::vector<Tensor>& at) {
+    const NoGrad no_grad;
+    for (std::size_t i = 0; i + 1 < at.size(); ++i) leaves[i].copy_from(at[i]);
+    return sum((*layer)(at.back()) * probe).item<double>();
+  };
+  std::vector<Tensor> start;
+  for (const Tensor& leaf : leaves) start.push_back(leaf.detach().clone());
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    fovea::testing::expect_close(gradients[i], fovea::testing::numeric_gradient(value, start, i),
+                                 fovea::testing::numeric_tolerance(10));
+  }
+}
+
+TEST_P(Layers, Float32AgreesWithFloat64) {
+  const NoGrad no_grad;
+  const auto single = example(DType::float32);
+  const auto exact = example(DType::float64);
+  single->eval();
+  exact->eval();
+  const Tensor x = input(DType::float32);
+  // No example sums more than 64 products of numbers below one.
+  fovea::testing::expect_close((*single)(x).to(DType::float64), (*exact)(x.to(DType::float64)),
+                               64 * fovea::testing::roundoff(DType::float32));
+}
+
+TEST_P(Layers, EvaluationIsRepeatableAndOnlyDropoutTellsTrainingFromIt) {
+  const NoGrad no_grad;
+  const auto layer = example(DType::float32);
+  const Tensor x = input(DType::float32);
+  layer->eval();
+  const Tensor once = (*layer)(x);
+  fovea::testing::expect_identical((*layer)(x), once);
+  layer->train();
+  const bool same = (*layer)(x).to_vector<float>() == once.to_vector<float>();
+  EXPECT_EQ(same, GetParam().name != "Dropout");
+}
+
+TEST_P(Layers, GivesTheSameShapeWhenOnlyShapesAreAsked) {
+  const auto layer = example(DType::float32);
+  layer->eval();
+  const auto report = explain::inspect(*layer, GetParam().example_input);
+  const Tensor out = (*layer)(input(DType::float32));
+  EXPECT_EQ(report.layers.empty() ? report.input : report.layers.back().output, out.shape());
+}
+
+TEST(Conv, DescribesOnlyWhatIsUnusual) {
+  Generator generator;
+  EXPECT_EQ(Conv2d(1, 6, 5, {.padding = 2}, generator).describe(),
+            "Conv2d(1, 6, kernel=5, padding=2)");
+  EXPECT_EQ(
+      Conv2d(4, 8, {3, 5},
+             {.stride = {2, 1}, .padding = {{0, 1}, {2, 2}}, .groups = 4, .bias = false}, generator)
+          .describe(),
+      "Conv2d(4, 8, kernel=3x5, stride=2x1, padding=0:1x2, groups=4, bias=false)");
+  EXPECT_EQ(MaxPool(3, {.stride = 2}).describe(), "MaxPool(3, stride=2)");
+  EXPECT_EQ(AvgPool({2, 3}).describe(), "AvgPool(2x3)");
+  EXPECT_EQ(Linear(400, 120, generator).describe(), "Linear(400, 120)");
+}
+
+TEST(Conv, RefusesAtCreationWhatCannotWork) {
+  Generator generator;
+  EXPECT_CONTAINS(error_of([&] { Conv2d(3, 8, 3, {.groups = 2}, generator); }), "Conv2d");
+  EXPECT_CONTAINS(error_of([&] { Conv2d(3, 8, 3, {.groups = 2}, generator); }), "groups");
+  EXPECT_CONTAINS(error_of([&] { Conv2d(3, 8, 3, {.stride = 0}, generator); }), "stride");
+  EXPECT_CONTAINS(error_of([&] { Conv1d(0, 8, 3, {}, generator); }), "channels");
+  EXPECT_CONTAINS(error_of([&] { Conv2d(3, 8, {3, -1}, {}, generator); }), "kernel");
+  EXPECT_CONTAINS(error_of([&] { Conv2d(3, 8, {3, 3, 3}, {}, generator); }), "kernel");
+  EXPECT_CONTAINS(error_of([&] { Linear(0, 8, generator); }), "Linear");
+}
+
+TEST(Sequential, RunsItsLayersInOrder) {
+  Sequential net;
+  net.add<Relu>("");
+  net.add<Sigmoid>("squash");
+  EXPECT_EQ(net.children()[0].first, "0");
+  EXPECT_EQ(net.children()[1].first, "squash");
+  EXPECT_EQ(net(Tensor::full({1, 1}, -5)).item<double>(), 0.5);  // relu first, then sigmoid(0)
+  EXPECT_CONTAINS(error_of([&] { net.append("x", nullptr); }), "null");
+}
+
+TEST(Dropout, DrawsAnotherMaskEachTimeAndTheSameOnesForASeed) {
+  Dropout one(0.5, 9);
+  Dropout two(0.5, 9);
+  const Tensor x = Tensor::ones({1, 64});
+  const auto first = one(x).to_vector<float>();
+  EXPECT_EQ(first, two(x).to_vector<float>());
+  EXPECT_NE(first, one(x).to_vector<float>());
+}
+
+}  // namespace
+}  // namespace fovea::nn
