@@ -1,0 +1,322 @@
+// fovea conv: one convolution explained, and run: sizes, cost, what other layers would cost, and
+// the plan of each pass.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <optional>
+
+#include "commands.h"
+#include "support.h"
+
+namespace cli {
+namespace {
+
+using fovea::ConvAxis;
+using fovea::ConvProblem;
+using fovea::Pass;
+using fovea::Shape;
+
+struct ConvCommandOptions {
+  std::string descriptor;
+  std::string input;
+  std::int64_t filters = 0;
+  std::string kernel;
+  std::string stride = "1";
+  std::string padding = "0";
+  std::string dilation = "1";
+  std::int64_t groups = 1;
+  std::int64_t batch = 1;
+  std::string algorithm = "auto";
+  std::string pass;  // empty: all three
+  bool json = false;
+};
+
+constexpr const char* kAxisNames[3][3] = {
+    {"length", "", ""}, {"height", "width", ""}, {"depth", "height", "width"}};
+
+const char* axis_name(const ConvProblem& problem, int d) {
+  return kAxisNames[problem.dims - 1][d];
+}
+
+const ConvAxis& axis_of(const ConvProblem& problem, int d) {
+  return problem.axes[static_cast<std::size_t>(d)];
+}
+
+// "3" for every dimension, or one number each: "3x5".
+Shape per_dimension(const std::string& text, int dims, const std::string& option,
+                    std::int64_t least = 1) {
+  const Shape given = parse_sizes(text, option, least);
+  if (given.rank() == dims) return given;
+  if (given.rank() == 1) return Shape::filled(dims, given[0]);
+  throw Misuse(fmt::format("{}: '{}' has {} numbers, but --input has {} spatial sizes", option,
+                           text, given.rank(), dims));
+}
+
+ConvProblem problem_from_options(const ConvCommandOptions& options) {
+  if (options.filters == 0 || options.kernel.empty())
+    throw Misuse("--input needs --filters and --kernel beside it");
+  const Shape input = parse_sizes(options.input, "--input");
+  const int dims = input.rank() - 1;
+  if (dims < 1 || dims > 3) {
+    throw Misuse(fmt::format(
+        "--input: '{}' must be channels and one to three spatial sizes, such as 64x56x56",
+        options.input));
+  }
+  const Shape kernel = per_dimension(options.kernel, dims, "--kernel");
+  const Shape stride = per_dimension(options.stride, dims, "--stride");
+  const Shape padding = per_dimension(options.padding, dims, "--padding", 0);
+  const Shape dilation = per_dimension(options.dilation, dims, "--dilation");
+  ConvProblem problem;
+  problem.batch = options.batch;
+  problem.in_channels = input[0];
+  problem.out_channels = options.filters;
+  problem.groups = options.groups;
+  problem.dims = dims;
+  for (int d = 0; d < dims; ++d) {
+    problem.axes[static_cast<std::size_t>(d)] = {.input = input[d + 1],
+                                                 .kernel = kernel[d],
+                                                 .stride = stride[d],
+                                                 .dilation = dilation[d],
+                                                 .padding = {padding[d], padding[d]}};
+  }
+  problem.validate();
+  return problem;
+}
+
+// A problem that makes no sense is a command line that makes none.
+ConvProblem read_problem(const ConvCommandOptions& options) {
+  if (options.descriptor.empty() == options.input.empty()) {
+    throw Misuse(
+        "give either a descriptor, such as ic64ih56oc64kh3ph1, or --input, --filters and --kernel");
+  }
+  try {
+    return options.input.empty() ? ConvProblem::parse(options.descriptor)
+                                 : problem_from_options(options);
+  } catch (const fovea::Error& error) {
+    throw Misuse(error.what());
+  }
+}
+
+double tensor_bytes(const ConvProblem& problem) {
+  const auto count = [](const Shape& shape) { return static_cast<double>(shape.numel()); };
+  return (count(problem.input_shape()) + count(problem.weight_shape()) +
+          count(problem.output_shape())) *
+         static_cast<double>(fovea::size_of(problem.dtype));
+}
+
+void require_memory(const ConvProblem& problem) {
+  const double needed = tensor_bytes(problem);
+  const double present =
+      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  if (needed > present) {
+    throw fovea::Error(
+        fmt::format("conv: input, weight and output of {} need {}, but this machine has {}",
+                    problem.to_string(), readable_bytes(needed), readable_bytes(present)));
+  }
+}
+
+std::string output_formula(const ConvAxis& axis) {
+  return fmt::format("floor(({} + {} + {} - {}*({} - 1) - 1) / {}) + 1 = {}", axis.input,
+                     axis.padding.before, axis.padding.after, axis.dilation, axis.kernel,
+                     axis.stride, axis.output());
+}
+
+struct PassReport {
+  fovea::Plan plan;
+  double seconds = 0;
+  double gflops = 0;  // two operations per multiply-add
+};
+
+const void* data_of(const fovea::Tensor& tensor) {
+  return tensor.dtype() == fovea::DType::float64 ? static_cast<const void*>(tensor.data<double>())
+                                                 : static_cast<const void*>(tensor.data<float>());
+}
+
+void* mutable_data_of(fovea::Tensor& tensor) {
+  return tensor.dtype() == fovea::DType::float64 ? static_cast<void*>(tensor.mutable_data<double>())
+                                                 : static_cast<void*>(tensor.mutable_data<float>());
+}
+
+// Runs the plan on random data, again while that costs little, and keeps the best time: the first
+// call also pays for fresh memory and for waking threads.
+PassReport run_pass(const ConvProblem& problem, Pass pass, const std::string& algorithm) {
+  constexpr double kSecondsToSpend = 0.2;
+  PassReport report{.plan = fovea::make_plan(problem, pass, algorithm)};
+  fovea::Generator generator{.seed = 1};
+  const Shape x = {problem.input_shape().numel()};
+  const Shape w = {problem.weight_shape().numel()};
+  const Shape y = {problem.output_shape().numel()};
+  const Shape& first = pass == Pass::backward_data ? y : x;
+  const Shape& second = pass == Pass::backward_weights ? y : w;
+  const Shape& result = pass == Pass::forward ? y : pass == Pass::backward_data ? x : w;
+  const fovea::Tensor a = fovea::uniform(first, -1, 1, generator, problem.dtype);
+  const fovea::Tensor b = fovea::uniform(second, -1, 1, generator, problem.dtype);
+  fovea::Tensor out = fovea::Tensor::empty(result, problem.dtype);
+  double spent = 0;
+  do {
+    const double start = seconds_now();
+    fovea::run_conv(report.plan, data_of(a), data_of(b), mutable_data_of(out));
+    const double seconds = std::max(seconds_now() - start, 1e-9);
+    report.seconds = spent == 0 ? seconds : std::min(report.seconds, seconds);
+    spent += seconds;
+  } while (spent < kSecondsToSpend);
+  report.gflops = 2e-9 * static_cast<double>(problem.multiply_adds()) / report.seconds;
+  return report;
+}
+
+void print_problem(const ConvProblem& problem, const fovea::explain::ConvArithmetic& cost) {
+  fmt::print("{}\n", problem.to_string());
+  fmt::print("  input  {}  weight {}  output {}\n", problem.input_shape().to_string(),
+             problem.weight_shape().to_string(), problem.output_shape().to_string());
+  fmt::print(
+      "output size: floor((input + before + after - dilation*(kernel - 1) - 1) / stride) + 1\n");
+  for (int d = 0; d < problem.dims; ++d) {
+    fmt::print("  {:<6} {}\n", axis_name(problem, d), output_formula(axis_of(problem, d)));
+  }
+  Table table({"", "weights", "biases", "multiply-adds"}, 1);
+  const std::int64_t cells = problem.output_positions() / problem.batch * problem.out_channels;
+  table.add({"this convolution", grouped(cost.weights), grouped(problem.out_channels),
+             grouped(cost.multiply_adds)});
+  table.add({"locally connected", grouped(cost.locally_connected), grouped(cells),
+             grouped(cost.multiply_adds)});
+  table.add({"fully connected", grouped(cost.fully_connected), grouped(cells),
+             grouped(cost.fully_connected_multiply_adds)});
+  table.print();
+  fmt::print("input cells that no window reads: {} of {} per channel\n", grouped(cost.unread),
+             grouped(cost.positions));
+}
+
+void print_pass(const PassReport& report) {
+  fmt::print("{}: {}\n", fovea::name(report.plan.pass), report.plan.algorithm);
+  fmt::print("  {}\n", report.plan.reason);
+  for (const fovea::Candidate& candidate : report.plan.candidates) {
+    if (candidate.refusal) {
+      fmt::print("  {}: refuses: {}\n", candidate.algorithm, *candidate.refusal);
+    } else {
+      fmt::print("  {}: executes {} multiply-adds, moves {}, workspace {}\n", candidate.algorithm,
+                 grouped(candidate.predicted.multiply_adds),
+                 readable_bytes(candidate.predicted.bytes),
+                 readable_bytes(static_cast<double>(candidate.workspace)));
+    }
+  }
+  fmt::print("  measured {}, {:.1f} GFLOP/s\n", readable_seconds(report.seconds), report.gflops);
+}
+
+Json problem_json(const ConvProblem& problem, const fovea::explain::ConvArithmetic& cost) {
+  Json axes = Json::array();
+  for (int d = 0; d < problem.dims; ++d) {
+    axes.push_back({{"axis", axis_name(problem, d)},
+                    {"formula", output_formula(axis_of(problem, d))},
+                    {"output", axis_of(problem, d).output()}});
+  }
+  return {{"problem", problem.to_string()},
+          {"input", sizes_json(problem.input_shape())},
+          {"weight", sizes_json(problem.weight_shape())},
+          {"output", sizes_json(problem.output_shape())},
+          {"axes", axes},
+          {"weights", cost.weights},
+          {"biases", problem.out_channels},
+          {"multiply_adds", count_json(cost.multiply_adds)},
+          {"locally_connected_weights", count_json(cost.locally_connected)},
+          {"fully_connected_weights", count_json(cost.fully_connected)},
+          {"fully_connected_multiply_adds", count_json(cost.fully_connected_multiply_adds)},
+          {"positions", cost.positions},
+          {"unread", cost.unread}};
+}
+
+Json pass_json(const PassReport& report) {
+  Json candidates = Json::array();
+  for (const fovea::Candidate& candidate : report.plan.candidates) {
+    Json entry = {{"algorithm", candidate.algorithm}};
+    if (candidate.refusal) {
+      entry["refusal"] = *candidate.refusal;
+    } else {
+      entry["multiply_adds"] = count_json(candidate.predicted.multiply_adds);
+      entry["bytes"] = count_json(candidate.predicted.bytes);
+      entry["workspace_bytes"] = candidate.workspace;
+    }
+    candidates.push_back(std::move(entry));
+  }
+  return {{"pass", fovea::name(report.plan.pass)},
+          {"algorithm", report.plan.algorithm},
+          {"reason", report.plan.reason},
+          {"seconds", report.seconds},
+          {"gflops", report.gflops},
+          {"candidates", candidates}};
+}
+
+void conv(const ConvCommandOptions& options) {
+  const ConvProblem problem = read_problem(options);
+  require_memory(problem);
+  const auto cost = fovea::explain::arithmetic(problem);
+  if (options.json)
+    print_json(problem_json(problem, cost));
+  else
+    print_problem(problem, cost);
+  for (const Pass pass : fovea::kPasses) {
+    if (!options.pass.empty() && options.pass != fovea::name(pass)) continue;
+    const PassReport report = run_pass(problem, pass, options.algorithm);
+    if (options.json)
+      print_json(pass_json(report));
+    else
+      print_pass(report);
+  }
+}
+
+}  // namespace
+
+Action conv_command(CLI::App& app) {
+  const auto options = std::make_shared<ConvCommandOptions>();
+  std::vector<std::string> passes;
+  passes.reserve(fovea::kPasses.size());
+  for (const Pass pass : fovea::kPasses) passes.emplace_back(fovea::name(pass));
+  app.add_option("descriptor", options->descriptor,
+                 "The problem in one line, as oneDNN's benchdnn writes it")
+      ->type_name("DESCRIPTOR");
+  const auto size_option = [&](const char* name, std::string& value, const char* help) {
+    app.add_option(name, value, help)
+        ->capture_default_str()
+        ->type_name("N[xN..]")
+        ->excludes("descriptor");
+  };
+  const auto count_option = [&](const char* name, std::int64_t& value, const char* help) {
+    app.add_option(name, value, help)
+        ->check(CLI::PositiveNumber)
+        ->type_name("N")
+        ->excludes("descriptor");
+  };
+  size_option("--input", options->input, "Channels and one to three spatial sizes: 64x56x56");
+  count_option("--filters", options->filters, "Output channels");
+  size_option("--kernel", options->kernel, "Kernel size");
+  size_option("--stride", options->stride, "Step between windows");
+  size_option("--padding", options->padding, "Zeros on each side");
+  size_option("--dilation", options->dilation, "Distance between taps");
+  count_option("--groups", options->groups, "Groups of channels (default: 1)");
+  count_option("--batch", options->batch, "Samples (default: 1)");
+  app.add_option("--algorithm", options->algorithm,
+                 "Force one: auto, or a name that `fovea info` lists")
+      ->check(known_algorithm())
+      ->capture_default_str()
+      ->type_name("NAME");
+  app.add_option("--pass", options->pass, fmt::format("Only one of {}", fmt::join(passes, ", ")))
+      ->check(CLI::Validator(
+          [passes](std::string& name) {
+            return std::find(passes.begin(), passes.end(), name) != passes.end()
+                       ? std::string()
+                       : fmt::format("there is no pass '{}'; known: {}", name,
+                                     fmt::join(passes, ", "));
+          },
+          "", "pass"))
+      ->type_name("NAME");
+  add_threads(app);
+  app.add_flag("--json", options->json, "Print one JSON object for the problem, then one per pass");
+  app.footer(
+      "Examples:\n  fovea conv ic64ih56oc64kh3ph1\n"
+      "  fovea conv --input 64x56x56 --filters 64 --kernel 3 --padding 1 --algorithm direct");
+  return [options] { conv(*options); };
+}
+
+}  // namespace cli

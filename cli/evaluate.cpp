@@ -1,0 +1,59 @@
+// fovea evaluate: accuracy and loss of a trained network on a data set.
+#include <fmt/format.h>
+
+#include <map>
+#include <memory>
+
+#include "commands.h"
+#include "scoring.h"
+#include "support.h"
+
+namespace cli {
+namespace {
+
+using fovea::data::Split;
+
+struct EvaluateOptions {
+  std::string model;
+  std::string data;
+  Split split = Split::test;
+  std::int64_t batch = 256;
+  bool json = false;
+};
+
+void evaluate(const EvaluateOptions& options) {
+  const fovea::nn::Model model = fovea::load(options.model);
+  const auto dataset = fovea::data::open(options.data, options.split);
+  check_fits(model, *dataset, options.data);
+  const Score total = score(model, dataset, options.batch);
+  if (options.json) {
+    print_json(
+        {{"accuracy", total.accuracy()}, {"loss", total.loss()}, {"samples", total.samples}});
+    return;
+  }
+  fmt::print("accuracy {:.2f} %  loss {:.4f}  samples {}\n", 100 * total.accuracy(), total.loss(),
+             grouped(total.samples));
+}
+
+}  // namespace
+
+Action evaluate_command(CLI::App& app) {
+  const auto options = std::make_shared<EvaluateOptions>();
+  app.add_option("model", options->model, "A .fovea file")->required()->type_name("MODEL");
+  add_data(app, options->data);
+  app.add_option("--split", options->split, "test or train (default: test)")
+      ->transform(CLI::CheckedTransformer(
+                      std::map<std::string, Split>{{"test", Split::test}, {"train", Split::train}})
+                      .description(""))
+      ->type_name("NAME");
+  app.add_option("--batch", options->batch, "Samples at a time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->type_name("N");
+  add_threads(app);
+  app.add_flag("--json", options->json, "Print one JSON object: accuracy, loss, samples");
+  app.footer("Example:\n  fovea evaluate lenet5.fovea --data fashion-mnist");
+  return [options] { evaluate(*options); };
+}
+
+}  // namespace cli

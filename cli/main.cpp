@@ -1,0 +1,86 @@
+// fovea, the program: reads the command line, runs one command, and turns what went wrong into one
+// line on stderr and an exit code: 0 done, 1 failed, 2 misuse.
+#include <fmt/format.h>
+#include <fovea/fovea.h>
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <system_error>
+
+#include "commands.h"
+
+namespace {
+
+constexpr int kDone = 0;
+constexpr int kFailed = 1;
+constexpr int kMisuse = 2;
+
+struct CommandDef {
+  const char* name;
+  const char* summary;
+  cli::Action (*declare)(CLI::App& app);
+};
+
+constexpr CommandDef kCommands[] = {
+    {"train", "Train a network on a data set", cli::train_command},
+    {"evaluate", "Measure a trained network on a data set", cli::evaluate_command},
+    {"predict", "Name what is on an image", cli::predict_command},
+    {"sample", "Write one sample of a data set as an image", cli::sample_command},
+    {"inspect", "Show a network's shapes, parameters, cost and receptive fields",
+     cli::inspect_command},
+    {"conv", "Explain one convolution: its arithmetic, cost and algorithms", cli::conv_command},
+    {"info", "Show the version and what the library runs on", cli::info_command},
+};
+
+int fail(int code, const std::string& message) {
+  fmt::print(stderr, "fovea: {}\n", message);
+  return code;
+}
+
+int misuse(const CLI::App& app, const std::string& message) {
+  std::string help = "fovea --help";
+  for (const CLI::App* command : app.get_subcommands())
+    help = fmt::format("fovea {} --help", command->get_name());
+  return fail(kMisuse, fmt::format("{} (see {})", message, help));
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Convolutional networks on the CPU: train them, use them, look inside.", "fovea");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", fovea::version());
+  app.footer("Example:\n  fovea train lenet5 --data fashion-mnist --epochs 10 --out lenet5.fovea");
+  cli::Action chosen;
+  for (const CommandDef& command : kCommands) {
+    CLI::App* parser = app.add_subcommand(command.name, command.summary);
+    parser->callback([&chosen, action = command.declare(*parser)] { chosen = action; });
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // help and version
+    return misuse(app, error.what());
+  }
+  try {
+    chosen();
+  } catch (const cli::Misuse& error) {
+    return misuse(app, error.what());
+  }
+  if (std::fflush(stdout) != 0) {
+    throw std::system_error(errno, std::generic_category(), "cannot write to standard output");
+  }
+  return kDone;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    return fail(kFailed, "out of memory");
+  } catch (const std::exception& error) {
+    return fail(kFailed, error.what());
+  }
+}

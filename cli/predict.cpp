@@ -1,0 +1,117 @@
+// fovea predict: what a trained network sees on images.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <numeric>
+
+#include "commands.h"
+#include "support.h"
+
+namespace cli {
+namespace {
+
+struct PredictOptions {
+  std::string model;
+  std::vector<std::string> images;
+  std::int64_t top = 3;
+  bool json = false;
+};
+
+// Rec. 601 luma, or grey repeated: the image with as many channels as the network reads. Values
+// 0..255.
+float channel_value(const std::vector<std::uint8_t>& pixels, std::int64_t plane, std::int64_t cell,
+                    std::int64_t channel, bool colour_image, bool colour_network) {
+  const auto at = [&](std::int64_t c) {
+    return static_cast<float>(pixels[static_cast<std::size_t>(c * plane + cell)]);
+  };
+  if (!colour_image) return at(0);
+  return colour_network ? at(channel) : 0.299F * at(0) + 0.587F * at(1) + 0.114F * at(2);
+}
+
+// [1, C, H, W], normalised as the network was trained. Throws Error unless the image has the
+// network's size.
+fovea::Tensor read_input(const std::string& path, const fovea::nn::ModelInfo& info) {
+  const fovea::Shape& wanted = info.input;
+  if (wanted.rank() != 3 || (wanted[0] != 1 && wanted[0] != 3)) {
+    throw fovea::Error(fmt::format("predict: {} reads {} samples, which are no images",
+                                   info.architecture, join_sizes(wanted)));
+  }
+  const fovea::Tensor image = fovea::data::read_png(path);
+  if (image.size(1) != wanted[1] || image.size(2) != wanted[2]) {
+    throw fovea::Error(fmt::format(
+        "predict: '{}' is {} pixels wide and {} high, but {} reads images {} wide and {} high; "
+        "scale or crop it first",
+        path, image.size(2), image.size(1), info.architecture, wanted[2], wanted[1]));
+  }
+  const std::vector<std::uint8_t> pixels = image.to_vector<std::uint8_t>();
+  const std::int64_t plane = wanted[1] * wanted[2];
+  std::vector<float> values;
+  values.reserve(static_cast<std::size_t>(wanted.numel()));
+  for (std::int64_t c = 0; c < wanted[0]; ++c) {
+    const auto channel = static_cast<std::size_t>(c);
+    const auto mean = static_cast<float>(channel < info.mean.size() ? info.mean[channel] : 0.0);
+    const auto stddev =
+        static_cast<float>(channel < info.stddev.size() ? info.stddev[channel] : 1.0);
+    for (std::int64_t cell = 0; cell < plane; ++cell) {
+      const float value = channel_value(pixels, plane, cell, c, image.size(0) == 3, wanted[0] == 3);
+      values.push_back((value / 255.0F - mean) / stddev);
+    }
+  }
+  return fovea::Tensor::from(values, {1, wanted[0], wanted[1], wanted[2]});
+}
+
+std::string class_name(const fovea::nn::ModelInfo& info, std::size_t label) {
+  return label < info.classes.size() ? info.classes[label] : std::to_string(label);
+}
+
+void predict_image(const PredictOptions& options, const fovea::nn::Model& model,
+                   const std::string& path) {
+  const std::vector<float> probabilities =
+      fovea::softmax(model(read_input(path, model.info))).to_vector<float>();
+  std::vector<std::size_t> order(probabilities.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return probabilities[a] > probabilities[b];
+  });
+  order.resize(std::min(order.size(), static_cast<std::size_t>(options.top)));
+  Json best = Json::array();
+  if (!options.json && options.images.size() > 1) fmt::print("{}\n", path);
+  for (const std::size_t label : order) {
+    best.push_back({{"class", class_name(model.info, label)},
+                    {"label", label},
+                    {"probability", probabilities[label]}});
+    if (!options.json)
+      fmt::print("{:6.2f} %  {}\n", 100 * probabilities[label], class_name(model.info, label));
+  }
+  if (options.json)
+    print_json(
+        {{"image", path}, {"class", class_name(model.info, order[0])}, {"predictions", best}});
+}
+
+void predict(const PredictOptions& options) {
+  const fovea::NoGrad no_grad;
+  const fovea::nn::Model model = fovea::load(options.model);
+  model.eval();
+  for (const std::string& path : options.images) predict_image(options, model, path);
+}
+
+}  // namespace
+
+Action predict_command(CLI::App& app) {
+  const auto options = std::make_shared<PredictOptions>();
+  app.add_option("model", options->model, "A .fovea file")->required()->type_name("MODEL");
+  app.add_option("images", options->images, "PNG images of the size that the network reads")
+      ->required()
+      ->type_name("IMAGE.png");
+  app.add_option("--top", options->top, "How many classes to name")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->type_name("K");
+  add_threads(app);
+  app.add_flag("--json", options->json, "Print one JSON object per image");
+  app.footer("Example:\n  fovea predict lenet5.fovea shoe.png --top 3");
+  return [options] { predict(*options); };
+}
+
+}  // namespace cli

@@ -1,0 +1,176 @@
+// See support.h.
+#include "support.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <string_view>
+
+#include "commands.h"
+
+namespace cli {
+namespace {
+
+// Accepts the names of `list`; `what` is singular. Empty result: accepted.
+template <class List>
+std::string check_name(std::string_view what, std::string_view name, const List& list) {
+  std::vector<std::string_view> names;
+  for (const auto& entry : list) {
+    if (entry.name == name) return {};
+    names.push_back(entry.name);
+  }
+  return fmt::format("there is no {} '{}'; known: {}", what, name, fmt::join(names, ", "));
+}
+
+constexpr double kExact = 9007199254740992;  // 2^53: below it a double counts exactly
+
+}  // namespace
+
+CLI::Validator known_network() {
+  return {[](std::string& name) { return check_name("network", name, fovea::models::list()); }, "",
+          "network"};
+}
+
+CLI::Validator known_source() {
+  return {[](std::string& source) {
+            const std::string name = source.substr(0, source.find(':'));
+            return check_name("data set", name, fovea::data::sources());
+          },
+          "", "source"};
+}
+
+CLI::Validator known_algorithm() {
+  return {[](std::string& name) {
+            return name == "auto" ? "" : check_name("algorithm", name, fovea::algorithms());
+          },
+          "", "algorithm"};
+}
+
+void add_threads(CLI::App& app) {
+  app.add_option_function<int>(
+         "--threads", [](const int& count) { fovea::set_num_threads(count); },
+         "Threads to use (default: FOVEA_THREADS, or every core); results are the same bits for "
+         "any number")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N");
+}
+
+CLI::Option* add_data(CLI::App& app, std::string& source) {
+  std::vector<std::string> known;
+  for (const auto& entry : fovea::data::sources()) {
+    known.push_back(fmt::format("{} ({})", entry.name, entry.summary));
+  }
+  return app
+      .add_option("--data", source,
+                  fmt::format("Data set, NAME or NAME:PATH; names: {}", fmt::join(known, "; ")))
+      ->required()
+      ->check(known_source())
+      ->type_name("SOURCE");
+}
+
+fovea::Shape parse_sizes(const std::string& text, const std::string& option, std::int64_t least) {
+  fovea::Shape shape;
+  const char* next = text.data();
+  const char* const end = text.data() + text.size();
+  while (true) {
+    std::int64_t size = 0;
+    const auto [after, error] = std::from_chars(next, end, size);
+    if (error != std::errc() || size < least || shape.rank() == fovea::kMaxRank ||
+        (after != end && *after != 'x')) {
+      throw Misuse(fmt::format(
+          "{}: cannot read '{}'; write numbers of at least {} with an x between them, such as "
+          "1x28x28",
+          option, text, least));
+    }
+    shape.push_back(size);
+    if (after == end) return shape;
+    next = after + 1;
+  }
+}
+
+std::string join_sizes(const fovea::Shape& shape) {
+  return fmt::format("{}", fmt::join(shape, "x"));
+}
+
+std::string grouped(std::int64_t number) {
+  std::string digits = std::to_string(number);
+  const std::size_t sign = number < 0 ? 1 : 0;
+  for (std::size_t at = digits.size(); at > sign + 3;) {
+    at -= 3;
+    digits.insert(at, ",");
+  }
+  return digits;
+}
+
+std::string grouped(double number) {
+  return std::abs(number) < kExact ? grouped(static_cast<std::int64_t>(number))
+                                   : fmt::format("{:.3g}", number);
+}
+
+std::string readable_bytes(double bytes) {
+  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  std::size_t unit = 0;
+  while (bytes >= 1024 && unit + 1 < std::size(kUnits)) {
+    bytes /= 1024;
+    ++unit;
+  }
+  return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, kUnits[unit]);
+}
+
+std::string readable_seconds(double seconds) {
+  if (seconds < 1e-3) return fmt::format("{:.1f} us", seconds * 1e6);
+  if (seconds < 1) return fmt::format("{:.2f} ms", seconds * 1e3);
+  return fmt::format("{:.2f} s", seconds);
+}
+
+void print_json(const Json& object) {
+  fmt::print("{}\n", object.dump(-1, ' ', false, Json::error_handler_t::replace));
+  std::fflush(stdout);
+}
+
+Json sizes_json(const fovea::Shape& shape) {
+  return Json(std::vector<std::int64_t>(shape.begin(), shape.end()));
+}
+
+Json count_json(double count) {
+  return std::abs(count) < kExact ? Json(static_cast<std::int64_t>(count)) : Json(count);
+}
+
+Table::Table(std::vector<std::string> header, std::size_t left_columns)
+    : left_columns_(left_columns) {
+  rows_.push_back(std::move(header));
+}
+
+void Table::add(std::vector<std::string> row) {
+  rows_.push_back(std::move(row));
+}
+
+void Table::print() const {
+  std::vector<std::size_t> widths(rows_.front().size(), 0);
+  for (const auto& row : rows_) {
+    for (std::size_t column = 0; column < row.size(); ++column) {
+      widths[column] = std::max(widths[column], row[column].size());
+    }
+  }
+  for (const auto& row : rows_) {
+    std::string line;
+    for (std::size_t column = 0; column < row.size(); ++column) {
+      if (column > 0) line += "  ";
+      line += column < left_columns_ ? fmt::format("{:<{}}", row[column], widths[column])
+                                     : fmt::format("{:>{}}", row[column], widths[column]);
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    fmt::print("{}\n", line);
+  }
+}
+
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace cli

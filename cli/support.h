@@ -1,0 +1,53 @@
+// What several commands share: validators for names on the command line, and how numbers, shapes,
+// tables and JSON are printed.
+#pragma once
+
+#include <fovea/fovea.h>
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace cli {
+
+using Json = nlohmann::ordered_json;
+
+// Validators whose messages list what is known.
+CLI::Validator known_network();
+CLI::Validator known_source();
+CLI::Validator known_algorithm();
+// Declares --threads and --data alike everywhere.
+void add_threads(CLI::App& app);
+CLI::Option* add_data(CLI::App& app, std::string& source);
+
+// "64x56x56" to numbers of at least `least`; throws Misuse, naming the option.
+fovea::Shape parse_sizes(const std::string& text, const std::string& option,
+                         std::int64_t least = 1);
+std::string join_sizes(const fovea::Shape& shape);  // "64x56x56"
+
+std::string grouped(std::int64_t number);      // "61,706"
+std::string grouped(double number);            // the same while exact, then "3.87e+10"
+std::string readable_bytes(double bytes);      // "1.5 MiB"
+std::string readable_seconds(double seconds);  // "1.3 ms"
+
+// One object on a line of its own, written out at once.
+void print_json(const Json& object);
+Json sizes_json(const fovea::Shape& shape);
+Json count_json(double count);  // an integer while exact
+
+// Columns aligned by content; those named in `left` start at the left, the others are numbers.
+class Table {
+ public:
+  Table(std::vector<std::string> header, std::size_t left_columns);
+  void add(std::vector<std::string> row);
+  void print() const;
+
+ private:
+  std::vector<std::vector<std::string>> rows_;
+  std::size_t left_columns_;
+};
+
+double seconds_now();  // a steady clock
+
+}  // namespace cli

@@ -1,0 +1,20 @@
+// Everything public.
+#pragma once
+
+#include "fovea/autograd.h"
+#include "fovea/conv.h"
+#include "fovea/data.h"
+#include "fovea/dtype.h"
+#include "fovea/error.h"
+#include "fovea/executor.h"
+#include "fovea/explain.h"
+#include "fovea/functions.h"
+#include "fovea/memory.h"
+#include "fovea/models.h"
+#include "fovea/nn.h"
+#include "fovea/optim.h"
+#include "fovea/random.h"
+#include "fovea/save.h"
+#include "fovea/shape.h"
+#include "fovea/tensor.h"
+#include "fovea/version.h"

@@ -1,0 +1,377 @@
+// The program as its users meet it: run as a process, judged by its output and its exit code.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "fovea/data.h"
+#include "support/files.h"
+#include "support/idx.h"
+
+namespace fovea {
+namespace {
+
+using Json = nlohmann::json;
+using test::TempFolder;
+
+struct Result {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+// Runs `fovea ARGUMENTS` through the shell; `environment` is set in front: "FOVEA_THREADS=2".
+Result run(const std::string& arguments, const std::string& environment = "") {
+  const TempFolder folder;
+  const std::string command =
+      environment + " '" + FOVEA_PROGRAM + "' " + arguments + " 2>'" + (folder / "err") + "'";
+  Result result;
+  FILE* pipe = popen(command.c_str(), "r");
+  if (pipe == nullptr) return result;
+  std::array<char, 4096> buffer{};
+  while (const std::size_t count = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
+    result.out.append(buffer.data(), count);
+  }
+  const int status = pclose(pipe);
+  result.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  result.err = test::read_file(folder / "err");
+  return result;
+}
+
+std::vector<Json> lines_of(const std::string& text) {
+  std::vector<Json> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(Json::parse(line));
+  return lines;
+}
+
+void expect_keys(const Json& object, const std::vector<std::string>& keys) {
+  for (const std::string& key : keys) EXPECT_TRUE(object.contains(key)) << key << " in " << object;
+}
+
+// Ten classes of 28x28 images in MNIST's format: a bright square whose place tells the class, on
+// noise.
+void write_squares(const std::string& folder, int count) {
+  for (const std::string stem : {"/train", "/t10k"}) {
+    std::string pixels;
+    std::string labels;
+    unsigned noise = stem == "/train" ? 1 : 2;
+    for (int i = 0; i < count; ++i) {
+      const int label = i % 10;
+      const int top = 2 + 12 * (label / 5);
+      const int left = 1 + 5 * (label % 5);
+      for (int y = 0; y < 28; ++y) {
+        for (int x = 0; x < 28; ++x) {
+          noise = noise * 1664525 + 1013904223;
+          const bool inside = y >= top && y < top + 10 && x >= left && x < left + 6;
+          pixels += static_cast<char>((noise >> 24) % 64 + (inside ? 160 : 0));
+        }
+      }
+      labels += static_cast<char>(label);
+    }
+    test::write_file(folder + stem + "-images-idx3-ubyte", test::idx_of({count, 28, 28}, pixels));
+    test::write_file(folder + stem + "-labels-idx1-ubyte", test::idx_of({count}, labels));
+  }
+}
+
+// A folder with such a data set and a network trained on it, made once.
+class Program : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TempFolder;
+    write_squares(folder_->path(), 256);
+    trained_ = run("train lenet5 --json --epochs 4 --batch 16 --log '" + (*folder_ / "log.jsonl") +
+                   "' " + data() + " --out '" + model() + "'");
+  }
+  static void TearDownTestSuite() {
+    delete folder_;
+    folder_ = nullptr;
+  }
+  static std::string data() { return "--data 'mnist:" + folder_->path() + "'"; }
+  static std::string model() { return *folder_ / "net.fovea"; }
+
+  static inline TempFolder* folder_ = nullptr;
+  static inline Result trained_;
+};
+
+const std::vector<std::string> kCommands = {"train",   "evaluate", "predict", "sample",
+                                            "inspect", "conv",     "info"};
+
+TEST(ProgramUsage, EveryCommandHasHelpWithAnExample) {
+  const Result help = run("--help");
+  EXPECT_EQ(help.code, 0);
+  for (const std::string& command : kCommands) {
+    EXPECT_CONTAINS(help.out, command);
+    const Result own = run(command + " --help");
+    EXPECT_EQ(own.code, 0) << command;
+    EXPECT_CONTAINS(own.out, "Example");
+    EXPECT_CONTAINS(own.out, "fovea " + command);
+    EXPECT_EQ(own.err, "") << command;
+  }
+}
+
+TEST(ProgramUsage, PrintsItsVersion) {
+  const Result result = run("--version");
+  EXPECT_EQ(result.code, 0);
+  EXPECT_EQ(result.out, FOVEA_VERSION "\n");
+}
+
+TEST(ProgramUsage, MisuseExitsWithTwoAndOneLineOnStderr) {
+  for (const std::string arguments : {"",
+                                      "no-such-command",
+                                      "train",
+                                      "train lenet5",
+                                      "train lenet6 --data fashion-mnist",
+                                      "train lenet5 --data no-such-data",
+                                      "train lenet5 --data fashion-mnist --epochs 0",
+                                      "train lenet5 --data fashion-mnist --epochs ten",
+                                      "train lenet5 --data fashion-mnist --optimizer magic",
+                                      "train lenet5 --data fashion-mnist --momentum 0.5",
+                                      "train lenet5 --data fashion-mnist --lr -1",
+                                      "evaluate",
+                                      "inspect no-such-model",
+                                      "inspect lenet5 --input 1x28x",
+                                      "inspect lenet5 --input 0x28x28",
+                                      "conv",
+                                      "conv ic64",
+                                      "conv ic1ih5oc1kh9",
+                                      "conv ic1ih5oc1kh3 --algorithm magic",
+                                      "conv ic1ih5oc1kh3 --pass sideways",
+                                      "conv ic1ih5oc1kh3 --stride 2",
+                                      "conv --input 1x5x5 --filters 1",
+                                      "conv --input 1x5x5 --filters 1 --kernel 0",
+                                      "conv --input 1x5x5 --filters 1 --kernel 3 --stride -1",
+                                      "conv --input 3x5x5 --filters 4 --kernel 3 --groups 2",
+                                      "info --bogus"}) {
+    const Result result = run(arguments);
+    EXPECT_EQ(result.code, 2) << arguments;
+    EXPECT_EQ(result.out, "") << arguments;
+    EXPECT_EQ(result.err.substr(0, 7), "fovea: ") << arguments;
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+  }
+}
+
+TEST(ProgramUsage, UnknownNamesAreAnsweredWithTheKnownOnes) {
+  EXPECT_CONTAINS(run("train lenet6 --data fashion-mnist").err, "lenet5_1998");
+  EXPECT_CONTAINS(run("train lenet5 --data cifar").err, "fashion-mnist");
+  EXPECT_CONTAINS(run("conv ic1ih5oc1kh3 --algorithm magic").err, "direct");
+}
+
+TEST(ProgramUsage, AMissingDataSetIsAFailureThatNamesThePackage) {
+  const TempFolder empty;
+  const Result result = run("train lenet5 --data fashion-mnist --out '" + (empty / "x.fovea") + "'",
+                            "FOVEA_DATA='" + empty.path() + "'");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_CONTAINS(result.err, "dataset-fashion-mnist");
+  const Result folder = run("train lenet5 --data 'mnist:" + (empty / "nowhere") + "' --out '" +
+                            (empty / "x.fovea") + "'");
+  EXPECT_EQ(folder.code, 1);
+  EXPECT_CONTAINS(folder.err, "nowhere");
+  EXPECT_EQ(empty.entries(), 0);
+}
+
+TEST_F(Program, TrainReportsEachEpochAndSavesTheModel) {
+  ASSERT_EQ(trained_.code, 0) << trained_.err;
+  EXPECT_EQ(trained_.err, "");
+  const std::vector<Json> epochs = lines_of(trained_.out);
+  ASSERT_EQ(epochs.size(), 4U);
+  for (const Json& epoch : epochs) {
+    expect_keys(epoch, {"epoch", "loss", "train_accuracy", "test_accuracy", "lr", "seconds",
+                        "images_per_second"});
+  }
+  EXPECT_EQ(epochs.back()["epoch"], 4);
+  EXPECT_LT(epochs.back()["loss"], epochs.front()["loss"]);
+  EXPECT_EQ(lines_of(test::read_file(*folder_ / "log.jsonl")), epochs);
+}
+
+TEST_F(Program, EvaluateAgreesWithTheLastEpoch) {
+  const Result result = run("evaluate '" + model() + "' " + data() + " --json");
+  ASSERT_EQ(result.code, 0) << result.err;
+  const std::vector<Json> lines = lines_of(result.out);
+  ASSERT_EQ(lines.size(), 1U);
+  expect_keys(lines[0], {"accuracy", "loss", "samples"});
+  EXPECT_EQ(lines[0]["samples"], 256);
+  EXPECT_EQ(lines[0]["accuracy"], lines_of(trained_.out).back()["test_accuracy"]);
+  EXPECT_GT(lines[0]["accuracy"], 0.9);  // the squares hardly overlap: chance gives 0.1
+  EXPECT_EQ(run("evaluate '" + model() + "' " + data()).code, 0);
+}
+
+TEST_F(Program, PredictNamesASampleThatWasWrittenAsAnImage) {
+  const std::string image = *folder_ / "sample.png";
+  const Result sample = run("sample " + data() + " --index 7 --out '" + image + "' --json");
+  ASSERT_EQ(sample.code, 0) << sample.err;
+  EXPECT_EQ(lines_of(sample.out).at(0)["label"], 7);
+  const Result result = run("predict '" + model() + "' '" + image + "' --top 4 --json");
+  ASSERT_EQ(result.code, 0) << result.err;
+  const Json prediction = lines_of(result.out).at(0);
+  expect_keys(prediction, {"image", "class", "predictions"});
+  ASSERT_EQ(prediction["predictions"].size(), 4U);
+  EXPECT_EQ(prediction["predictions"][0]["label"], 7);
+  EXPECT_GE(prediction["predictions"][0]["probability"],
+            prediction["predictions"][1]["probability"]);
+}
+
+TEST_F(Program, SampleWritesTheVeryPixelsOfTheDataSet) {
+  const std::string image = *folder_ / "pixels.png";
+  ASSERT_EQ(run("sample " + data() + " --split train --index 3 --out '" + image + "'").code, 0);
+  const Tensor all = data::read_idx(*folder_ / "train-images-idx3-ubyte");
+  EXPECT_EQ(data::read_png(image).to_vector<std::uint8_t>(),
+            all.slice(0, 3, 4).to_vector<std::uint8_t>());
+  const Result beyond =
+      run("sample " + data() + " --index 256 --out '" + (*folder_ / "none.png") + "'");
+  EXPECT_EQ(beyond.code, 1);
+  EXPECT_CONTAINS(beyond.err, "256");
+}
+
+TEST_F(Program, PredictTurnsColourToGreyAndTellsTheSizeItNeeds) {
+  const std::string colour = *folder_ / "colour.png";
+  data::write_png(colour, Tensor::full({3, 28, 28}, 90, DType::uint8));
+  const std::string grey = *folder_ / "grey.png";
+  data::write_png(grey, Tensor::full({1, 28, 28}, 90, DType::uint8));
+  const Json from_colour =
+      lines_of(run("predict '" + model() + "' '" + colour + "' --json").out).at(0);
+  const Json from_grey = lines_of(run("predict '" + model() + "' '" + grey + "' --json").out).at(0);
+  // Weights that add to one give 90 again, up to the rounding of three products: far below what a
+  // class can tell.
+  EXPECT_NEAR(from_colour["predictions"][0]["probability"].get<double>(),
+              from_grey["predictions"][0]["probability"].get<double>(), 1e-4);
+  const std::string large = *folder_ / "large.png";
+  data::write_png(large, Tensor::full({1, 30, 28}, 90, DType::uint8));
+  const Result result = run("predict '" + model() + "' '" + large + "'");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_CONTAINS(result.err, "28 wide and 28 high");
+}
+
+TEST_F(Program, InspectReadsModelFilesAndNamesOfNetworks) {
+  const Result file = run("inspect '" + model() + "' --json");
+  const Result name = run("inspect lenet5 --input 1x28x28 --json");
+  ASSERT_EQ(file.code, 0) << file.err;
+  EXPECT_EQ(file.out, name.out);
+  const std::vector<Json> lines = lines_of(name.out);
+  ASSERT_GE(lines.size(), 13U);
+  expect_keys(lines.front(), {"path", "operation", "layer", "output", "parameters", "multiply_adds",
+                              "output_bytes", "receptive_field"});
+  EXPECT_EQ(lines.back()["parameters"], 61706);
+  EXPECT_CONTAINS(run("inspect lenet5").out, "61,706");
+  const Result wrong = run("inspect lenet5 --input 3x28x28");
+  EXPECT_EQ(wrong.code, 1);
+  EXPECT_CONTAINS(wrong.err, "channels");
+}
+
+TEST_F(Program, TrainingIsBitIdenticalForAnyNumberOfThreads) {
+  std::vector<std::string> files;
+  for (const std::string threads : {"1", "2", "3"}) {
+    const std::string out = *folder_ / ("threads" + threads + ".fovea");
+    const Result result =
+        run("train lenet5 --epochs 1 --batch 48 --seed 5 " + data() + " --out '" + out + "'",
+            "FOVEA_THREADS=" + threads);
+    ASSERT_EQ(result.code, 0) << result.err;
+    files.push_back(test::read_file(out));
+  }
+  ASSERT_FALSE(files[0].empty());
+  EXPECT_TRUE(files[0] == files[1]);
+  EXPECT_TRUE(files[0] == files[2]);
+  EXPECT_FALSE(files[0] == test::read_file(model()));
+}
+
+TEST_F(Program, AnUnwritableOutputStopsBeforeTraining) {
+  const std::ptrdiff_t before = folder_->entries();
+  for (const std::string option : {"--out", "--log"}) {
+    for (const std::string& path : {*folder_ / "no/such/folder/x", folder_->path()}) {
+      const std::string other =
+          option == "--log" ? " --out '" + (*folder_ / "unused.fovea") + "'" : "";
+      const Result result =
+          run("train lenet5 " + data() + " " + option + " '" + path + "'" + other);
+      EXPECT_EQ(result.code, 1) << option << " " << path;
+      EXPECT_EQ(result.out, "") << "no epoch may have run";
+      EXPECT_CONTAINS(result.err, "cannot write '" + path + "'");
+    }
+  }
+  EXPECT_EQ(folder_->entries(), before);
+}
+
+TEST_F(Program, TrainingThatDivergesFailsAndSavesNothing) {
+  const std::string out = *folder_ / "diverged.fovea";
+  const Result result = run("train lenet5 --optimizer sgd --lr 1e30 --schedule constant " + data() +
+                            " --out '" + out + "'");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_CONTAINS(result.err, "diverged");
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
+
+TEST_F(Program, FilesThatAreNoModelsAreRefused) {
+  const std::string path = *folder_ / "garbage.fovea";
+  test::write_file(path, "not a model");
+  for (const std::string& arguments : {"evaluate '" + path + "' " + data(),
+                                       "predict '" + path + "' x.png", "inspect '" + path + "'"}) {
+    const Result result = run(arguments);
+    EXPECT_EQ(result.code, 1) << arguments;
+    EXPECT_CONTAINS(result.err, "garbage.fovea");
+  }
+}
+
+TEST(ProgramConv, ExplainsAndRunsEachPass) {
+  const Result result =
+      run("conv --input 4x9x7 --filters 6 --kernel 3x2 --stride 2 --padding 1x0 --batch 2 --json");
+  ASSERT_EQ(result.code, 0) << result.err;
+  const std::vector<Json> lines = lines_of(result.out);
+  ASSERT_EQ(lines.size(), 4U);
+  expect_keys(lines[0], {"problem", "input", "weight", "output", "axes", "weights", "multiply_adds",
+                         "locally_connected_weights", "fully_connected_weights", "unread"});
+  EXPECT_EQ(lines[0]["output"], (Json{2, 6, 5, 3}));
+  EXPECT_EQ(lines[0]["weights"], 6 * 4 * 6);
+  EXPECT_EQ(lines[0]["unread"], 9);  // the last of seven columns
+  EXPECT_EQ(lines[0]["axes"][0]["formula"], "floor((9 + 1 + 1 - 1*(3 - 1) - 1) / 2) + 1 = 5");
+  for (std::size_t pass = 1; pass < lines.size(); ++pass) {
+    expect_keys(lines[pass], {"pass", "algorithm", "reason", "seconds", "gflops", "candidates"});
+    EXPECT_GT(lines[pass]["gflops"], 0.0);
+  }
+}
+
+TEST(ProgramConv, TheDescriptorItPrintsMeansTheSameProblem) {
+  const std::string options =
+      run("conv --input 4x9 --filters 6 --kernel 3 --dilation 2 --pass forward --json").out;
+  const std::string descriptor = lines_of(options).at(0)["problem"];
+  const Json again = lines_of(run("conv " + descriptor + " --pass forward --json").out).at(0);
+  EXPECT_EQ(again, lines_of(options).at(0));
+}
+
+TEST(ProgramConv, RunsTheAlgorithmThatWasForced) {
+  const Result result = run("conv ic2ih6oc2kh3 --algorithm reference --pass backward_data --json");
+  ASSERT_EQ(result.code, 0) << result.err;
+  const std::vector<Json> lines = lines_of(result.out);
+  ASSERT_EQ(lines.size(), 2U);
+  EXPECT_EQ(lines[1]["pass"], "backward_data");
+  EXPECT_EQ(lines[1]["algorithm"], "reference");
+}
+
+TEST(ProgramConv, AProblemThatFitsNoMemoryIsRefusedAtOnce) {
+  const Result result = run("conv ic4096ih100000oc4096kh3ph1");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_CONTAINS(result.err, "this machine has");
+}
+
+TEST(ProgramInfo, TellsWhatItRunsOn) {
+  const Result result = run("info --threads 3 --json");
+  ASSERT_EQ(result.code, 0) << result.err;
+  const Json info = lines_of(result.out).at(0);
+  expect_keys(
+      info, {"version", "simd", "simd_targets", "threads", "networks", "data_sets", "algorithms"});
+  EXPECT_EQ(info["threads"], 3);
+  EXPECT_EQ(info["version"], FOVEA_VERSION);
+  EXPECT_CONTAINS(run("info").out, "threads");
+}
+
+TEST(ProgramInfo, OutputThatCannotBeWrittenIsAFailure) {
+  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "/dev/full is missing";
+  EXPECT_EQ(run("info > /dev/full").code, 1);
+}
+
+}  // namespace
+}  // namespace fovea
