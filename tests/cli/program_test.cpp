@@ -84,20 +84,20 @@ void write_squares(const std::string& folder, int count) {
 class Program : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    folder_ = new TempFolder;
-    write_squares(folder_->path(), 256);
-    trained_ = run("train lenet5 --json --epochs 4 --batch 16 --log '" + (*folder_ / "log.jsonl") +
-                   "' " + data() + " --out '" + model() + "'");
+    folder = new TempFolder;
+    write_squares(folder->path(), 256);
+    trained = run("train lenet5 --json --epochs 4 --batch 16 --log '" + (*folder / "log.jsonl") +
+                  "' " + data() + " --out '" + model() + "'");
   }
   static void TearDownTestSuite() {
-    delete folder_;
-    folder_ = nullptr;
+    delete folder;
+    folder = nullptr;
   }
-  static std::string data() { return "--data 'mnist:" + folder_->path() + "'"; }
-  static std::string model() { return *folder_ / "net.fovea"; }
+  static std::string data() { return "--data 'mnist:" + folder->path() + "'"; }
+  static std::string model() { return *folder / "net.fovea"; }
 
-  static inline TempFolder* folder_ = nullptr;
-  static inline Result trained_;
+  static inline TempFolder* folder = nullptr;
+  static inline Result trained;
 };
 
 const std::vector<std::string> kCommands = {"train",   "evaluate", "predict", "sample",
@@ -177,9 +177,9 @@ TEST(ProgramUsage, AMissingDataSetIsAFailureThatNamesThePackage) {
 }
 
 TEST_F(Program, TrainReportsEachEpochAndSavesTheModel) {
-  ASSERT_EQ(trained_.code, 0) << trained_.err;
-  EXPECT_EQ(trained_.err, "");
-  const std::vector<Json> epochs = lines_of(trained_.out);
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_EQ(trained.err, "");
+  const std::vector<Json> epochs = lines_of(trained.out);
   ASSERT_EQ(epochs.size(), 4U);
   for (const Json& epoch : epochs) {
     expect_keys(epoch, {"epoch", "loss", "train_accuracy", "test_accuracy", "lr", "seconds",
@@ -187,7 +187,7 @@ TEST_F(Program, TrainReportsEachEpochAndSavesTheModel) {
   }
   EXPECT_EQ(epochs.back()["epoch"], 4);
   EXPECT_LT(epochs.back()["loss"], epochs.front()["loss"]);
-  EXPECT_EQ(lines_of(test::read_file(*folder_ / "log.jsonl")), epochs);
+  EXPECT_EQ(lines_of(test::read_file(*folder / "log.jsonl")), epochs);
 }
 
 TEST_F(Program, EvaluateAgreesWithTheLastEpoch) {
@@ -197,13 +197,13 @@ TEST_F(Program, EvaluateAgreesWithTheLastEpoch) {
   ASSERT_EQ(lines.size(), 1U);
   expect_keys(lines[0], {"accuracy", "loss", "samples"});
   EXPECT_EQ(lines[0]["samples"], 256);
-  EXPECT_EQ(lines[0]["accuracy"], lines_of(trained_.out).back()["test_accuracy"]);
+  EXPECT_EQ(lines[0]["accuracy"], lines_of(trained.out).back()["test_accuracy"]);
   EXPECT_GT(lines[0]["accuracy"], 0.9);  // the squares hardly overlap: chance gives 0.1
   EXPECT_EQ(run("evaluate '" + model() + "' " + data()).code, 0);
 }
 
 TEST_F(Program, PredictNamesASampleThatWasWrittenAsAnImage) {
-  const std::string image = *folder_ / "sample.png";
+  const std::string image = *folder / "sample.png";
   const Result sample = run("sample " + data() + " --index 7 --out '" + image + "' --json");
   ASSERT_EQ(sample.code, 0) << sample.err;
   EXPECT_EQ(lines_of(sample.out).at(0)["label"], 7);
@@ -218,21 +218,21 @@ TEST_F(Program, PredictNamesASampleThatWasWrittenAsAnImage) {
 }
 
 TEST_F(Program, SampleWritesTheVeryPixelsOfTheDataSet) {
-  const std::string image = *folder_ / "pixels.png";
+  const std::string image = *folder / "pixels.png";
   ASSERT_EQ(run("sample " + data() + " --split train --index 3 --out '" + image + "'").code, 0);
-  const Tensor all = data::read_idx(*folder_ / "train-images-idx3-ubyte");
+  const Tensor all = data::read_idx(*folder / "train-images-idx3-ubyte");
   EXPECT_EQ(data::read_png(image).to_vector<std::uint8_t>(),
             all.slice(0, 3, 4).to_vector<std::uint8_t>());
   const Result beyond =
-      run("sample " + data() + " --index 256 --out '" + (*folder_ / "none.png") + "'");
+      run("sample " + data() + " --index 256 --out '" + (*folder / "none.png") + "'");
   EXPECT_EQ(beyond.code, 1);
   EXPECT_CONTAINS(beyond.err, "256");
 }
 
 TEST_F(Program, PredictTurnsColourToGreyAndTellsTheSizeItNeeds) {
-  const std::string colour = *folder_ / "colour.png";
+  const std::string colour = *folder / "colour.png";
   data::write_png(colour, Tensor::full({3, 28, 28}, 90, DType::uint8));
-  const std::string grey = *folder_ / "grey.png";
+  const std::string grey = *folder / "grey.png";
   data::write_png(grey, Tensor::full({1, 28, 28}, 90, DType::uint8));
   const Json from_colour =
       lines_of(run("predict '" + model() + "' '" + colour + "' --json").out).at(0);
@@ -241,7 +241,7 @@ TEST_F(Program, PredictTurnsColourToGreyAndTellsTheSizeItNeeds) {
   // class can tell.
   EXPECT_NEAR(from_colour["predictions"][0]["probability"].get<double>(),
               from_grey["predictions"][0]["probability"].get<double>(), 1e-4);
-  const std::string large = *folder_ / "large.png";
+  const std::string large = *folder / "large.png";
   data::write_png(large, Tensor::full({1, 30, 28}, 90, DType::uint8));
   const Result result = run("predict '" + model() + "' '" + large + "'");
   EXPECT_EQ(result.code, 1);
@@ -267,7 +267,7 @@ TEST_F(Program, InspectReadsModelFilesAndNamesOfNetworks) {
 TEST_F(Program, TrainingIsBitIdenticalForAnyNumberOfThreads) {
   std::vector<std::string> files;
   for (const std::string threads : {"1", "2", "3"}) {
-    const std::string out = *folder_ / ("threads" + threads + ".fovea");
+    const std::string out = *folder / ("threads" + threads + ".fovea");
     const Result result =
         run("train lenet5 --epochs 1 --batch 48 --seed 5 " + data() + " --out '" + out + "'",
             "FOVEA_THREADS=" + threads);
@@ -281,11 +281,11 @@ TEST_F(Program, TrainingIsBitIdenticalForAnyNumberOfThreads) {
 }
 
 TEST_F(Program, AnUnwritableOutputStopsBeforeTraining) {
-  const std::ptrdiff_t before = folder_->entries();
+  const std::ptrdiff_t before = folder->entries();
   for (const std::string option : {"--out", "--log"}) {
-    for (const std::string& path : {*folder_ / "no/such/folder/x", folder_->path()}) {
+    for (const std::string& path : {*folder / "no/such/folder/x", folder->path()}) {
       const std::string other =
-          option == "--log" ? " --out '" + (*folder_ / "unused.fovea") + "'" : "";
+          option == "--log" ? " --out '" + (*folder / "unused.fovea") + "'" : "";
       const Result result =
           run("train lenet5 " + data() + " " + option + " '" + path + "'" + other);
       EXPECT_EQ(result.code, 1) << option << " " << path;
@@ -293,11 +293,11 @@ TEST_F(Program, AnUnwritableOutputStopsBeforeTraining) {
       EXPECT_CONTAINS(result.err, "cannot write '" + path + "'");
     }
   }
-  EXPECT_EQ(folder_->entries(), before);
+  EXPECT_EQ(folder->entries(), before);
 }
 
 TEST_F(Program, TrainingThatDivergesFailsAndSavesNothing) {
-  const std::string out = *folder_ / "diverged.fovea";
+  const std::string out = *folder / "diverged.fovea";
   const Result result = run("train lenet5 --optimizer sgd --lr 1e30 --schedule constant " + data() +
                             " --out '" + out + "'");
   EXPECT_EQ(result.code, 1);
@@ -306,7 +306,7 @@ TEST_F(Program, TrainingThatDivergesFailsAndSavesNothing) {
 }
 
 TEST_F(Program, FilesThatAreNoModelsAreRefused) {
-  const std::string path = *folder_ / "garbage.fovea";
+  const std::string path = *folder / "garbage.fovea";
   test::write_file(path, "not a model");
   for (const std::string& arguments : {"evaluate '" + path + "' " + data(),
                                        "predict '" + path + "' x.png", "inspect '" + path + "'"}) {

@@ -67,6 +67,7 @@ TEST_P(Layers, BackwardAgreesWithNumericalGradients) {
     return sum((*layer)(at.back()) * probe).item<double>();
   };
   std::vector<Tensor> start;
+  start.reserve(leaves.size());
   for (const Tensor& leaf : leaves) start.push_back(leaf.detach().clone());
   for (std::size_t i = 0; i < leaves.size(); ++i) {
     fovea::testing::expect_close(gradients[i], fovea::testing::numeric_gradient(value, start, i),
