@@ -83,8 +83,8 @@ class FOVEA_API Tensor {
   const T* data() const {
     return static_cast<const T*>(raw_data(dtype_of<T>));
   }
-  // As data(), for writing: raises the version, by which a saved tensor that was changed is
-  // detected.
+  // As data(), for writing. Raises the version, by which a saved tensor that was changed is
+  // detected, and packed weights that are out of date: ask anew for each round of writing.
   template <class T>
   T* mutable_data() {
     return static_cast<T*>(raw_mutable_data(dtype_of<T>));

@@ -29,7 +29,10 @@ constexpr std::int64_t kWorkPerTask = 1 << 20;  // multiply-adds: some microseco
 constexpr std::int64_t kTilesPerChunk = 8;      // tiles that share one pass over a block of weights
 constexpr std::int64_t kRunTableBytes = 64 << 10;
 constexpr std::int64_t kPositionsPerChunk = 256;
-constexpr std::int64_t kPartialBytes = 64 << 20;
+constexpr std::int64_t kCacheBytes =
+    1 << 20;  // a larger source does not stay in the second-level cache
+constexpr std::int64_t kBypassBytes =
+    16 << 20;  // a larger result leaves the caches before it is read again
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
@@ -50,6 +53,7 @@ struct Product {
   const T* bias;  // [groups * results], or null
   T* result;
   std::int64_t source_group;  // distance between the source channels of two groups
+  std::int64_t furthest_tap;  // the one that reads last in memory
 };
 
 template <class T>
@@ -76,7 +80,16 @@ class ProductRunner {
     tiles_per_chunk_ = std::clamp<std::int64_t>(ceil_div(tiles * groups, wanted), 1, longest);
     chunks_ = ceil_div(tiles, tiles_per_chunk_);
     block_parts_ = std::clamp<std::int64_t>(ceil_div(wanted, chunks_ * groups), 1, blocks_);
-    chunks_per_task_ = std::max<std::int64_t>(1, chunks_ * groups * block_parts_ / (kTasks * 8));
+    chunks_per_task_ = std::max<std::int64_t>(1, chunks_ * groups * block_parts_ / (kTasks * 4));
+    const auto bytes = [&](const GridStrides& strides) {
+      return product.grid->batch * strides.image * static_cast<std::int64_t>(sizeof(T));
+    };
+    prefetches_ = taps_ > 0 && bytes(product.grid->source) > kCacheBytes;
+    bypasses_ = groups == 1 && bytes(product.grid->result) > kBypassBytes &&
+                reinterpret_cast<std::uintptr_t>(product.result) % kAlignment == 0 &&
+                product.grid->result.axis[2] * static_cast<std::int64_t>(sizeof(T)) %
+                        static_cast<std::int64_t>(kAlignment) ==
+                    0;
   }
 
   void run() const {
@@ -85,55 +98,92 @@ class ProductRunner {
       const std::int64_t part = task % block_parts_;
       const std::int64_t chunk_task = task / block_parts_ % chunk_tasks;
       const std::int64_t group = task / block_parts_ / chunk_tasks;
-      const Workspace table(static_cast<std::size_t>(std::max<std::int64_t>(taps_, 1) *
-                                                     tiles_per_chunk_ * kMaxTileRows) *
-                            sizeof(T*));
+      const std::int64_t runs = std::max<std::int64_t>(taps_, 1) * tiles_per_chunk_ * kMaxTileRows;
+      const Workspace memory(static_cast<std::size_t>(2 * runs) * sizeof(T*));
+      Chunk chunk{.runs = memory.as<const T*>()};
+      Chunk next{.runs = chunk.runs + runs};
       const std::int64_t last = std::min(chunks_, (chunk_task + 1) * chunks_per_task_);
-      for (std::int64_t chunk = chunk_task * chunks_per_task_; chunk < last; ++chunk) {
-        run_chunk(group, chunk, part, table.as<const T*>());
+      const std::int64_t first = chunk_task * chunks_per_task_;
+      locate(group, first, chunk);
+      for (std::int64_t i = first; i < last; ++i) {
+        next.places = 0;
+        if (i + 1 < last) locate(group, i + 1, next);
+        multiply(group, part, chunk, next);
+        std::swap(chunk, next);
       }
+      if (bypasses_) kernels::finish_bypassing_stores();
     });
   }
 
  private:
-  // Some tiles, times a part of the blocks. A block's weights stay in cache for all tiles of the
-  // chunk.
-  void run_chunk(std::int64_t group, std::int64_t chunk, std::int64_t part, const T** table) const {
-    const std::int64_t first = chunk * tiles_per_chunk_ * tile_.rows;
-    const std::int64_t count = std::min(tiles_per_chunk_ * tile_.rows, places_ - first);
-    const std::int64_t tiles = ceil_div(count, tile_.rows);
-    T* out[kTilesPerChunk * kMaxTileRows];
-    for (std::int64_t i = 0; i < tiles; ++i) {
-      const int rows = rows_of(i, count);
+  // Some tiles: where each tap of each place reads, and where each place is written.
+  struct Chunk {
+    const T** runs;
+    std::int64_t places = 0;
+    std::array<T*, kTilesPerChunk * kMaxTileRows> out{};
+  };
+
+  void locate(std::int64_t group, std::int64_t index, Chunk& chunk) const {
+    const std::int64_t first = index * tiles_per_chunk_ * tile_.rows;
+    chunk.places = std::min(tiles_per_chunk_ * tile_.rows, places_ - first);
+    for (std::int64_t i = 0; i < ceil_div(chunk.places, tile_.rows); ++i) {
+      const int rows = rows_of(i, chunk.places);
       fill_runs(*product_.grid, product_.source + group * product_.source_group,
                 zeros_.template as<T>(), first + i * tile_.rows, rows,
-                table + i * taps_ * kMaxTileRows);
+                chunk.runs + i * taps_ * kMaxTileRows);
       fill_results(*product_.grid, product_.result + group * product_.view->results,
-                   first + i * tile_.rows, rows, out + i * kMaxTileRows);
+                   first + i * tile_.rows, rows, chunk.out.data() + i * kMaxTileRows);
     }
+  }
+
+  // A chunk, times a part of the blocks. A block's weights stay in cache for all tiles of the
+  // chunk; what the next chunk will read comes in meanwhile.
+  void multiply(std::int64_t group, std::int64_t part, const Chunk& chunk,
+                const Chunk& next) const {
+    const std::int64_t tiles = ceil_div(chunk.places, tile_.rows);
     const T* weights = product_.packed + group * product_.view->packed_size(tile_.lanes);
     const std::int64_t begin = part * blocks_ / block_parts_;
     const std::int64_t end = (part + 1) * blocks_ / block_parts_;
+    const std::int64_t steps = (end - begin) * tiles;
+    std::int64_t step = 0;
     for (std::int64_t block = begin; block < end; ++block) {
       const std::int64_t channel = block * 2 * tile_.lanes;
-      for (std::int64_t i = 0; i < tiles; ++i) {
-        T* shifted[kMaxTileRows];
-        const int rows = rows_of(i, count);
-        for (int row = 0; row < rows; ++row) shifted[row] = out[i * kMaxTileRows + row] + channel;
+      for (std::int64_t i = 0; i < tiles; ++i, ++step) {
+        T* out[kMaxTileRows];
+        const int rows = rows_of(i, chunk.places);
+        for (int row = 0; row < rows; ++row) {
+          out[row] = chunk.out[static_cast<std::size_t>(i * kMaxTileRows + row)] + channel;
+        }
         kernels::patch_product<T>({
-            .runs = table + i * taps_ * kMaxTileRows,
+            .runs = chunk.runs + i * taps_ * kMaxTileRows,
             .taps = taps_,
             .run = run_,
             .weights = weights + product_.view->block_begin(block, tile_.lanes),
             .bias = product_.bias == nullptr
                         ? nullptr
                         : product_.bias + group * product_.view->results + channel,
-            .out = shifted,
+            .out = out,
             .rows = rows,
             .width = block_width(product_.view->results, block, tile_.lanes),
+            .ahead = ahead(next, step * next.places / steps, (step + 1) * next.places / steps),
+            .bypass = bypasses_,
         });
       }
     }
+  }
+
+  // The memory from the first to the last of these places that the furthest tap reads: the other
+  // taps mostly read it earlier.
+  kernels::Ahead ahead(const Chunk& chunk, std::int64_t begin, std::int64_t end) const {
+    if (!prefetches_ || begin >= end) return {};
+    const T* first = furthest_run(chunk, begin);
+    const std::int64_t values = furthest_run(chunk, end - 1) + run_ - first;
+    const bool in_order = values > 0 && values < 4 * (end - begin) * run_;
+    return {first, in_order ? values * static_cast<std::int64_t>(sizeof(T)) : 0};
+  }
+  const T* furthest_run(const Chunk& chunk, std::int64_t place) const {
+    const std::int64_t tile = place / tile_.rows;
+    return chunk.runs[(tile * taps_ + product_.furthest_tap) * kMaxTileRows + place % tile_.rows];
   }
 
   int rows_of(std::int64_t tile, std::int64_t count) const {
@@ -151,6 +201,8 @@ class ProductRunner {
   std::int64_t chunks_ = 1;
   std::int64_t chunks_per_task_ = 1;
   std::int64_t block_parts_ = 1;
+  bool prefetches_ = false;
+  bool bypasses_ = false;
 };
 
 std::array<std::int64_t, 3> input_sizes(const std::array<ConvAxis, 3>& axes) {
@@ -249,7 +301,8 @@ void forward(const ConvProblem& problem, const ConvArgs& args) {
                      .packed = nullptr,
                      .bias = static_cast<const T*>(args.bias),
                      .result = static_cast<T*>(args.result),
-                     .source_group = in};
+                     .source_group = in,
+                     .furthest_tap = 0};
   std::optional<Workspace> padded;
   if (joins_rows(problem)) {
     const auto sizes = padded_sizes(axes);
@@ -275,6 +328,7 @@ void forward(const ConvProblem& problem, const ConvArgs& args) {
   const auto packed =
       pack_weights<T>(problem, Pass::forward, args, {view}, kernels::tile_size<T>().lanes);
   product.packed = packed->template as<T>();
+  product.furthest_tap = static_cast<std::int64_t>(view.taps.size()) - 1;
   ProductRunner<T>(product).run();
 }
 
@@ -313,7 +367,8 @@ void backward_data(const ConvProblem& problem, const ConvArgs& args) {
                              .packed = next,
                              .bias = nullptr,
                              .result = static_cast<T*>(args.result),
-                             .source_group = out};
+                             .source_group = out,
+                             .furthest_tap = 0};
     ProductRunner<T>(product).run();
     next += views[phase].groups * views[phase].packed_size(lanes);
   }
@@ -321,11 +376,12 @@ void backward_data(const ConvProblem& problem, const ConvArgs& args) {
 
 // ---- backward_weights: dw[o, c, k] = sum over positions of x[position + k][c] * g[position][o].
 //
-// A unit is what one task sums: a block of output channels for one tap, all input channels. With
-// few input channels
-// (`joins_taps`) it is a block for all taps, so that the register tile is full; the input is then
-// copied, padded, and each weight reads at a fixed distance from the corner of the patch. If there
-// are too few units, the positions are split; the partial sums are added in order.
+// A unit is one block of output channels for one tap and all input channels. With few input
+// channels (`joins_taps`) it is a block for all taps, so that the register tile is full; the input
+// is then copied, padded, and each weight reads at a fixed distance from the corner of the patch. A
+// task sums some units over some positions, in chunks that stay in cache for all its units.
+// Positions are split among tasks where the sums are small beside the tensors, else units; the
+// partial sums of a split are added in order.
 
 template <class T>
 class WeightGradient {
@@ -354,13 +410,16 @@ class WeightGradient {
     rows_ = joins_taps_ ? taps_ * in_ : in_;
     for (std::int64_t row = 0; row < rows_; ++row)
       offsets_.push_back(joins_taps_ ? patch_offset(axes, row) : row);
-    units_ = problem.groups * blocks_ * (joins_taps_ ? 1 : taps_);
+    unit_taps_ = joins_taps_ ? 1 : taps_;
+    units_ = problem.groups * unit_taps_ * blocks_;
     unit_size_ = rows_ * 2 * tile_.lanes;
+    const double tensors =
+        static_cast<double>(problem.input_shape().numel() + problem.output_shape().numel());
+    const double sums = static_cast<double>(units_ * unit_size_);
     const std::int64_t wanted = tasks_for(static_cast<double>(problem.multiply_adds()));
-    const std::int64_t unit_bytes = units_ * unit_size_ * static_cast<std::int64_t>(sizeof(T));
-    const std::int64_t affordable = std::max<std::int64_t>(1, kPartialBytes / unit_bytes);
-    splits_ = std::clamp<std::int64_t>(ceil_div(wanted, units_), 1,
-                                       std::min(affordable, ceil_div(places_, kPositionsPerChunk)));
+    const std::int64_t most = std::min(wanted, ceil_div(places_, kPositionsPerChunk));
+    splits_ = std::clamp<std::int64_t>(static_cast<std::int64_t>(tensors / (2 * sums)), 1, most);
+    parts_ = std::clamp<std::int64_t>(ceil_div(wanted, splits_), 1, units_);
   }
 
   std::size_t workspace() const {
@@ -375,27 +434,30 @@ class WeightGradient {
       copy_padded(problem_, three_axes(problem_), x_, padded);
       x_ = padded;
     }
-    parallel_for(units_ * splits_,
-                 [&](std::int64_t task) { sum_unit(task % units_, task / units_); });
-    const std::int64_t grain = std::max<std::int64_t>(1, (1 << 15) / (unit_size_ * splits_));
-    parallel_ranges(units_, grain, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t unit = begin; unit < end; ++unit) write_unit(unit);
+    parallel_for(parts_ * splits_, [&](std::int64_t task) {
+      const std::int64_t part = task % parts_;
+      sum_units(part * units_ / parts_, (part + 1) * units_ / parts_, task / parts_);
+    });
+    const std::int64_t per_block = unit_taps_ * unit_size_ * splits_;
+    const std::int64_t grain = std::max<std::int64_t>(1, (1 << 15) / per_block);
+    parallel_ranges(problem_.groups * blocks_, grain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) write_block(i / blocks_, i % blocks_);
     });
   }
 
  private:
+  // Blocks of one tap follow each other, then taps, then groups.
   struct Unit {
     std::int64_t group;
-    std::int64_t block;
     std::int64_t tap;  // 0 where taps are joined
-    int width;         // output channels
-    int lanes;         // the same, padded to whole vectors
+    std::int64_t block;
+    int width;  // output channels
+    int lanes;  // the same, padded to whole vectors
   };
   Unit unit_at(std::int64_t index) const {
-    const std::int64_t taps = joins_taps_ ? 1 : taps_;
-    const std::int64_t block = index / taps % blocks_;
+    const std::int64_t block = index % blocks_;
     const int width = block_width(out_, block, tile_.lanes);
-    return {index / taps / blocks_, block, index % taps, width,
+    return {index / blocks_ / unit_taps_, index / blocks_ % unit_taps_, block, width,
             kernels::block_lanes(width, tile_.lanes)};
   }
   T* sum_of(std::int64_t unit, std::int64_t split) const {
@@ -413,29 +475,39 @@ class WeightGradient {
            k2 * axes[2].dilation * grid_.source.axis[2] + row % in_;
   }
 
-  void sum_unit(std::int64_t index, std::int64_t split) const {
-    const Unit unit = unit_at(index);
-    T* sum = sum_of(index, split);
-    std::fill(sum, sum + rows_ * unit.lanes, T(0));
+  void sum_units(std::int64_t first_unit, std::int64_t last_unit, std::int64_t split) const {
+    std::memset(sum_of(first_unit, split), 0,
+                static_cast<std::size_t>((last_unit - first_unit) * unit_size_) * sizeof(T));
     const T* runs[kPositionsPerChunk];
     const T* gradients[kPositionsPerChunk];
     const std::int64_t last = (split + 1) * places_ / splits_;
     for (std::int64_t first = split * places_ / splits_; first < last;
          first += kPositionsPerChunk) {
-      const std::int64_t count =
-          collect(unit, first, std::min(kPositionsPerChunk, last - first), runs, gradients);
-      const std::int64_t tiles = ceil_div(rows_, tile_.rows);
-      for (std::int64_t tile = 0; tile < tiles; ++tile) {
-        const std::int64_t begin = tile * rows_ / tiles;
-        const std::int64_t end = (tile + 1) * rows_ / tiles;
-        kernels::gradient_product<T>({.runs = runs,
-                                      .gradients = gradients,
-                                      .count = count,
-                                      .offsets = offsets_.data() + begin,
-                                      .sum = sum + begin * unit.lanes,
-                                      .rows = static_cast<int>(end - begin),
-                                      .width = unit.width});
+      std::int64_t count = 0;
+      for (std::int64_t index = first_unit; index < last_unit; ++index) {
+        const Unit unit = unit_at(index);
+        if (index == first_unit || unit.block == 0) {
+          count = collect(unit, first, std::min(kPositionsPerChunk, last - first), runs, gradients);
+        }
+        add_chunk(unit, runs, gradients, count, sum_of(index, split));
       }
+    }
+  }
+
+  void add_chunk(const Unit& unit, const T* const* runs, const T* const* gradients,
+                 std::int64_t count, T* sum) const {
+    const std::int64_t tiles = ceil_div(rows_, tile_.rows);
+    for (std::int64_t tile = 0; tile < tiles; ++tile) {
+      const std::int64_t begin = tile * rows_ / tiles;
+      const std::int64_t end = (tile + 1) * rows_ / tiles;
+      kernels::gradient_product<T>({.runs = runs,
+                                    .gradients = gradients,
+                                    .column = unit.block * 2 * tile_.lanes,
+                                    .count = count,
+                                    .offsets = offsets_.data() + begin,
+                                    .sum = sum + begin * unit.lanes,
+                                    .rows = static_cast<int>(end - begin),
+                                    .width = unit.width});
     }
   }
 
@@ -448,7 +520,7 @@ class WeightGradient {
     const auto tap1 = static_cast<int>(unit.tap / inner.taps % grid_.axes[1].table.taps);
     const auto tap0 = static_cast<int>(unit.tap / inner.taps / grid_.axes[1].table.taps);
     const T* source = x_ + unit.group * in_;
-    const T* gradient = g_ + unit.group * out_ + unit.block * 2 * tile_.lanes;
+    const T* gradient = g_ + unit.group * out_;
     std::int64_t found = 0;
     for_each_segment(grid_, first, count, [&](const GridSegment& segment, std::int64_t begin) {
       const T* row = source_row(grid_, source, segment, tap0, tap1);
@@ -463,20 +535,34 @@ class WeightGradient {
     return found;
   }
 
-  // Adds the splits in order and writes [o][c][tap].
-  void write_unit(std::int64_t index) {
-    const Unit unit = unit_at(index);
-    T* sum = sum_of(index, 0);
-    for (std::int64_t split = 1; split < splits_; ++split) {
-      const T* more = sum_of(index, split);
-      for (std::int64_t i = 0; i < rows_ * unit.lanes; ++i) sum[i] += more[i];
+  // Adds the splits in order and writes [o][c][tap], some input channels at a time: their sums,
+  // scattered over the taps, stay in cache while they are turned round.
+  void write_block(std::int64_t group, std::int64_t block) {
+    constexpr std::int64_t kChannels = 16;
+    const int width = block_width(out_, block, tile_.lanes);
+    const int lanes = kernels::block_lanes(width, tile_.lanes);
+    for (std::int64_t tap = 0; tap < unit_taps_; ++tap) {
+      const std::int64_t unit = (group * unit_taps_ + tap) * blocks_ + block;
+      T* sum = sum_of(unit, 0);
+      for (std::int64_t split = 1; split < splits_; ++split) {
+        const T* more = sum_of(unit, split);
+        for (std::int64_t i = 0; i < rows_ * lanes; ++i) sum[i] += more[i];
+      }
     }
-    T* first = dw_ + (unit.group * out_ + unit.block * 2 * tile_.lanes) * in_ * taps_;
-    for (std::int64_t row = 0; row < rows_; ++row) {
-      const std::int64_t tap = joins_taps_ ? row / in_ : unit.tap;
-      const std::int64_t channel = joins_taps_ ? row % in_ : row;
-      for (int j = 0; j < unit.width; ++j)
-        first[(j * in_ + channel) * taps_ + tap] = sum[row * unit.lanes + j];
+    const Workspace turned(static_cast<std::size_t>(width * kChannels * taps_) * sizeof(T));
+    T* first = dw_ + (group * out_ + block * 2 * tile_.lanes) * in_ * taps_;
+    for (std::int64_t begin = 0; begin < in_; begin += kChannels) {
+      const std::int64_t count = std::min(in_ - begin, kChannels) * taps_;  // of neighbours in dw
+      for (std::int64_t tap = 0; tap < taps_; ++tap) {
+        const std::int64_t unit = (group * unit_taps_ + (joins_taps_ ? 0 : tap)) * blocks_ + block;
+        const T* sum = sum_of(unit, 0) + ((joins_taps_ ? tap * in_ : 0) + begin) * lanes;
+        for (T* to = turned.as<T>() + tap; to < turned.as<T>() + count; to += taps_, sum += lanes) {
+          for (int j = 0; j < width; ++j) to[j * count] = sum[j];
+        }
+      }
+      for (int j = 0; j < width; ++j) {
+        std::copy_n(turned.as<T>() + j * count, count, first + j * in_ * taps_ + begin * taps_);
+      }
     }
   }
 
@@ -495,9 +581,11 @@ class WeightGradient {
   std::int64_t padded_values_ = 0;
   std::int64_t places_ = 0;
   std::int64_t rows_ = 0;  // of one unit's sum
+  std::int64_t unit_taps_ = 1;
   std::int64_t units_ = 0;
   std::int64_t unit_size_ = 0;
-  std::int64_t splits_ = 1;
+  std::int64_t splits_ = 1;  // of the positions
+  std::int64_t parts_ = 1;   // of the units
   T* sums_ = nullptr;
 };
 

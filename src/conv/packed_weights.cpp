@@ -39,13 +39,22 @@ void pack_block(const WeightView& view, const T* weights, std::int64_t block, in
   const int padded = kernels::block_lanes(width, lanes);
   const auto runs = static_cast<std::int64_t>(view.run.size());
   const T* first = weights + block * 2 * lanes * view.result_step;
-  // Runs outside taps: the taps of one weight are neighbours in memory.
-  for (std::int64_t r = 0; r < runs; ++r) {
-    for (std::size_t t = 0; t < view.taps.size(); ++t) {
-      const T* from = first + view.taps[t] + view.run[static_cast<std::size_t>(r)];
-      T* to = packed + (static_cast<std::int64_t>(t) * runs + r) * padded;
-      for (int j = 0; j < width; ++j) to[j] = from[j * view.result_step];
-      std::fill(to + width, to + padded, T(0));
+  for (std::size_t t = 0; width < padded && t < view.taps.size() * view.run.size(); ++t) {
+    std::fill_n(packed + static_cast<std::int64_t>(t) * padded + width, padded - width, T(0));
+  }
+  // A few runs at a time: what they read and what they write stays in the first-level cache.
+  constexpr std::int64_t kRuns = 16;
+  for (std::int64_t begin = 0; begin < runs; begin += kRuns) {
+    const std::int64_t end = std::min(runs, begin + kRuns);
+    for (int j = 0; j < width; ++j) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        const T* from = first + j * view.result_step + view.run[static_cast<std::size_t>(r)];
+        T* to = packed + r * padded + j;
+        for (const std::int64_t tap : view.taps) {
+          *to = from[tap];
+          to += runs * padded;
+        }
+      }
     }
   }
 }
@@ -82,9 +91,10 @@ std::shared_ptr<const Workspace> pack_weights(const ConvProblem& problem, Pass p
                                               const ConvArgs& args,
                                               const std::vector<WeightView>& views, int lanes) {
   const Derived::Key key = key_of(problem, pass, lanes);
-  const std::uint64_t version = args.weights == nullptr ? 0 : args.weights->version();
-  if (args.weights != nullptr) {
-    if (auto kept = args.weights->derived().find(key, version)) return kept;
+  Derived* const derived = args.weights == nullptr ? nullptr : args.weights->derived();
+  const std::uint64_t version = derived == nullptr ? 0 : args.weights->version();
+  if (derived != nullptr) {
+    if (auto kept = derived->find(key, version)) return kept;
   }
   std::int64_t size = 0;
   for (const WeightView& view : views) size += view.groups * view.packed_size(lanes);
@@ -94,7 +104,7 @@ std::shared_ptr<const Workspace> pack_weights(const ConvProblem& problem, Pass p
     pack_view(view, static_cast<const T*>(args.second), lanes, next);
     next += view.groups * view.packed_size(lanes);
   }
-  if (args.weights != nullptr) args.weights->derived().keep(key, version, packed);
+  if (derived != nullptr) derived->keep(key, version, packed);
   return packed;
 }
 template std::shared_ptr<const Workspace> pack_weights<float>(const ConvProblem&, Pass,

@@ -5,6 +5,8 @@
 // off under the address sanitizer, which must see every free.
 #include "core/storage.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
@@ -34,6 +36,16 @@ std::size_t size_class(std::size_t bytes) {
   return (lines + step - 1) / step * step;
 }
 
+// Blocks of a few megabytes lie on huge pages, or a walk over one misses the TLB every 4 KiB.
+void* allocate_block(std::size_t size) {
+  constexpr std::size_t kHugePage = std::size_t{2} << 20;
+  const bool large = size >= 2 * kHugePage;
+  void* block = nullptr;
+  if (posix_memalign(&block, large ? kHugePage : kAlignment, size) != 0) return nullptr;
+  if (large) madvise(block, size, MADV_HUGEPAGE);  // only a hint: it may be refused
+  return block;
+}
+
 class BlockCache {
  public:
   void* take(std::size_t bytes) {
@@ -49,10 +61,10 @@ class BlockCache {
         stats_.cached -= size;
       }
     }
-    if (block == nullptr) block = std::aligned_alloc(kAlignment, size);
+    if (block == nullptr) block = allocate_block(size);
     if (block == nullptr) {
       release();  // the cache may hold what is missing, in other sizes
-      block = std::aligned_alloc(kAlignment, size);
+      block = allocate_block(size);
     }
     FOVEA_CHECK(block != nullptr, "memory: the system has no {} bytes left ({} in use)", bytes,
                 stats().in_use);

@@ -67,7 +67,8 @@ class Storage {
   void* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
   std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
-  Derived& derived() { return derived_; }
+  // Null for memory of somebody else, who may write to it unseen.
+  Derived* derived() { return owned_ ? &derived_ : nullptr; }
   void bump_version() { version_.fetch_add(1, std::memory_order_acq_rel); }
 
  private:

@@ -52,6 +52,24 @@ HWY_INLINE hn::Vec<Lanes<T>> LoadFirst(const T* in, int count) {
   return hn::Load(d, lanes);
 }
 
+// Asks for the bytes of `ahead` evenly over a number of steps.
+class Prefetcher {
+ public:
+  Prefetcher(const Ahead& ahead, int64_t steps)
+      : begin_(static_cast<const char*>(ahead.begin)),
+        step_((ahead.bytes << kFraction) / HWY_MAX(steps, 1)) {}
+  HWY_INLINE void Step() {
+    __builtin_prefetch(begin_ + (place_ >> kFraction), 0, 2);
+    place_ += step_;
+  }
+
+ private:
+  static constexpr int kFraction = 8;
+  const char* begin_;
+  int64_t step_;
+  int64_t place_ = 0;
+};
+
 template <class T, int M, int N>
 void PatchTile(const PatchProduct<T>& job) {
   const Lanes<T> d;
@@ -72,11 +90,13 @@ void PatchTile(const PatchProduct<T>& job) {
   }
   const T* HWY_RESTRICT weights = job.weights;
   const T* const* runs = job.runs;
+  Prefetcher prefetcher(job.ahead, job.taps * job.run);
   for (int64_t t = 0; t < job.taps; ++t, runs += kMaxTileRows) {
     const T* HWY_RESTRICT row[M];
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) row[m] = runs[m];
     for (int64_t r = 0; r < job.run; ++r, weights += N * kLanes) {
+      prefetcher.Step();
       V weight[N];
 #pragma GCC unroll 2
       for (int n = 0; n < N; ++n) weight[n] = hn::Load(d, weights + n * kLanes);
@@ -92,7 +112,9 @@ void PatchTile(const PatchProduct<T>& job) {
   for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 2
     for (int n = 0; n < N; ++n) {
-      if (full) {
+      if (full && job.bypass) {
+        hn::Stream(sum[m][n], d, job.out[m] + n * kLanes);
+      } else if (full) {
         hn::StoreU(sum[m][n], d, job.out[m] + n * kLanes);
       } else {
         StoreFirst(sum[m][n], job.out[m] + n * kLanes, HWY_MIN(job.width - n * kLanes, kLanes));
@@ -132,7 +154,7 @@ void GradientLoop(const GradientProduct<T>& job) {
   for (int m = 0; m < M; ++m) offsets[m] = job.offsets[m];
   for (int64_t q = 0; q < job.count; ++q) {
     const T* HWY_RESTRICT row = job.runs[q] + (kNeighbours ? first : 0);
-    const T* HWY_RESTRICT from = job.gradients[q];
+    const T* HWY_RESTRICT from = job.gradients[q] + job.column;
     V gradient[N];
 #pragma GCC unroll 2
     for (int n = 0; n < N; ++n) {
@@ -221,6 +243,7 @@ TileSize TileSize64() {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include "hwy/cache_control.h"
 #include "kernels/simd.h"
 
 namespace fovea::kernels {
@@ -249,6 +272,9 @@ void patch_product(const PatchProduct<float>& job) {
 template <>
 void patch_product(const PatchProduct<double>& job) {
   HWY_DYNAMIC_DISPATCH(PatchProduct64)(job);
+}
+void finish_bypassing_stores() {
+  hwy::FlushStream();
 }
 template <>
 void gradient_product(const GradientProduct<float>& job) {

@@ -23,29 +23,41 @@ inline int block_lanes(std::int64_t remaining, int lanes) {
   return remaining > lanes ? 2 * lanes : lanes;
 }
 
+// Memory that is wanted soon. It is asked for a little at a time, between multiplications: a burst
+// of prefetches would hold them up.
+struct Ahead {
+  const void* begin = nullptr;
+  std::int64_t bytes = 0;
+};
+
 // out[m][j] = bias[j] + sum over t, r of runs[t * kMaxTileRows + m][r] * weights[(t * run + r) *
 // block + j] for m < rows and j < width, added up in the order of t, then r.
 template <class T>
 struct PatchProduct {
   const T* const* runs;  // [taps][kMaxTileRows]
   std::int64_t taps;
-  std::int64_t run;  // values per tap
-  const T* weights;  // [taps][run][block], block as block_lanes(width) says
-  const T* bias;     // [width], or null
-  T* const* out;     // [rows]
-  int rows;          // at most tile_size().rows
-  int width;         // output channels of this block: at most two vectors
+  std::int64_t run;     // values per tap
+  const T* weights;     // [taps][run][block], block as block_lanes(width) says
+  const T* bias;        // [width], or null
+  T* const* out;        // [rows]
+  int rows;             // at most tile_size().rows
+  int width;            // output channels of this block: at most two vectors
+  Ahead ahead = {};     // asked for meanwhile
+  bool bypass = false;  // write around the caches; outputs are then aligned to whole vectors
 };
 template <class T>
 void patch_product(const PatchProduct<T>& job);
+// After patch products that bypass the caches: other threads see what this one wrote.
+void finish_bypassing_stores();
 
-// sum[m][j] += sum over q of runs[q][offsets[m]] * gradients[q][j] for m < rows and j < width, in
-// the order of q: the same product, transposed, for the gradient of the weights. Lanes of `sum`
-// behind `width` are undefined.
+// sum[m][j] += sum over q of runs[q][offsets[m]] * gradients[q][column + j] for m < rows and j <
+// width, in the order of q: the same product, transposed, for the gradient of the weights. Lanes of
+// `sum` behind `width` are undefined.
 template <class T>
 struct GradientProduct {
   const T* const* runs;       // [count]
   const T* const* gradients;  // [count]
+  std::int64_t column;        // first output channel of this block
   std::int64_t count;
   const std::int64_t* offsets;  // [rows]
   T* sum;                       // [rows][block_lanes(width)]

@@ -62,8 +62,7 @@ TEST(ConvDescriptor, PointsAtWhatItCannotRead) {
   EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3zz4"); }), "at character 4 ('zz4')");
   EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse(""); }), "ic and oc are needed");
   EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3oc4"); }), "iw is needed");
-  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3ih5oc4khx"); }),
-                  "unknown key");
+  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3ih5oc4khx"); }), "unknown key");
   EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3ih99999999999999999999oc4kh3"); }),
                   "expected a number");
   EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3ih5oc4oh7kh3ph0+ph1:1"); }),
