@@ -52,8 +52,9 @@ struct Product {
   const T* packed;
   const T* bias;  // [groups * results], or null
   T* result;
-  std::int64_t source_group;  // distance between the source channels of two groups
-  std::int64_t furthest_tap;  // the one that reads last in memory
+  std::int64_t source_group;          // distance between the source channels of two groups
+  std::int64_t furthest_tap;          // the one that reads last in memory
+  std::vector<std::int64_t> offsets;  // of each tap from its place; empty: the grid has them all
 };
 
 template <class T>
@@ -64,6 +65,7 @@ class ProductRunner {
         tile_(kernels::tile_size<T>()),
         places_(product.grid->places()),
         taps_(static_cast<std::int64_t>(product.view->taps.size())),
+        tables_(product.offsets.empty() ? taps_ : 1),
         run_(static_cast<std::int64_t>(product.view->run.size())),
         blocks_(block_count(product.view->results, tile_.lanes)),
         zeros_(static_cast<std::size_t>(run_) * sizeof(T)) {
@@ -74,7 +76,7 @@ class ProductRunner {
     const std::int64_t wanted = tasks_for(work);
     const std::int64_t tiles = ceil_div(places_, tile_.rows);
     const std::int64_t table_rows =
-        std::max<std::int64_t>(taps_, 1) * kMaxTileRows * static_cast<std::int64_t>(sizeof(T*));
+        std::max<std::int64_t>(tables_, 1) * kMaxTileRows * static_cast<std::int64_t>(sizeof(T*));
     const std::int64_t longest =
         std::clamp<std::int64_t>(kRunTableBytes / table_rows, 1, kTilesPerChunk);
     tiles_per_chunk_ = std::clamp<std::int64_t>(ceil_div(tiles * groups, wanted), 1, longest);
@@ -98,7 +100,8 @@ class ProductRunner {
       const std::int64_t part = task % block_parts_;
       const std::int64_t chunk_task = task / block_parts_ % chunk_tasks;
       const std::int64_t group = task / block_parts_ / chunk_tasks;
-      const std::int64_t runs = std::max<std::int64_t>(taps_, 1) * tiles_per_chunk_ * kMaxTileRows;
+      const std::int64_t runs =
+          std::max<std::int64_t>(tables_, 1) * tiles_per_chunk_ * kMaxTileRows;
       const Workspace memory(static_cast<std::size_t>(2 * runs) * sizeof(T*));
       Chunk chunk{.runs = memory.as<const T*>()};
       Chunk next{.runs = chunk.runs + runs};
@@ -130,7 +133,7 @@ class ProductRunner {
       const int rows = rows_of(i, chunk.places);
       fill_runs(*product_.grid, product_.source + group * product_.source_group,
                 zeros_.template as<T>(), first + i * tile_.rows, rows,
-                chunk.runs + i * taps_ * kMaxTileRows);
+                chunk.runs + i * tables_ * kMaxTileRows);
       fill_results(*product_.grid, product_.result + group * product_.view->results,
                    first + i * tile_.rows, rows, chunk.out.data() + i * kMaxTileRows);
     }
@@ -155,7 +158,8 @@ class ProductRunner {
           out[row] = chunk.out[static_cast<std::size_t>(i * kMaxTileRows + row)] + channel;
         }
         kernels::patch_product<T>({
-            .runs = chunk.runs + i * taps_ * kMaxTileRows,
+            .runs = chunk.runs + i * tables_ * kMaxTileRows,
+            .offsets = product_.offsets.empty() ? nullptr : product_.offsets.data(),
             .taps = taps_,
             .run = run_,
             .weights = weights + product_.view->block_begin(block, tile_.lanes),
@@ -183,7 +187,7 @@ class ProductRunner {
   }
   const T* furthest_run(const Chunk& chunk, std::int64_t place) const {
     const std::int64_t tile = place / tile_.rows;
-    return chunk.runs[(tile * taps_ + product_.furthest_tap) * kMaxTileRows + place % tile_.rows];
+    return chunk.runs[(tile * tables_ + product_.furthest_tap) * kMaxTileRows + place % tile_.rows];
   }
 
   int rows_of(std::int64_t tile, std::int64_t count) const {
@@ -194,6 +198,7 @@ class ProductRunner {
   kernels::TileSize tile_;
   std::int64_t places_;
   std::int64_t taps_;
+  std::int64_t tables_;  // of runs, per tile
   std::int64_t run_;
   std::int64_t blocks_;
   Workspace zeros_;
@@ -280,6 +285,12 @@ void copy_padded(const ConvProblem& problem, const std::array<ConvAxis, 3>& axes
       });
 }
 
+void keep_first_tap(GridAxis& axis) {
+  axis.table.taps = 1;
+  axis.table.source.resize(static_cast<std::size_t>(axis.table.outputs));
+  axis.taps.resize(1);
+}
+
 template <class T>
 void forward(const ConvProblem& problem, const ConvArgs& args) {
   std::array<ConvAxis, 3> axes = three_axes(problem);
@@ -302,7 +313,8 @@ void forward(const ConvProblem& problem, const ConvArgs& args) {
                      .bias = static_cast<const T*>(args.bias),
                      .result = static_cast<T*>(args.result),
                      .source_group = in,
-                     .furthest_tap = 0};
+                     .furthest_tap = 0,
+                     .offsets = {}};
   std::optional<Workspace> padded;
   if (joins_rows(problem)) {
     const auto sizes = padded_sizes(axes);
@@ -319,16 +331,23 @@ void forward(const ConvProblem& problem, const ConvArgs& args) {
   }
   for (std::size_t a = 0; a < 3; ++a) grid.axes[a] = forward_axis(axes[a], problem.padding_mode);
   if (padded) {
-    AxisTable& inner = grid.axes[2].table;  // one tap, whose run is the whole row of the kernel
-    inner.taps = 1;
-    inner.source.resize(static_cast<std::size_t>(inner.outputs));
-    grid.axes[2].taps.resize(1);
+    keep_first_tap(grid.axes[2]);  // its run is the whole row of the kernel
+    view.taps = tap_offsets(grid, axes);
+    for (const std::int64_t k0 : grid.axes[0].taps) {
+      for (const std::int64_t k1 : grid.axes[1].taps) {
+        product.offsets.push_back(k0 * axes[0].dilation * grid.source.axis[0] +
+                                  k1 * axes[1].dilation * grid.source.axis[1]);
+      }
+    }
+    keep_first_tap(grid.axes[0]);
+    keep_first_tap(grid.axes[1]);
+  } else {
+    view.taps = tap_offsets(grid, axes);
+    product.furthest_tap = static_cast<std::int64_t>(view.taps.size()) - 1;
   }
-  view.taps = tap_offsets(grid, axes);
   const auto packed =
       pack_weights<T>(problem, Pass::forward, args, {view}, kernels::tile_size<T>().lanes);
   product.packed = packed->template as<T>();
-  product.furthest_tap = static_cast<std::int64_t>(view.taps.size()) - 1;
   ProductRunner<T>(product).run();
 }
 
@@ -368,7 +387,8 @@ void backward_data(const ConvProblem& problem, const ConvArgs& args) {
                              .bias = nullptr,
                              .result = static_cast<T*>(args.result),
                              .source_group = out,
-                             .furthest_tap = 0};
+                             .furthest_tap = 0,
+                             .offsets = {}};
     ProductRunner<T>(product).run();
     next += views[phase].groups * views[phase].packed_size(lanes);
   }

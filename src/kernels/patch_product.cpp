@@ -91,12 +91,16 @@ void PatchTile(const PatchProduct<T>& job) {
   const T* HWY_RESTRICT weights = job.weights;
   const T* const* runs = job.runs;
   Prefetcher prefetcher(job.ahead, job.taps * job.run);
-  for (int64_t t = 0; t < job.taps; ++t, runs += kMaxTileRows) {
-    const T* HWY_RESTRICT row[M];
+  const T* HWY_RESTRICT row[M];
+  for (int64_t t = 0; t < job.taps; ++t) {
+    const int64_t first = job.offsets == nullptr ? 0 : job.offsets[t];
+    if (t == 0 || job.offsets == nullptr) {
 #pragma GCC unroll 16
-    for (int m = 0; m < M; ++m) row[m] = runs[m];
-    for (int64_t r = 0; r < job.run; ++r, weights += N * kLanes) {
-      prefetcher.Step();
+      for (int m = 0; m < M; ++m) row[m] = runs[m];
+      runs += kMaxTileRows;
+    }
+    for (int64_t r = first; r < first + job.run; ++r, weights += N * kLanes) {
+      if constexpr (N == 2) prefetcher.Step();
       V weight[N];
 #pragma GCC unroll 2
       for (int n = 0; n < N; ++n) weight[n] = hn::Load(d, weights + n * kLanes);

@@ -30,11 +30,14 @@ struct Ahead {
   std::int64_t bytes = 0;
 };
 
-// out[m][j] = bias[j] + sum over t, r of runs[t * kMaxTileRows + m][r] * weights[(t * run + r) *
-// block + j] for m < rows and j < width, added up in the order of t, then r.
+// out[m][j] = bias[j] + sum over t, r of source(t, m)[r] * weights[(t * run + r) * block + j] for
+// m < rows and j < width, added up in the order of t, then r. source(t, m) is
+// runs[t * kMaxTileRows + m], or, where every tap lies at one distance from its place, runs[m] +
+// offsets[t].
 template <class T>
 struct PatchProduct {
-  const T* const* runs;  // [taps][kMaxTileRows]
+  const T* const* runs;         // [taps][kMaxTileRows], or [1][kMaxTileRows] with offsets
+  const std::int64_t* offsets;  // [taps], or null
   std::int64_t taps;
   std::int64_t run;     // values per tap
   const T* weights;     // [taps][run][block], block as block_lanes(width) says

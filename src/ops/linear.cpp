@@ -83,7 +83,8 @@ void linear_run(Inputs inputs, const Attributes&, Outputs outputs) {
             {.first = data_of(x),
              .second = data_of(w),
              .bias = data_of(bias),
-             .result = mutable_data_of(outputs[0])});
+             .result = mutable_data_of(outputs[0]),
+             .weights = conv::weight_storage(w)});
 }
 
 std::vector<Tensor> linear_backward(const BackwardCall& call) {
@@ -135,7 +136,10 @@ void matmul_run(Inputs inputs, const Attributes&, Outputs outputs) {
   const auto product = [&](const ConvProblem& problem, Pass pass, const Tensor& first,
                            const Tensor& second) {
     conv::run(problem, pass, "auto",
-              {.first = data_of(first), .second = data_of(second), .result = result});
+              {.first = data_of(first),
+             .second = data_of(second),
+             .result = result,
+             .weights = pass == Pass::backward_weights ? nullptr : conv::weight_storage(second)});
   };
   if (transposed(b).is_contiguous()) {
     product(pointwise(m, k, n, a.dtype()), Pass::forward, dense(a, Layout::row_major),
