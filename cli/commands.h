@@ -18,6 +18,7 @@ Action predict_command(CLI::App& app);
 Action sample_command(CLI::App& app);
 Action inspect_command(CLI::App& app);
 Action conv_command(CLI::App& app);
+Action bench_command(CLI::App& app);
 Action info_command(CLI::App& app);
 
 // The command line makes no sense: exit code 2, where everything else that fails gives 1.

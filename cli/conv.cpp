@@ -1,7 +1,6 @@
 // fovea conv: one convolution explained, and run: sizes, cost, what other layers would cost, and
 // the plan of each pass.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,6 +9,7 @@
 
 #include "commands.h"
 #include "support.h"
+#include "workload.h"
 
 namespace cli {
 namespace {
@@ -100,24 +100,6 @@ ConvProblem read_problem(const ConvCommandOptions& options) {
   }
 }
 
-double tensor_bytes(const ConvProblem& problem) {
-  const auto count = [](const Shape& shape) { return static_cast<double>(shape.numel()); };
-  return (count(problem.input_shape()) + count(problem.weight_shape()) +
-          count(problem.output_shape())) *
-         static_cast<double>(fovea::size_of(problem.dtype));
-}
-
-void require_memory(const ConvProblem& problem) {
-  const double needed = tensor_bytes(problem);
-  const double present =
-      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-  if (needed > present) {
-    throw fovea::Error(
-        fmt::format("conv: input, weight and output of {} need {}, but this machine has {}",
-                    problem.to_string(), readable_bytes(needed), readable_bytes(present)));
-  }
-}
-
 std::string output_formula(const ConvAxis& axis) {
   return fmt::format("floor(({} + {} + {} - {}*({} - 1) - 1) / {}) + 1 = {}", axis.input,
                      axis.padding.before, axis.padding.after, axis.dilation, axis.kernel,
@@ -130,35 +112,16 @@ struct PassReport {
   double gflops = 0;  // two operations per multiply-add
 };
 
-const void* data_of(const fovea::Tensor& tensor) {
-  return tensor.dtype() == fovea::DType::float64 ? static_cast<const void*>(tensor.data<double>())
-                                                 : static_cast<const void*>(tensor.data<float>());
-}
-
-void* mutable_data_of(fovea::Tensor& tensor) {
-  return tensor.dtype() == fovea::DType::float64 ? static_cast<void*>(tensor.mutable_data<double>())
-                                                 : static_cast<void*>(tensor.mutable_data<float>());
-}
-
 // Runs the plan on random data, again while that costs little, and keeps the best time: the first
-// call also pays for fresh memory and for waking threads.
+// call also pays for packing the weights and for waking threads.
 PassReport run_pass(const ConvProblem& problem, Pass pass, const std::string& algorithm) {
   constexpr double kSecondsToSpend = 0.2;
   PassReport report{.plan = fovea::make_plan(problem, pass, algorithm)};
-  fovea::Generator generator{.seed = 1};
-  const Shape x = {problem.input_shape().numel()};
-  const Shape w = {problem.weight_shape().numel()};
-  const Shape y = {problem.output_shape().numel()};
-  const Shape& first = pass == Pass::backward_data ? y : x;
-  const Shape& second = pass == Pass::backward_weights ? y : w;
-  const Shape& result = pass == Pass::forward ? y : pass == Pass::backward_data ? x : w;
-  const fovea::Tensor a = fovea::uniform(first, -1, 1, generator, problem.dtype);
-  const fovea::Tensor b = fovea::uniform(second, -1, 1, generator, problem.dtype);
-  fovea::Tensor out = fovea::Tensor::empty(result, problem.dtype);
+  bench::ConvWork work(report.plan);
   double spent = 0;
   do {
     const double start = seconds_now();
-    fovea::run_conv(report.plan, data_of(a), data_of(b), mutable_data_of(out));
+    work.run();
     const double seconds = std::max(seconds_now() - start, 1e-9);
     report.seconds = spent == 0 ? seconds : std::min(report.seconds, seconds);
     spent += seconds;
@@ -250,7 +213,7 @@ Json pass_json(const PassReport& report) {
 
 void conv(const ConvCommandOptions& options) {
   const ConvProblem problem = read_problem(options);
-  require_memory(problem);
+  require_memory("conv", problem);
   const auto cost = fovea::explain::arithmetic(problem);
   if (options.json)
     print_json(problem_json(problem, cost));

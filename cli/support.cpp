@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -71,6 +72,24 @@ CLI::Option* add_data(CLI::App& app, std::string& source) {
       ->required()
       ->check(known_source())
       ->type_name("SOURCE");
+}
+
+double tensor_bytes(const fovea::ConvProblem& problem) {
+  const auto count = [](const fovea::Shape& shape) { return static_cast<double>(shape.numel()); };
+  return (count(problem.input_shape()) + count(problem.weight_shape()) +
+          count(problem.output_shape())) *
+         static_cast<double>(fovea::size_of(problem.dtype));
+}
+
+void require_memory(const std::string& command, const fovea::ConvProblem& problem) {
+  const double needed = tensor_bytes(problem);
+  const double present =
+      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  if (needed > present) {
+    throw fovea::Error(
+        fmt::format("{}: input, weight and output of {} need {}, but this machine has {}", command,
+                    problem.to_string(), readable_bytes(needed), readable_bytes(present)));
+  }
 }
 
 fovea::Shape parse_sizes(const std::string& text, const std::string& option, std::int64_t least) {

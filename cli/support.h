@@ -21,6 +21,11 @@ CLI::Validator known_algorithm();
 void add_threads(CLI::App& app);
 CLI::Option* add_data(CLI::App& app, std::string& source);
 
+// Bytes of input, weight and output together.
+double tensor_bytes(const fovea::ConvProblem& problem);
+// Throws Error, naming the command, if they are more than the machine's memory.
+void require_memory(const std::string& command, const fovea::ConvProblem& problem);
+
 // "64x56x56" to numbers of at least `least`; throws Misuse, naming the option.
 fovea::Shape parse_sizes(const std::string& text, const std::string& option,
                          std::int64_t least = 1);

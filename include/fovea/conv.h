@@ -14,6 +14,7 @@
 #include "fovea/dtype.h"
 #include "fovea/export.h"
 #include "fovea/shape.h"
+#include "fovea/tensor.h"
 
 namespace fovea {
 
@@ -130,5 +131,10 @@ FOVEA_API std::string_view last_algorithm();
 // Runs one pass on raw channels-last memory: (x, w) -> y, (g, w) -> dx, (x, g) -> dw; w in [out,
 // in/groups, kernel...] row-major order. Pointers are to elements of problem.dtype.
 FOVEA_API void run_conv(const Plan& plan, const void* first, const void* second, void* result);
+// The same on tensors of exactly the problem's shapes, channels-last, weights row-major; throws
+// Error otherwise. What an algorithm derives from the weights (packing) is kept with them until
+// they change.
+FOVEA_API void run_conv(const Plan& plan, const Tensor& first, const Tensor& second,
+                        Tensor& result);
 
 }  // namespace fovea

@@ -9,6 +9,7 @@
 #include "fovea/executor.h"
 #include "fovea/explain.h"
 #include "fovea/functions.h"
+#include "fovea/machine.h"
 #include "fovea/memory.h"
 #include "fovea/models.h"
 #include "fovea/nn.h"

@@ -44,5 +44,8 @@ inline constexpr const ConvAlgorithm* kAlgorithms[] = {&direct, &reference};
 const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, std::string_view name);
 // Runs one pass with the algorithm of that name, or `auto`.
 void run(const ConvProblem& problem, Pass pass, std::string_view algorithm, const ConvArgs& args);
+// Where to keep what is derived from these weights: their storage, or null where other data lies
+// there too.
+Storage* weight_storage(const Tensor& weights);
 
 }  // namespace fovea::conv

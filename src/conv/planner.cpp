@@ -5,6 +5,8 @@
 
 #include "conv/algorithms.h"
 #include "conv/axes.h"
+#include "core/dispatch.h"
+#include "core/tensor_impl.h"
 #include "kernels/simd.h"
 
 namespace fovea {
@@ -21,6 +23,17 @@ const ConvAlgorithm& find(std::string_view wanted) {
   }
   throw_error(fmt::format("conv: there is no algorithm '{}'; the names are auto, {}", wanted,
                           fmt::join(names, ", ")));
+}
+
+void require_operand(const Plan& plan, const Tensor& tensor, std::string_view role,
+                     const Shape& shape, Layout layout) {
+  FOVEA_CHECK(tensor.defined() && !tensor.is_abstract() && tensor.shape() == shape &&
+                  tensor.dtype() == plan.problem.dtype && tensor.is_contiguous(layout),
+              "run_conv: the {} tensor is {}, but {} of {} needs {} {}, dense in {} order; "
+              "contiguous() makes it so",
+              role, tensor.defined() ? tensor.describe() : "undefined", name(plan.pass),
+              plan.problem.to_string(), name(plan.problem.dtype), shape,
+              layout == Layout::row_major ? "row-major" : "channels-last");
 }
 
 }  // namespace
@@ -44,6 +57,12 @@ void run(const ConvProblem& problem, Pass pass, std::string_view algorithm, cons
   const ConvAlgorithm& chosen = choose(problem, pass, algorithm);
   chosen.run(problem, pass, args);
   last = chosen.name;
+}
+
+Storage* weight_storage(const Tensor& weights) {
+  const TensorImpl& impl = *weights.impl();
+  const bool alone = impl.offset == 0 && spec_of(weights).bytes() == impl.storage->bytes();
+  return alone ? impl.storage.get() : nullptr;
 }
 
 }  // namespace conv
@@ -92,6 +111,34 @@ void run_conv(const Plan& plan, const void* first, const void* second, void* res
   plan.problem.validate("run_conv");
   conv::run(plan.problem, plan.pass, plan.algorithm,
             {.first = first, .second = second, .result = result});
+}
+
+void run_conv(const Plan& plan, const Tensor& first, const Tensor& second, Tensor& result) {
+  const ConvProblem& problem = plan.problem;
+  problem.validate("run_conv");
+  const Shape x = problem.input_shape();
+  const Shape w = problem.weight_shape();
+  const Shape y = problem.output_shape();
+  constexpr Layout kCells = Layout::channels_last;
+  constexpr Layout kWeights = Layout::row_major;
+  const bool to_weights = plan.pass == Pass::backward_weights;
+  if (plan.pass == Pass::backward_data) {
+    conv::require_operand(plan, first, "first", y, kCells);
+    conv::require_operand(plan, result, "result", x, kCells);
+  } else {
+    conv::require_operand(plan, first, "first", x, kCells);
+    conv::require_operand(plan, result, "result", to_weights ? w : y,
+                          to_weights ? kWeights : kCells);
+  }
+  conv::require_operand(plan, second, "second", to_weights ? y : w, to_weights ? kCells : kWeights);
+  dispatch_floating(problem.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    conv::run(problem, plan.pass, plan.algorithm,
+              {.first = first.data<T>(),
+               .second = second.data<T>(),
+               .result = result.mutable_data<T>(),
+               .weights = to_weights ? nullptr : conv::weight_storage(second)});
+  });
 }
 
 }  // namespace fovea

@@ -1,8 +1,8 @@
 // Run-time choice of the SIMD target, in one place.
 //
-// Each kernel file is compiled once per target (Highway's foreach_target) and called through HWY_DYNAMIC_DISPATCH at
-// every call. Never keep a pointer from the dispatch table: taken before the CPU was detected it is the detecting stub,
-// and every call through it pays for a CPUID.
+// Each kernel file is compiled once per target (Highway's foreach_target) and called through
+// HWY_DYNAMIC_DISPATCH at every call. Never keep a pointer from the dispatch table: taken before
+// the CPU was detected it is the detecting stub, and every call through it pays for a CPUID.
 #pragma once
 
 #include <string>

@@ -81,11 +81,6 @@ Shape spatial_of(const Shape& shape) {
   return spatial;
 }
 
-// Packed weights are kept with the storage, so the tensor must be all that lies there.
-bool fills_storage(const Tensor& tensor) {
-  return tensor.impl()->offset == 0 && spec_of(tensor).bytes() == tensor.impl()->storage->bytes();
-}
-
 void run_pass(Pass pass, const ConvProblem& problem, const Attributes& attributes,
               const Tensor& first, const Tensor& second, const Tensor& bias, Tensor& result) {
   const bool weights_second = pass != Pass::backward_weights;
@@ -99,7 +94,7 @@ void run_pass(Pass pass, const ConvProblem& problem, const Attributes& attribute
                .second = b.data<T>(),
                .bias = c.defined() ? c.data<T>() : nullptr,
                .result = result.mutable_data<T>(),
-               .weights = weights_second && fills_storage(b) ? b.impl()->storage.get() : nullptr});
+               .weights = weights_second ? conv::weight_storage(b) : nullptr});
   });
 }
 

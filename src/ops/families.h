@@ -5,11 +5,13 @@
 
 namespace fovea::ops {
 
-// conv.cpp: (x, w, bias?) -> y, (g, w) -> dx, (x, g) -> dw; the last two take the missing shape as an attribute.
+// conv.cpp: (x, w, bias?) -> y, (g, w) -> dx, (x, g) -> dw; the last two take the missing shape as
+// an attribute.
 extern const OpDef conv, conv_backward_data, conv_backward_weights;
 // linear.cpp
 extern const OpDef linear, matmul;
-// pool.cpp: max_pool gives values and positions; pool_scatter and pool_gather are adjoint to each other.
+// pool.cpp: max_pool gives values and positions; pool_scatter and pool_gather are adjoint to each
+// other.
 extern const OpDef max_pool, pool_scatter, pool_gather, avg_pool, avg_pool_backward;
 // elementwise.cpp
 extern const OpDef add, sub, mul, div, neg, exp, log, sqrt, add_scalar, mul_scalar, cast;

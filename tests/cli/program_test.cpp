@@ -1,59 +1,24 @@
 // The program as its users meet it: run as a process, judged by its output and its exit code.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <array>
-#include <cstdio>
 #include <filesystem>
-#include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "fovea/data.h"
 #include "support/files.h"
 #include "support/idx.h"
+#include "support/program.h"
 
 namespace fovea {
 namespace {
 
-using Json = nlohmann::json;
+using test::expect_keys;
+using test::Json;
+using test::lines_of;
+using test::Result;
+using test::run;
 using test::TempFolder;
-
-struct Result {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-// Runs `fovea ARGUMENTS` through the shell; `environment` is set in front: "FOVEA_THREADS=2".
-Result run(const std::string& arguments, const std::string& environment = "") {
-  const TempFolder folder;
-  const std::string command =
-      environment + " '" + FOVEA_PROGRAM + "' " + arguments + " 2>'" + (folder / "err") + "'";
-  Result result;
-  FILE* pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) return result;
-  std::array<char, 4096> buffer{};
-  while (const std::size_t count = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
-    result.out.append(buffer.data(), count);
-  }
-  const int status = pclose(pipe);
-  result.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  result.err = test::read_file(folder / "err");
-  return result;
-}
-
-std::vector<Json> lines_of(const std::string& text) {
-  std::vector<Json> lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) lines.push_back(Json::parse(line));
-  return lines;
-}
-
-void expect_keys(const Json& object, const std::vector<std::string>& keys) {
-  for (const std::string& key : keys) EXPECT_TRUE(object.contains(key)) << key << " in " << object;
-}
 
 // Ten classes of 28x28 images in MNIST's format: a bright square whose place tells the class, on
 // noise.
@@ -101,7 +66,7 @@ class Program : public ::testing::Test {
 };
 
 const std::vector<std::string> kCommands = {"train",   "evaluate", "predict", "sample",
-                                            "inspect", "conv",     "info"};
+                                            "inspect", "conv",     "bench",   "info"};
 
 TEST(ProgramUsage, EveryCommandHasHelpWithAnExample) {
   const Result help = run("--help");

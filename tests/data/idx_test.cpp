@@ -29,7 +29,7 @@ class ReadIdx : public testing::Test {
     return read_idx(folder_ / "file");
   }
   std::string error(const std::string& bytes) {
-    const std::string message = error_of([&] { read(bytes); });
+    std::string message = error_of([&] { read(bytes); });
     EXPECT_CONTAINS(message, folder_ / "file");
     return message;
   }

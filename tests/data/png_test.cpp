@@ -58,7 +58,7 @@ class Png : public testing::Test {
     return read_png(path_);
   }
   std::string error(const std::string& bytes) {
-    const std::string message = error_of([&] { read(bytes); });
+    std::string message = error_of([&] { read(bytes); });
     EXPECT_CONTAINS(message, path_);
     return message;
   }

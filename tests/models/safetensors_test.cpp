@@ -39,7 +39,7 @@ class Safetensors : public testing::Test {
     return read_safetensors(path_);
   }
   std::string error(const std::string& bytes) {
-    const std::string message = error_of([&] { read(bytes); });
+    std::string message = error_of([&] { read(bytes); });
     EXPECT_CONTAINS(message, path_);
     return message;
   }

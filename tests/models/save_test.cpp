@@ -65,7 +65,7 @@ class Save : public testing::Test {
     TensorFile file = read_safetensors(path_);
     file.metadata[key] = value;
     write_safetensors(path_, file);
-    const std::string message = error_of([&] { load(path_); });
+    std::string message = error_of([&] { load(path_); });
     EXPECT_CONTAINS(message, path_);
     return message;
   }

@@ -1,0 +1,24 @@
+// The commands of fovea-peers: each declares its options and returns what to do.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+namespace peers {
+
+using Action = std::function<void()>;
+
+Action conv_command(CLI::App& app);   // built where oneDNN is
+Action train_command(CLI::App& app);  // built where libtorch is
+Action infer_command(CLI::App& app);
+
+// Of one measurement, declared alike everywhere.
+struct Measuring {
+  int threads = 0;       // 0: as many as Fovea takes by itself
+  double seconds = 0.5;  // for each side
+};
+void add_measuring(CLI::App& app, Measuring& measuring);
+// Sets Fovea's threads; returns their number, for the peer.
+int use_threads(const Measuring& measuring);
+
+}  // namespace peers

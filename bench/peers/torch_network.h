@@ -1,0 +1,60 @@
+// A network in libtorch, next to which Fovea's own is timed. No libtorch header is needed here:
+// they take long to compile.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace peers {
+
+struct Parameter {
+  std::string name;
+  std::vector<float> values;  // row-major
+};
+
+// Images [batch, 1, 28, 28] in row-major order, and their classes.
+struct Batch {
+  std::vector<float> images;
+  std::vector<std::int64_t> labels;
+};
+
+struct SgdSettings {
+  double lr = 0.01;
+  double momentum = 0.9;
+};
+
+enum class TorchLayout : std::uint8_t { row_major, channels_last };
+
+// LeNet-5 as in fovea::models. libtorch's errors leave as std::runtime_error.
+class TorchNetwork {
+ public:
+  // `architecture`: lenet5 or lenet5_1998.
+  TorchNetwork(const std::string& architecture, const std::vector<Parameter>& parameters,
+               const Batch& batch, TorchLayout layout, const SgdSettings& sgd = {});
+  ~TorchNetwork();
+  TorchNetwork(const TorchNetwork&) = delete;
+  TorchNetwork& operator=(const TorchNetwork&) = delete;
+
+  // Zeroes gradients, computes the loss of the batch and its gradients, changes the weights;
+  // returns the loss.
+  double train_step();
+  void infer();  // in inference mode; no layer of these differs in training
+  // Of the last infer(), row-major.
+  std::vector<float> logits() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Whether fovea::models' network of that name is built here too.
+bool torch_has(const std::string& architecture);
+void set_torch_threads(int count);
+std::string torch_version();  // "libtorch 1.13"
+// File of the matrix product that libtorch was given; Debian's default one is many times slower
+// than OpenBLAS.
+std::string torch_blas();
+
+}  // namespace peers

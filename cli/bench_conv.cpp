@@ -1,0 +1,354 @@
+// fovea bench conv: convolutions against the machine's limits.
+//
+// The limits are measured first. A pass cannot take less than its operations at the peak of
+// multiply-adds, nor than reading and writing its tensors once at the bandwidth of a copy: the
+// larger is the roofline (Williams, Waterman and Patterson, 2009).
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <fovea/fovea.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include "bench.h"
+#include "harness.h"
+#include "peers.h"
+#include "support.h"
+#include "workload.h"
+
+namespace cli {
+namespace {
+
+using fovea::ConvProblem;
+using fovea::Pass;
+
+struct BenchConvOptions {
+  BenchOptions common;
+  std::vector<std::string> descriptors;
+  std::string file;
+  std::vector<std::int64_t> batches;
+  std::vector<std::string> passes;  // empty: all
+  std::string algorithm = "auto";
+};
+
+// ResNet-50's kinds of layers: what is measured where nothing else is asked for.
+constexpr const char* kDefaultProblems[] = {
+    "ic64ih56oc64oh56kh3ph1",       // 3x3
+    "ic128ih28oc128oh28kh3ph1",     //
+    "ic256ih14oc256oh14kh3ph1",     //
+    "ic512ih7oc512oh7kh3ph1",       //
+    "ic64ih56oc256oh56kh1ph0",      // 1x1
+    "ic256ih56oc64oh56kh1ph0",      //
+    "ic1024ih14oc256oh14kh1ph0",    //
+    "ic3ih224oc64oh112kh7sh2ph3",   // the first layer
+    "ic64ih56oc64oh56kh3ph2dh1",    // dilation 2
+    "ic128ih56oc128oh28kh3sh2ph1",  // stride 2
+    "ic256ih56oc512oh28kh1sh2ph0",  //
+};
+const std::vector<std::int64_t> kDefaultBatches = {1, 16};
+
+constexpr std::pair<const char*, Pass> kShortPasses[] = {
+    {"fwd", Pass::forward}, {"bwd_d", Pass::backward_data}, {"bwd_w", Pass::backward_weights}};
+
+// ---- What to measure
+
+Pass parse_pass(const std::string& text) {
+  std::vector<std::string> known;
+  for (const auto& [short_name, pass] : kShortPasses) {
+    if (text == short_name || text == fovea::name(pass)) return pass;
+    known.push_back(fmt::format("{} ({})", short_name, fovea::name(pass)));
+  }
+  throw Misuse(
+      fmt::format("--passes: there is no pass '{}'; known: {}", text, fmt::join(known, ", ")));
+}
+
+std::vector<Pass> parse_passes(const std::vector<std::string>& names) {
+  if (names.empty()) return {fovea::kPasses.begin(), fovea::kPasses.end()};
+  std::vector<Pass> passes;
+  for (const std::string& name : names) passes.push_back(parse_pass(name));
+  return passes;
+}
+
+// Without the comment, which starts with # at the beginning of a word, and without blanks around.
+std::string without_comment(std::string line) {
+  constexpr const char* kBlanks = " \t\r";
+  for (std::size_t at = line.find('#'); at != std::string::npos; at = line.find('#', at + 1)) {
+    if (at > 0 && line[at - 1] != ' ' && line[at - 1] != '\t') continue;
+    line.resize(at);
+    break;
+  }
+  const std::size_t first = line.find_first_not_of(kBlanks);
+  if (first == std::string::npos) return {};
+  return line.substr(first, line.find_last_not_of(kBlanks) + 1 - first);
+}
+
+std::vector<ConvProblem> read_problems(std::istream& stream, const std::string& source) {
+  constexpr int kMostLines = 100'000;
+  constexpr std::streamsize kLongestLine = 4096;
+  std::vector<ConvProblem> problems;
+  std::vector<char> buffer(kLongestLine);
+  for (int number = 1; stream.getline(buffer.data(), kLongestLine); ++number) {
+    if (number > kMostLines) {
+      throw fovea::Error(fmt::format("{}: more than {} lines", source, kMostLines));
+    }
+    const std::string line = without_comment(buffer.data());
+    if (line.empty()) continue;
+    try {
+      problems.push_back(ConvProblem::parse(line));
+    } catch (const fovea::Error& error) {
+      throw fovea::Error(fmt::format("{}, line {}: {}", source, number, error.what()));
+    }
+  }
+  if (!stream.eof()) {
+    throw fovea::Error(fmt::format("{}: cannot be read, or a line is longer than {} characters",
+                                   source, kLongestLine - 1));
+  }
+  if (problems.empty()) throw fovea::Error(source + ": there is no problem in it");
+  return problems;
+}
+
+std::vector<ConvProblem> read_problem_file(const std::string& path) {
+  if (path == "-") return read_problems(std::cin, "standard input");
+  std::ifstream stream(path);
+  if (!stream) throw fovea::Error(fmt::format("--problems: cannot open '{}'", path));
+  return read_problems(stream, path);
+}
+
+std::vector<ConvProblem> parse_problems(const std::vector<std::string>& descriptors) {
+  std::vector<ConvProblem> problems;
+  for (const std::string& descriptor : descriptors) {
+    try {
+      problems.push_back(ConvProblem::parse(descriptor));
+    } catch (const fovea::Error& error) {
+      throw Misuse(error.what());
+    }
+  }
+  return problems;
+}
+
+// Each problem with each of the batches; as it is where none are given.
+std::vector<ConvProblem> with_batches(std::vector<ConvProblem> problems,
+                                      const std::vector<std::int64_t>& batches) {
+  if (batches.empty()) return problems;
+  std::vector<ConvProblem> all;
+  for (const std::int64_t batch : batches) {
+    for (ConvProblem& problem : problems) {
+      problem.batch = batch;
+      problem.validate();
+      all.push_back(problem);
+    }
+  }
+  return all;
+}
+
+std::vector<ConvProblem> chosen_problems(const BenchConvOptions& options) {
+  if (!options.file.empty()) return with_batches(read_problem_file(options.file), options.batches);
+  if (!options.descriptors.empty()) {
+    return with_batches(parse_problems(options.descriptors), options.batches);
+  }
+  const std::vector<std::string> layers(std::begin(kDefaultProblems), std::end(kDefaultProblems));
+  return with_batches(parse_problems(layers),
+                      options.batches.empty() ? kDefaultBatches : options.batches);
+}
+
+// All of them, before the first is measured: what cannot be run is told at once.
+std::vector<fovea::Plan> make_plans(const BenchConvOptions& options) {
+  const std::vector<Pass> passes = parse_passes(options.passes);
+  std::vector<fovea::Plan> plans;
+  for (const ConvProblem& problem : chosen_problems(options)) {
+    require_memory("bench conv", problem);
+    for (const Pass pass : passes) {
+      plans.push_back(fovea::make_plan(problem, pass, options.algorithm));
+    }
+  }
+  return plans;
+}
+
+// ---- Measuring
+
+// The limits for one number of threads, by type; measured when they are first asked for.
+class Machine {
+ public:
+  const fovea::MachineSpeed& speed(fovea::DType dtype) {
+    const auto known = speeds_.find(dtype);
+    if (known != speeds_.end()) return known->second;
+    return speeds_[dtype] = fovea::measure_machine(dtype);
+  }
+
+ private:
+  std::map<fovea::DType, fovea::MachineSpeed> speeds_;
+};
+
+Json measure(const fovea::Plan& plan, double seconds) {
+  bench::ConvWork work(plan);
+  const std::vector<double> medians = bench::median_seconds(
+      {{.name = "fovea", .call = [&work] { work.run(); }}}, {.seconds = seconds});
+  return {{"problem", plan.problem.to_string()},
+          {"pass", fovea::name(plan.pass)},
+          {"algorithm", fovea::last_algorithm()},
+          {"threads", fovea::num_threads()},
+          {"ms", medians.front() * 1e3}};
+}
+
+// Adds what follows from the time and the machine; what else `timed` holds (peers) stays behind it.
+Json judge(const Json& timed, Machine& machine) {
+  const ConvProblem problem = ConvProblem::parse(timed.at("problem").get<std::string>());
+  const fovea::MachineSpeed& speed = machine.speed(problem.dtype);
+  const double seconds = timed.at("ms").get<double>() * 1e-3;
+  const double operations = 2 * static_cast<double>(problem.multiply_adds());
+  const double roofline = std::max(operations / (speed.peak_gflops * 1e9),
+                                   tensor_bytes(problem) / (speed.copy_gbytes * 1e9));
+  const double gflops = operations / seconds * 1e-9;
+  Json result;
+  for (const char* key : {"problem", "pass", "algorithm", "threads", "ms"}) {
+    result[key] = timed.at(key);
+  }
+  result["gflops"] = gflops;
+  result["peak_gflops"] = speed.peak_gflops;
+  result["percent_of_peak"] = 100 * gflops / speed.peak_gflops;
+  result["percent_of_roofline"] = 100 * roofline / seconds;
+  result["copy_gbytes"] = speed.copy_gbytes;
+  result["simd"] = fovea::simd_target();
+  for (const auto& [key, value] : timed.items()) {
+    if (!result.contains(key)) result[key] = value;
+  }
+  return result;
+}
+
+// ---- Reporting: a line as soon as it is known
+
+class Report {
+ public:
+  Report(const BenchConvOptions& options, const std::vector<fovea::Plan>& plans)
+      : json_(options.common.json), peers_(options.common.peers) {
+    for (const fovea::Plan& plan : plans) {
+      problem_width_ = std::max(problem_width_, plan.problem.to_string().size());
+      algorithm_width_ = std::max(algorithm_width_, plan.algorithm.size());
+    }
+  }
+
+  void add(const Json& result) {
+    if (json_) return print_json(result);
+    machine_line(result);
+    fmt::print("{:<{}}  {:<16}  {:<{}}  {:>7}  {:>9.4f}  {:>8.1f}  {:>6.1f}  {:>10.1f}",
+               result.at("problem").get<std::string>(), problem_width_,
+               result.at("pass").get<std::string>(), result.at("algorithm").get<std::string>(),
+               algorithm_width_, result.at("threads").get<int>(), result.at("ms").get<double>(),
+               result.at("gflops").get<double>(), result.at("percent_of_peak").get<double>(),
+               result.at("percent_of_roofline").get<double>());
+    if (peers_) {
+      fmt::print("  {:>6}  {:>10}  {}", ratio(result, "ratio"), ratio(result, "best_ratio"),
+                 text(result, "best_peer"));
+    }
+    fmt::print("\n");
+    std::fflush(stdout);
+  }
+
+ private:
+  // The machine's limits, when they are new; the header before the first line.
+  void machine_line(const Json& result) {
+    const std::string line =
+        fmt::format("{}, {} threads: peak {:.1f} GFLOP/s ({}), copy {:.1f} GB/s",
+                    result.at("simd").get<std::string>(), result.at("threads").get<int>(),
+                    result.at("peak_gflops").get<double>(),
+                    fovea::name(ConvProblem::parse(result.at("problem").get<std::string>()).dtype),
+                    result.at("copy_gbytes").get<double>());
+    if (line == machine_) return;
+    machine_ = line;
+    fmt::print("{}\n{:<{}}  {:<16}  {:<{}}  {:>7}  {:>9}  {:>8}  {:>6}  {:>10}{}\n", line,
+               "problem", problem_width_, "pass", "algorithm", algorithm_width_, "threads", "ms",
+               "GFLOP/s", "% peak", "% roofline", peers_ ? "   ratio  best ratio  best peer" : "");
+  }
+
+  static std::string ratio(const Json& result, const char* key) {
+    return result.contains(key) && result.at(key).is_number()
+               ? fmt::format("{:.2f}", result.at(key).get<double>())
+               : "-";
+  }
+  static std::string text(const Json& result, const char* key) {
+    return result.contains(key) && result.at(key).is_string() ? result.at(key).get<std::string>()
+                                                              : "-";
+  }
+
+  bool json_;
+  bool peers_;
+  std::size_t problem_width_ = 7;
+  std::size_t algorithm_width_ = 9;
+  std::string machine_;
+};
+
+// Through fovea-peers, which times Fovea beside the others.
+void measure_with_peers(const BenchConvOptions& options, const std::vector<fovea::Plan>& plans,
+                        Machine& machine, Report& report) {
+  const std::vector<Pass> asked = parse_passes(options.passes);
+  std::vector<std::string_view> passes;
+  for (const Pass pass : asked) passes.push_back(fovea::name(pass));
+  std::vector<std::string> arguments = {"conv", "--passes",
+                                        fmt::format("{}", fmt::join(passes, ","))};
+  if (options.algorithm != "auto") {
+    arguments.insert(arguments.end(), {"--algorithm", options.algorithm});
+  }
+  for (std::string& argument : peer_arguments(options.common)) arguments.push_back(argument);
+  std::string input;
+  for (std::size_t i = 0; i < plans.size(); i += passes.size()) {
+    input += plans[i].problem.to_string() + "\n";
+    machine.speed(plans[i].problem.dtype);  // now, while nothing else runs
+  }
+  run_peers(arguments, input, [&](const Json& timed) { report.add(judge(timed, machine)); });
+}
+
+void bench_conv(const BenchConvOptions& options) {
+  const std::vector<fovea::Plan> plans = make_plans(options);
+  Report report(options, plans);
+  for_threads(options.common, [&] {
+    Machine machine;
+    if (options.common.peers) return measure_with_peers(options, plans, machine, report);
+    for (const fovea::Plan& plan : plans) {
+      machine.speed(plan.problem.dtype);  // before the work, whose memory it would share
+      report.add(judge(measure(plan, options.common.seconds), machine));
+    }
+  });
+}
+
+}  // namespace
+
+Action bench_conv_command(CLI::App& app) {
+  const auto options = std::make_shared<BenchConvOptions>();
+  auto* descriptors =
+      app.add_option("descriptors", options->descriptors,
+                     "Problems, as oneDNN's benchdnn writes them (default: the kinds of layers of "
+                     "ResNet-50, batches 1 and 16)")
+          ->type_name("DESCRIPTOR");
+  app.add_option("--problems", options->file,
+                 "File with a problem in each line, - for standard input; # starts a comment")
+      ->excludes(descriptors)
+      ->type_name("FILE");
+  app.add_option("--passes", options->passes,
+                 "Passes: fwd, bwd_d, bwd_w, or their long names (default: all)")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("NAME[,NAME..]");
+  app.add_option("--mb", options->batches, "Batch sizes, in place of the problems' own")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Range(1, 1 << 20))
+      ->type_name("N[,N..]");
+  app.add_option("--algorithm", options->algorithm,
+                 "Force one: auto, or a name that `fovea info` lists")
+      ->check(known_algorithm())
+      ->capture_default_str()
+      ->type_name("NAME");
+  add_bench_options(app, options->common);
+  app.footer(
+      "Examples:\n  fovea bench conv\n"
+      "  fovea bench conv mb16ic64ih56oc64kh3ph1 --passes fwd --threads 1,2\n"
+      "  FOVEA_SIMD=AVX2 fovea bench conv --problems layers.txt --mb 16 --json");
+  return [options] { bench_conv(*options); };
+}
+
+}  // namespace cli

@@ -1,0 +1,168 @@
+// fovea bench: what it reports, not how fast anything is.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "fovea/conv.h"
+#include "fovea/version.h"
+#include "support/files.h"
+#include "support/program.h"
+
+namespace fovea {
+namespace {
+
+using test::expect_keys;
+using test::Json;
+using test::lines_of;
+using test::Result;
+using test::run;
+
+constexpr const char* kProblem = "mb1ic4ih6oc8oh6kh3ph1";
+const std::string kQuick = " --time 0.001";
+
+std::string canonical(const std::string& descriptor) {
+  return ConvProblem::parse(descriptor).to_string();
+}
+
+// The objects that `fovea bench ARGUMENTS --json` prints.
+std::vector<Json> measured(const std::string& arguments, const std::string& environment = "") {
+  const Result result = run("bench " + arguments + kQuick + " --json", environment);
+  EXPECT_EQ(result.code, 0) << result.err;
+  return lines_of(result.out);
+}
+
+TEST(BenchConv, ReportsTimeAndSharesOfTheLimitsForEveryPass) {
+  const std::vector<Json> lines = measured(std::string("conv ") + kProblem);
+  ASSERT_EQ(lines.size(), 3u);
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    expect_keys(lines[i], {"problem", "pass", "algorithm", "threads", "ms", "gflops", "peak_gflops",
+                           "percent_of_peak", "percent_of_roofline"});
+    EXPECT_EQ(lines[i]["problem"], canonical(kProblem));
+    EXPECT_EQ(lines[i]["pass"], name(kPasses[i]));
+    for (const char* key :
+         {"threads", "ms", "gflops", "peak_gflops", "percent_of_peak", "percent_of_roofline"}) {
+      EXPECT_GT(lines[i][key].get<double>(), 0) << key;
+    }
+    // 2 * multiply-adds / time, and its share of the peak.
+    const double operations = 2.0 * 36 * 8 * 4 * 9;
+    EXPECT_NEAR(lines[i]["gflops"].get<double>(), operations / (lines[i]["ms"].get<double>() * 1e6),
+                1e-9 * lines[i]["gflops"].get<double>());
+    EXPECT_NEAR(lines[i]["percent_of_peak"].get<double>(),
+                100 * lines[i]["gflops"].get<double>() / lines[i]["peak_gflops"].get<double>(),
+                1e-9 * lines[i]["percent_of_peak"].get<double>());
+  }
+}
+
+TEST(BenchConv, AForcedAlgorithmIsTheOneThatRan) {
+  for (const ConvAlgorithmInfo& algorithm : algorithms()) {
+    SCOPED_TRACE(algorithm.name);
+    const std::vector<Json> lines =
+        measured(std::string("conv --algorithm ") + std::string(algorithm.name) + " " + kProblem);
+    ASSERT_EQ(lines.size(), 3u);
+    for (const Json& line : lines) EXPECT_EQ(line["algorithm"], algorithm.name);
+  }
+}
+
+TEST(BenchConv, ReadsProblemsFromAFileWithCommentsAndNames) {
+  const test::TempFolder folder;
+  test::write_file(folder / "problems",
+                   "# layers\n\n  ic4ih6oc8kh3ph1n\"a name\"  # trailing\r\nic2iw9oc3kw2+f64");
+  const std::string arguments = "conv --passes fwd,backward_weights --problems ";
+  const std::vector<Json> lines = measured(arguments + (folder / "problems"));
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(lines[0]["problem"], canonical("ic4ih6oc8kh3ph1"));
+  EXPECT_EQ(lines[0]["pass"], "forward");
+  EXPECT_EQ(lines[1]["pass"], "backward_weights");
+  EXPECT_EQ(lines[2]["problem"], canonical("ic2iw9oc3kw2+f64"));
+  EXPECT_EQ(measured(arguments + "- <'" + (folder / "problems") + "'").size(), 4u);
+}
+
+TEST(BenchConv, TakesSeveralBatchesAndNumbersOfThreads) {
+  const std::vector<Json> lines =
+      measured(std::string("conv --passes fwd --mb 1,3 --threads 2,1 ") + kProblem);
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(lines[0]["threads"], 2);
+  EXPECT_EQ(lines[3]["threads"], 1);
+  EXPECT_EQ(lines[0]["problem"], canonical("mb1ic4ih6oc8kh3ph1"));
+  EXPECT_EQ(lines[1]["problem"], canonical("mb3ic4ih6oc8kh3ph1"));
+}
+
+TEST(BenchConv, RunsOnTheTargetOfTheEnvironment) {
+  const std::string target = simd_targets().back();
+  const std::vector<Json> lines =
+      measured(std::string("conv --passes fwd ") + kProblem, "FOVEA_SIMD=" + target);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0]["simd"], target);
+}
+
+TEST(BenchConv, PrintsATable) {
+  const Result result = run(std::string("bench conv --passes fwd ") + kProblem + kQuick);
+  EXPECT_EQ(result.code, 0) << result.err;
+  for (const char* part : {"peak", "GFLOP/s", "% roofline", "forward", "direct", kProblem}) {
+    EXPECT_CONTAINS(result.out, part);
+  }
+}
+
+TEST(BenchConv, RefusesWhatMakesNoSenseBeforeItMeasures) {
+  const test::TempFolder folder;
+  test::write_file(folder / "bad", "ic4ih6oc8kh3ph1\nic4zz\n");
+  test::write_file(folder / "empty", "# nothing\n");
+  struct Case {
+    std::string arguments;
+    int code;
+    std::string message;
+  };
+  const Case cases[] = {
+      {"conv ic4zz", 2, "ic4zz"},
+      {"conv --passes sideways", 2, "'sideways'"},
+      {"conv --algorithm magic", 2, "'magic'"},
+      {"conv --threads 0", 2, "--threads"},
+      {"conv --problems " + (folder / "bad"), 1, "line 2"},
+      {"conv --problems " + (folder / "empty"), 1, "no problem"},
+      {"conv --problems " + (folder / "missing"), 1, "cannot open"},
+      {"conv --problems " + folder.path(), 1, "cannot be read"},
+      {"conv mb4096ic4096ih4096oc4096kh1", 1, "this machine has"},
+      {"train nothing", 2, "'nothing'"},
+      {"", 2, "subcommand"},
+  };
+  for (const Case& refused : cases) {
+    const Result result = run("bench " + refused.arguments + " --json");
+    EXPECT_EQ(result.code, refused.code) << refused.arguments << ": " << result.err;
+    EXPECT_CONTAINS(result.err, refused.message);
+    EXPECT_EQ(result.out, "") << refused.arguments;
+  }
+}
+
+TEST(BenchNetwork, ReportsTrainingStepsAndInferences) {
+  for (const std::string mode : {"train", "infer"}) {
+    const std::vector<Json> lines = measured(mode + " lenet5 --batch 2 --threads 1,2");
+    ASSERT_EQ(lines.size(), 2u) << mode;
+    for (const Json& line : lines) {
+      expect_keys(line, {"network", "batch", "threads", "ms", "images_per_second"});
+      EXPECT_EQ(line["network"], "lenet5");
+      EXPECT_EQ(line["batch"], 2);
+      EXPECT_GT(line["ms"].get<double>(), 0);
+    }
+    EXPECT_EQ(lines[1]["threads"], 2);
+  }
+}
+
+// Whether fovea-peers was built depends on what is installed; either way the answer is clear.
+TEST(BenchPeers, SaysHowToGetThemOrCallsThem) {
+  const Result result = run(
+      std::string("bench conv --passes fwd --peers --json ") + kProblem + kQuick, "PATH=/nowhere");
+  if (result.code == 0) {
+    const std::vector<Json> lines = lines_of(result.out);
+    ASSERT_EQ(lines.size(), 1u);
+    expect_keys(lines[0],
+                {"gflops", "peer", "peer_ms", "ratio", "best_peer", "best_peer_ms", "best_ratio"});
+  } else {
+    EXPECT_EQ(result.code, 1);
+    EXPECT_CONTAINS(result.err, "./dev setup --peers");
+    EXPECT_EQ(result.out, "");
+  }
+}
+
+}  // namespace
+}  // namespace fovea

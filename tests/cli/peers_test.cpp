@@ -1,0 +1,108 @@
+// fovea-peers, where it was built: what it reports, not how fast anything is.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "support/program.h"
+
+namespace fovea {
+namespace {
+
+using test::Json;
+using test::lines_of;
+using test::Result;
+
+// Runs `fovea-peers ARGUMENTS` with `input` on standard input.
+Result run(const std::string& arguments, const std::string& input = "") {
+  const test::TempFolder folder;
+  test::write_file(folder / "in", input);
+  return test::run_program(FOVEA_PEERS, arguments + " <'" + (folder / "in") + "'");
+}
+
+class Peers : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!std::filesystem::exists(FOVEA_PEERS))
+      GTEST_SKIP() << "fovea-peers is not built; ./dev setup --peers installs what it needs";
+  }
+  // Whether the peer that `result` is about was not there to build with.
+  static bool lacks_peer(const Result& result) {
+    return result.err.find("was built without") != std::string::npos;
+  }
+};
+
+void expect_positive(const Json& line, const std::vector<std::string>& keys) {
+  for (const std::string& key : keys) {
+    ASSERT_TRUE(line.contains(key)) << key << " in " << line;
+    ASSERT_TRUE(line[key].is_number()) << key << " in " << line;
+    EXPECT_GT(line[key].get<double>(), 0) << key;
+  }
+}
+
+TEST_F(Peers, ConvAgreesWithOneDnnAndReportsEveryPass) {
+  const Result result = run("conv --threads 1 --time 0.001", "mb2g2ic8ih9iw7oc4kh3sh2+ph1:0\n");
+  if (lacks_peer(result)) GTEST_SKIP() << result.err;
+  ASSERT_EQ(result.code, 0) << result.err;
+  const std::vector<Json> lines = lines_of(result.out);
+  ASSERT_EQ(lines.size(), 3u);
+  const std::vector<std::string> passes = {"forward", "backward_data", "backward_weights"};
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const Json& line = lines[i];
+    EXPECT_EQ(line["pass"], passes[i]);
+    EXPECT_EQ(line["threads"], 1);
+    EXPECT_EQ(line["peer"], "onednn nhwc direct");
+    expect_positive(line, {"ms", "peer_ms", "ratio", "best_peer_ms", "best_ratio"});
+    EXPECT_EQ(line["ways"][line["best_peer"].get<std::string>()], line["best_peer_ms"]);
+    EXPECT_LE(line["best_peer_ms"].get<double>(), line["peer_ms"].get<double>());
+  }
+}
+
+TEST_F(Peers, ConvRunsTheAlgorithmAndPassAskedFor) {
+  const Result result =
+      run("conv --algorithm reference --passes bwd_w --threads 1 --time 0.001", "ic3iw20oc5kw3\n");
+  if (lacks_peer(result)) GTEST_SKIP() << result.err;
+  ASSERT_EQ(result.code, 0) << result.err;
+  const std::vector<Json> lines = lines_of(result.out);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0]["algorithm"], "reference");
+  EXPECT_EQ(lines[0]["pass"], "backward_weights");
+}
+
+TEST_F(Peers, ConvInFloat64HasNoPeer) {
+  const Result result = run("conv --passes fwd --time 0.001", "ic3ih5oc5kh3+f64\n");
+  if (lacks_peer(result)) GTEST_SKIP() << result.err;
+  ASSERT_EQ(result.code, 0) << result.err;
+  const Json line = Json::parse(result.out);
+  expect_positive(line, {"ms"});
+  for (const std::string key : {"peer", "peer_ms", "ratio", "best_peer", "best_peer_ms"})
+    EXPECT_TRUE(line[key].is_null()) << key;
+}
+
+TEST_F(Peers, TrainAndInferGiveLibtorchsResults) {
+  for (const std::string arguments : {"train lenet5_1998 --batch 3", "infer lenet5 --batch 2"}) {
+    const Result result = run(arguments + " --threads 1 --time 0.001");
+    if (lacks_peer(result)) GTEST_SKIP() << result.err;
+    ASSERT_EQ(result.code, 0) << result.err;
+    const Json line = Json::parse(result.out);
+    EXPECT_CONTAINS(line["peer"].get<std::string>(), "libtorch");
+    expect_positive(line, {"batch", "threads", "ms", "peer_ms", "ratio"});
+  }
+}
+
+TEST_F(Peers, MistakesAreNamed) {
+  EXPECT_EQ(run("").code, 2);
+  EXPECT_EQ(run("conv --time never").code, 2);
+  const Result pass = run("conv --passes sideways");
+  EXPECT_EQ(pass.code, 1);
+  EXPECT_TRUE(lacks_peer(pass) || pass.err.find("sideways") != std::string::npos) << pass.err;
+  const Result network = run("train lenet6");
+  EXPECT_EQ(network.code, 1);
+  EXPECT_TRUE(lacks_peer(network) || network.err.find("lenet6") != std::string::npos)
+      << network.err;
+}
+
+}  // namespace
+}  // namespace fovea
