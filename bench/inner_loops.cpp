@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 #include "conv/packed_weights.h"
@@ -113,19 +114,15 @@ struct PoolCase {
   static constexpr std::int64_t kOutputs = 8;
 
   explicit PoolCase(std::int64_t channels) {
+    std::iota(cells.begin(), cells.end(), 0);
     const kernels::PoolAxis axis{
-        .source = sources.data(), .taps = 2, .outputs = kOutputs, .inputs = kInputs};
-    for (std::int32_t tap = 0; tap < 2; ++tap) {
-      for (std::int32_t output = 0; output < kOutputs; ++output) {
-        sources[static_cast<std::size_t>(tap * kOutputs + output)] = 2 * output + tap;
-      }
-    }
-    plane.axes = {{{.source = &zero}, axis, axis}};
+        .cells = cells.data(), .output_step = 2, .taps = 2, .outputs = kOutputs, .inputs = kInputs};
+    plane.axes = {{{.cells = &zero}, axis, axis}};
     plane.channels = channels;
   }
 
   std::int32_t zero = 0;
-  std::vector<std::int32_t> sources = std::vector<std::int32_t>(2 * kOutputs);
+  std::vector<std::int32_t> cells = std::vector<std::int32_t>(kInputs);
   kernels::PoolPlane plane;
 };
 

@@ -7,7 +7,6 @@
 #include "fovea/data.h"
 #include "fovea/functions.h"
 #include "fovea/nn.h"
-#include "support/files.h"
 
 namespace fovea::testing {
 namespace {

@@ -107,7 +107,7 @@ struct Candidate {
   std::string_view algorithm;
   std::optional<std::string> refusal;  // why not, in one sentence; the rest is empty then
   ConvCost predicted;
-  std::size_t workspace = 0;  // bytes
+  std::size_t workspace = 0;  // bytes of packed weights, padded copies and partial sums
 };
 
 // The choice for one problem and pass: a pure function of its arguments and the SIMD target, never

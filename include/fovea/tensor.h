@@ -84,16 +84,15 @@ class FOVEA_API Tensor {
     return static_cast<const T*>(raw_data(dtype_of<T>));
   }
   // As data(), for writing. Raises the version, by which a saved tensor that was changed is
-  // detected, and packed weights that are out of date: ask anew for each round of writing.
+  // detected. Whoever holds the pointer may write at any time, so such a tensor's weights are
+  // packed anew for each convolution; copy_from() and fill() leave no such doubt.
   template <class T>
   T* mutable_data() {
     return static_cast<T*>(raw_mutable_data(dtype_of<T>));
   }
   // The only element, converted to T. Throws Error unless numel() == 1.
   template <class T>
-  T item() const {
-    return static_cast<T>(item_value());
-  }
+  T item() const;
   // One element, converted to double.
   double at(const Shape& index) const;
   // All elements in row-major order, converted to T.
@@ -140,7 +139,6 @@ class FOVEA_API Tensor {
                      std::function<void()> release);
   const void* raw_data(DType expected) const;
   void* raw_mutable_data(DType expected);
-  double item_value() const;
 
   std::shared_ptr<TensorImpl> impl_;
 };

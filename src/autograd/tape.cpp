@@ -9,6 +9,8 @@
 #include <atomic>
 #include <map>
 #include <optional>
+#include <set>
+#include <utility>
 
 #include "core/check.h"
 #include "fovea/autograd.h"
@@ -37,20 +39,27 @@ bool grad_enabled() {
 namespace autograd {
 namespace {
 
+// Whether this thread records, for the rest of a scope.
+class RecordingScope {
+ public:
+  explicit RecordingScope(bool on) : previous_(std::exchange(recording, on)) {}
+  ~RecordingScope() { recording = previous_; }
+  RecordingScope(const RecordingScope&) = delete;
+  RecordingScope& operator=(const RecordingScope&) = delete;
+
+ private:
+  bool previous_;
+};
+
 AutogradMeta& meta_of(const Tensor& tensor) {
   std::unique_ptr<AutogradMeta>& meta = tensor.impl()->autograd;
   if (meta == nullptr) meta = std::make_unique<AutogradMeta>();
   return *meta;
 }
 
-// The same data without history.
-Tensor bare(const Tensor& tensor) {
-  return tensor.is_abstract() ? tensor : view::strided(tensor, 0, tensor.shape(), tensor.strides());
-}
-
 SavedTensor save_input(const Tensor& tensor) {
   SavedTensor saved;
-  saved.data = bare(tensor);
+  saved.data = tensor.detach();
   saved.version = tensor.version();
   if (wants_grad(tensor)) {
     saved.requires_grad = true;
@@ -71,7 +80,7 @@ Tensor restore(const SavedTensor& saved, const std::shared_ptr<TapeNode>& node, 
               "then). Change a clone() instead.",
               op.name, saved.data.describe(), saved.data.version(), saved.version);
   if (saved.leaf.defined()) return saved.leaf;
-  Tensor tensor = bare(saved.data);
+  Tensor tensor = saved.data.detach();
   if (saved.requires_grad) {
     AutogradMeta& meta = meta_of(tensor);
     meta.requires_grad = true;
@@ -114,18 +123,47 @@ class BackwardPass {
   }
 
   void run() {
+    find_useful_nodes();
     while (!pending_.empty()) {
       auto last = std::prev(pending_.end());
       const Pending pending = std::move(last->second);
       pending_.erase(last);
       take_wanted(pending);
-      step(pending);
+      if (!wanted_.has_value() || useful_.contains(pending.node.get())) step(pending);
     }
   }
 
   std::vector<Tensor>& results() { return *wanted_; }
 
  private:
+  // Whether a gradient along this edge reaches anything that was asked for.
+  bool leads_on(const Edge& edge) const {
+    if (!edge.needed() || !wanted_.has_value()) return edge.needed();
+    if (edge.node == nullptr) return by_leaf_.contains(edge.leaf.impl().get());
+    return by_output_.contains({edge.node.get(), edge.output}) || useful_.contains(edge.node.get());
+  }
+
+  // The nodes from which a wanted tensor is reached: the others are not computed.
+  void find_useful_nodes() {
+    if (!wanted_.has_value()) return;
+    std::map<std::uint64_t, const Node*> reached;  // inputs come before what is made of them
+    std::vector<const Node*> open;
+    for (const auto& [order, pending] : pending_) open.push_back(pending.node.get());
+    while (!open.empty()) {
+      const Node* node = open.back();
+      open.pop_back();
+      if (!reached.emplace(node->order, node).second) continue;
+      for (const Edge& edge : node->edges) {
+        if (edge.node != nullptr) open.push_back(static_cast<const Node*>(edge.node.get()));
+      }
+    }
+    for (const auto& [order, node] : reached) {
+      for (const Edge& edge : node->edges) {
+        if (leads_on(edge)) useful_.insert(node);
+      }
+    }
+  }
+
   void deliver(const Edge& edge, const Tensor& gradient) {
     if (edge.node == nullptr) return deliver_to_leaf(edge.leaf, gradient);
     auto node = std::static_pointer_cast<Node>(edge.node);
@@ -139,10 +177,9 @@ class BackwardPass {
 
   void deliver_to_leaf(const Tensor& leaf, const Tensor& gradient) {
     if (!wanted_.has_value()) {
-      AutogradMeta& meta = meta_of(leaf);
-      // The first gradient may be shared with others; adding makes a new tensor, so nothing is
-      // written twice.
-      accumulate(meta.grad, gradient);
+      Tensor& sum = meta_of(leaf).grad;
+      // A leaf's gradient is its own and dense, so that it may be read and scaled in place.
+      sum = sum.defined() ? apply1(ops::add, {sum, gradient}) : own(gradient);
       return;
     }
     const auto found = by_leaf_.find(leaf.impl().get());
@@ -156,6 +193,12 @@ class BackwardPass {
       if (found == by_output_.end()) continue;
       for (const std::size_t place : found->second) (*wanted_)[place] = pending.grads[output];
     }
+  }
+
+  static Tensor own(const Tensor& gradient) {
+    const bool alone = gradient.impl().use_count() == 1 &&
+                       (gradient.is_abstract() || gradient.impl()->storage.use_count() == 1);
+    return alone && is_dense(gradient.shape(), gradient.strides()) ? gradient : gradient.clone();
   }
 
   static void accumulate(Tensor& sum, const Tensor& gradient) {
@@ -177,7 +220,7 @@ class BackwardPass {
     for (const SavedTensor& saved : node.outputs)
       outputs.push_back(restore(saved, pending.node, *node.op));
     bool needs[32] = {};
-    for (std::size_t i = 0; i < node.edges.size(); ++i) needs[i] = node.edges[i].needed();
+    for (std::size_t i = 0; i < node.edges.size(); ++i) needs[i] = leads_on(node.edges[i]);
     const BackwardCall call{.inputs = inputs,
                             .outputs = outputs,
                             .input_specs = node.input_specs,
@@ -205,14 +248,14 @@ class BackwardPass {
   std::optional<std::vector<Tensor>> wanted_;
   std::map<std::pair<const TapeNode*, int>, std::vector<std::size_t>> by_output_;
   std::map<const TensorImpl*, std::vector<std::size_t>> by_leaf_;
+  std::set<const TapeNode*> useful_;
 };
 
 void run_pass(BackwardPass& pass, const std::vector<Tensor>& outputs, const GradOptions& options) {
   FOVEA_CHECK(options.grad_outputs.empty() || options.grad_outputs.size() == outputs.size(),
               "backward: {} grad_outputs for {} outputs; give one for each, or none",
               options.grad_outputs.size(), outputs.size());
-  std::optional<NoGrad> no_grad;
-  if (!options.create_graph) no_grad.emplace();
+  const RecordingScope scope(options.create_graph);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const Tensor& output = outputs[i];
     FOVEA_CHECK(
@@ -291,7 +334,7 @@ void record(const OpDef& op, const std::vector<Tensor>& inputs, const Attributes
     node->output_specs.push_back(spec_of(outputs[i]));
     SavedTensor saved;
     if (((op.saves.outputs >> i) & 1) != 0) {
-      saved.data = bare(outputs[i]);
+      saved.data = outputs[i].detach();
       saved.version = outputs[i].version();
       saved.requires_grad = is_floating(outputs[i].dtype());
       saved.output = static_cast<int>(i);
@@ -303,7 +346,7 @@ void record(const OpDef& op, const std::vector<Tensor>& inputs, const Attributes
     // An operator that answers with its own input (contiguous where nothing is to be done) must not
     // tie it to itself.
     for (const Tensor& input : inputs) {
-      if (input.impl() == outputs[i].impl()) outputs[i] = bare(outputs[i]);
+      if (input.impl() == outputs[i].impl()) outputs[i] = outputs[i].detach();
     }
     AutogradMeta& meta = meta_of(outputs[i]);
     meta.requires_grad = true;

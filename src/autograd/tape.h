@@ -30,7 +30,7 @@ struct Edge {
 };
 
 // One recorded call. What was saved is freed when a backward pass has used it.
-struct Node final : TapeNode, std::enable_shared_from_this<Node> {
+struct Node final : TapeNode {
   const OpDef* op = nullptr;
   Attributes attributes;
   std::uint64_t order = 0;  // grows with time: a topological order

@@ -11,7 +11,6 @@ namespace {
 
 struct Recorder {
   Trace trace;
-  bool shapes_only = false;
   std::unordered_map<const TensorImpl*, int> numbers;
   std::vector<int> open_scopes;
 
@@ -45,7 +44,6 @@ Trace trace(const std::vector<Tensor>& inputs, bool shapes_only,
             const std::function<std::vector<Tensor>(const std::vector<Tensor>&)>& body) {
   FOVEA_CHECK(recorder == nullptr, "trace: one is already running on this thread");
   Recorder own;
-  own.shapes_only = shapes_only;
   const RecorderGuard guard(own);
   const NoGrad no_grad;
   std::vector<Tensor> seen;
@@ -59,9 +57,6 @@ Trace trace(const std::vector<Tensor>& inputs, bool shapes_only,
 
 bool tracing() {
   return recorder != nullptr;
-}
-bool tracing_shapes() {
-  return recorder != nullptr && recorder->shapes_only;
 }
 
 void record_trace(const OpDef& op, const std::vector<Tensor>& inputs, const Attributes& attributes,

@@ -60,8 +60,6 @@ class LayerScope {
   bool active_ = false;
 };
 
-// True while a trace on this thread only asks for shapes.
-bool tracing_shapes();
 // Called by apply() for each operator.
 void record_trace(const OpDef& op, const std::vector<Tensor>& inputs, const Attributes& attributes,
                   const std::vector<Tensor>& outputs);

@@ -39,8 +39,7 @@ extern const ConvAlgorithm reference;
 
 inline constexpr const ConvAlgorithm* kAlgorithms[] = {&direct, &reference};
 
-// Chooses and checks, remembering earlier answers for the same question; throws Error as make_plan
-// does.
+// Chooses and checks; throws Error as make_plan does.
 const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, std::string_view name);
 // Runs one pass with the algorithm of that name, or `auto`.
 void run(const ConvProblem& problem, Pass pass, std::string_view algorithm, const ConvArgs& args);

@@ -45,7 +45,10 @@ class Parser {
     std::int64_t value = 0;
     const auto [stop, error] =
         std::from_chars(text_.data() + place_, text_.data() + text_.size(), value);
+    // Far beyond what validates, and small enough that no sum of products overflows before that.
+    constexpr std::int64_t kLargest = std::int64_t{1} << 30;
     if (error != std::errc() || value < 0) fail(place_, "expected a number");
+    if (value > kLargest) fail(place_, "the number is larger than 2^30");
     place_ = static_cast<std::size_t>(stop - text_.data());
     return value;
   }

@@ -23,16 +23,15 @@ namespace {
 
 using kernels::kMaxTileRows;
 
-constexpr std::int64_t kTasks =
-    16;  // enough to balance a few dozen cores, few enough to start quickly
+constexpr std::int64_t kTasks = 32;             // keeps some sixteen cores busy, and starts quickly
 constexpr std::int64_t kWorkPerTask = 1 << 20;  // multiply-adds: some microseconds
 constexpr std::int64_t kTilesPerChunk = 8;      // tiles that share one pass over a block of weights
 constexpr std::int64_t kRunTableBytes = 64 << 10;
 constexpr std::int64_t kPositionsPerChunk = 256;
-constexpr std::int64_t kCacheBytes =
-    1 << 20;  // a larger source does not stay in the second-level cache
-constexpr std::int64_t kBypassBytes =
-    16 << 20;  // a larger result leaves the caches before it is read again
+// A larger source does not stay in the second-level cache; a larger result leaves all caches before
+// it is read again.
+constexpr std::int64_t kCacheBytes = 1 << 20;
+constexpr std::int64_t kBypassBytes = 16 << 20;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
@@ -82,7 +81,7 @@ class ProductRunner {
     tiles_per_chunk_ = std::clamp<std::int64_t>(ceil_div(tiles * groups, wanted), 1, longest);
     chunks_ = ceil_div(tiles, tiles_per_chunk_);
     block_parts_ = std::clamp<std::int64_t>(ceil_div(wanted, chunks_ * groups), 1, blocks_);
-    chunks_per_task_ = std::max<std::int64_t>(1, chunks_ * groups * block_parts_ / (kTasks * 4));
+    chunks_per_task_ = std::max<std::int64_t>(1, chunks_ * groups * block_parts_ / (kTasks * 2));
     const auto bytes = [&](const GridStrides& strides) {
       return product.grid->batch * strides.image * static_cast<std::int64_t>(sizeof(T));
     };
@@ -237,16 +236,29 @@ std::vector<std::int64_t> multiples(std::int64_t count, std::int64_t step) {
 // row of the kernel is one contiguous run of kernel * channels values once the padding is really
 // there, so the input is copied, padded.
 
-bool joins_rows(const ConvProblem& problem) {
-  const ConvAxis inner = three_axes(problem)[2];
-  return problem.groups == 1 && problem.in_channels < 16 && inner.kernel > 1 && inner.dilation == 1;
-}
-
 std::array<std::int64_t, 3> padded_sizes(const std::array<ConvAxis, 3>& axes) {
   std::array<std::int64_t, 3> sizes{};
   for (std::size_t a = 0; a < 3; ++a)
     sizes[a] = axes[a].input + axes[a].padding.before + axes[a].padding.after;
   return sizes;
+}
+
+// Values of the padded input. Where wide padding makes it much larger than the tensors, it is not
+// copied.
+std::int64_t padded_values(const ConvProblem& problem) {
+  std::int64_t values = problem.batch * problem.in_channels;
+  for (const std::int64_t size : padded_sizes(three_axes(problem))) values *= size;
+  return values;
+}
+bool may_copy_padded(const ConvProblem& problem) {
+  return padded_values(problem) <=
+         4 * (problem.input_shape().numel() + problem.output_shape().numel());
+}
+
+bool joins_rows(const ConvProblem& problem) {
+  const ConvAxis inner = three_axes(problem)[2];
+  return problem.groups == 1 && problem.in_channels < 16 && inner.kernel > 1 &&
+         inner.dilation == 1 && may_copy_padded(problem);
 }
 
 // The same axes over an input that holds its own padding.
@@ -287,7 +299,6 @@ void copy_padded(const ConvProblem& problem, const std::array<ConvAxis, 3>& axes
 
 void keep_first_tap(GridAxis& axis) {
   axis.table.taps = 1;
-  axis.table.source.resize(static_cast<std::size_t>(axis.table.outputs));
   axis.taps.resize(1);
 }
 
@@ -318,8 +329,7 @@ void forward(const ConvProblem& problem, const ConvArgs& args) {
   std::optional<Workspace> padded;
   if (joins_rows(problem)) {
     const auto sizes = padded_sizes(axes);
-    padded.emplace(static_cast<std::size_t>(problem.batch * sizes[0] * sizes[1] * sizes[2] * in) *
-                   sizeof(T));
+    padded.emplace(static_cast<std::size_t>(padded_values(problem)) * sizeof(T));
     copy_padded(problem, axes, product.source, padded->as<T>());
     product.source = padded->as<T>();
     axes = with_padding_inside(axes);
@@ -351,6 +361,10 @@ void forward(const ConvProblem& problem, const ConvArgs& args) {
   ProductRunner<T>(product).run();
 }
 
+std::int64_t all_phases(const ConvAxis& axis) {
+  return std::min(axis.stride, axis.input);
+}
+
 template <class T>
 void backward_data(const ConvProblem& problem, const ConvArgs& args) {
   const std::array<ConvAxis, 3> axes = three_axes(problem);
@@ -360,10 +374,17 @@ void backward_data(const ConvProblem& problem, const ConvArgs& args) {
   const int lanes = kernels::tile_size<T>().lanes;
   std::vector<PatchGrid> grids;
   std::vector<WeightView> views;
-  const auto phases = [&](std::size_t a) { return std::min(axes[a].stride, axes[a].input); };
-  for (std::int64_t p0 = 0; p0 < phases(0); ++p0)
-    for (std::int64_t p1 = 0; p1 < phases(1); ++p1)
-      for (std::int64_t p2 = 0; p2 < phases(2); ++p2) {
+  const auto phases0 = backward_phases(axes[0]);
+  const auto phases1 = backward_phases(axes[1]);
+  const auto phases2 = backward_phases(axes[2]);
+  if (std::ssize(phases0) * std::ssize(phases1) * std::ssize(phases2) <
+      all_phases(axes[0]) * all_phases(axes[1]) * all_phases(axes[2])) {
+    std::memset(args.result, 0,
+                static_cast<std::size_t>(problem.input_shape().numel()) * sizeof(T));
+  }
+  for (const std::int64_t p0 : phases0)
+    for (const std::int64_t p1 : phases1)
+      for (const std::int64_t p2 : phases2) {
         PatchGrid grid{.batch = problem.batch,
                        .axes = {backward_axis(axes[0], p0), backward_axis(axes[1], p1),
                                 backward_axis(axes[2], p2)},
@@ -416,12 +437,11 @@ class WeightGradient {
         out_(problem.out_channels / problem.groups),
         taps_(problem.taps()),
         blocks_(block_count(out_, tile_.lanes)),
-        joins_taps_(in_ < tile_.rows && taps_ > 1) {
+        joins_taps_(in_ < tile_.rows && taps_ > 1 && may_copy_padded(problem)) {
     std::array<ConvAxis, 3> axes = three_axes(problem);
     grid_.batch = problem.batch;
     if (joins_taps_) {
-      padded_values_ = problem.batch * problem.in_channels;
-      for (const std::int64_t size : padded_sizes(axes)) padded_values_ *= size;
+      padded_values_ = padded_values(problem);
       axes = with_padding_inside(axes);
     }
     for (std::size_t a = 0; a < 3; ++a) grid_.axes[a] = forward_axis(axes[a], problem.padding_mode);
@@ -500,35 +520,51 @@ class WeightGradient {
                 static_cast<std::size_t>((last_unit - first_unit) * unit_size_) * sizeof(T));
     const T* runs[kPositionsPerChunk];
     const T* gradients[kPositionsPerChunk];
+    const std::int64_t tiles = ceil_div(rows_, tile_.rows);
+    const std::int64_t steps = (last_unit - first_unit) * tiles;
     const std::int64_t last = (split + 1) * places_ / splits_;
     for (std::int64_t first = split * places_ / splits_; first < last;
          first += kPositionsPerChunk) {
+      const std::int64_t next = std::min(first + kPositionsPerChunk, last);
+      const std::int64_t next_end = std::min(next + kPositionsPerChunk, last);
       std::int64_t count = 0;
+      std::int64_t step = 0;
       for (std::int64_t index = first_unit; index < last_unit; ++index) {
         const Unit unit = unit_at(index);
         if (index == first_unit || unit.block == 0) {
-          count = collect(unit, first, std::min(kPositionsPerChunk, last - first), runs, gradients);
+          count = collect(unit, first, next - first, runs, gradients);
         }
-        add_chunk(unit, runs, gradients, count, sum_of(index, split));
+        for (std::int64_t tile = 0; tile < tiles; ++tile, ++step) {
+          const std::int64_t begin = tile * rows_ / tiles;
+          const std::int64_t end = (tile + 1) * rows_ / tiles;
+          kernels::gradient_product<T>({.runs = runs,
+                                        .gradients = gradients,
+                                        .column = unit.block * 2 * tile_.lanes,
+                                        .count = count,
+                                        .offsets = offsets_.data() + begin,
+                                        .sum = sum_of(index, split) + begin * unit.lanes,
+                                        .rows = static_cast<int>(end - begin),
+                                        .width = unit.width,
+                                        .ahead = ahead(next, next_end, step, steps)});
+        }
       }
     }
   }
 
-  void add_chunk(const Unit& unit, const T* const* runs, const T* const* gradients,
-                 std::int64_t count, T* sum) const {
-    const std::int64_t tiles = ceil_div(rows_, tile_.rows);
-    for (std::int64_t tile = 0; tile < tiles; ++tile) {
-      const std::int64_t begin = tile * rows_ / tiles;
-      const std::int64_t end = (tile + 1) * rows_ / tiles;
-      kernels::gradient_product<T>({.runs = runs,
-                                    .gradients = gradients,
-                                    .column = unit.block * 2 * tile_.lanes,
-                                    .count = count,
-                                    .offsets = offsets_.data() + begin,
-                                    .sum = sum + begin * unit.lanes,
-                                    .rows = static_cast<int>(end - begin),
-                                    .width = unit.width});
-    }
+  // What step `step` of `steps` asks for: its share of the gradients and then the inputs of the
+  // places of the next chunk. Inputs lie in the order of the places, if not exactly at their pace.
+  kernels::Ahead ahead(std::int64_t first, std::int64_t last, std::int64_t step,
+                       std::int64_t steps) const {
+    const std::int64_t inputs = grid_.source.image * problem_.batch;
+    const std::int64_t of_gradients = (last - first) * problem_.out_channels;
+    const std::int64_t first_input = first * inputs / places_;
+    const std::int64_t of_inputs = last * inputs / places_ - first_input;
+    const std::int64_t begin = (of_gradients + of_inputs) * step / steps;
+    const std::int64_t end = (of_gradients + of_inputs) * (step + 1) / steps;
+    const bool gradients = begin < of_gradients;
+    const T* from = gradients ? g_ + first * problem_.out_channels + begin
+                              : x_ + first_input + begin - of_gradients;
+    return {from, (end - begin) * static_cast<std::int64_t>(sizeof(T))};
   }
 
   // Where the values and the gradients of these positions are. Positions at which the tap reads
@@ -545,10 +581,11 @@ class WeightGradient {
     for_each_segment(grid_, first, count, [&](const GridSegment& segment, std::int64_t begin) {
       const T* row = source_row(grid_, source, segment, tap0, tap1);
       if (row == nullptr) return;
-      const std::int32_t* cell = inner.row(tap2) + segment.place[2];
+      const std::int32_t* cell = inner.row(tap2) + segment.place[2] * inner.output_step;
       for (int i = 0; i < segment.count; ++i) {
-        if (cell[i] == kPaddingCell) continue;
-        runs[found] = row + cell[i] * grid_.source.axis[2];
+        const std::int32_t read = cell[i * inner.output_step];
+        if (read == kPaddingCell) continue;
+        runs[found] = row + read * grid_.source.axis[2];
         gradients[found++] = gradient + (first + begin + i) * problem_.out_channels;
       }
     });
@@ -637,8 +674,7 @@ std::size_t workspace(const ConvProblem& problem, Pass pass) {
     std::int64_t values =
         ceil_div(results, lanes) * lanes * reduced * problem.groups * problem.taps();
     if (pass == Pass::forward && joins_rows(problem)) {
-      const auto sizes = padded_sizes(three_axes(problem));
-      values += problem.batch * sizes[0] * sizes[1] * sizes[2] * problem.in_channels;
+      values += padded_values(problem);
     }
     return static_cast<std::size_t>(values) * sizeof(T);
   });

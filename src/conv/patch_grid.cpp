@@ -1,6 +1,7 @@
 // Building grids, and turning places into pointers.
 #include "conv/patch_grid.h"
 
+#include <algorithm>
 #include <numeric>
 
 namespace fovea::conv {
@@ -8,12 +9,6 @@ namespace fovea::conv {
 std::int64_t PatchGrid::places() const {
   std::int64_t count = batch;
   for (const GridAxis& axis : axes) count *= axis.table.outputs;
-  return count;
-}
-
-std::int64_t PatchGrid::taps() const {
-  std::int64_t count = 1;
-  for (const GridAxis& axis : axes) count *= axis.table.taps;
   return count;
 }
 
@@ -26,24 +21,44 @@ GridAxis forward_axis(const ConvAxis& axis, PaddingMode mode) {
 }
 
 GridAxis backward_axis(const ConvAxis& axis, std::int64_t first) {
-  // Input cell i meets tap k in output (i + before - k * dilation) / stride, where that is whole.
+  // Input cell first + place * stride meets tap k in output reach(k) / stride + place, where that
+  // is whole; such taps are evenly spaced.
   GridAxis grid;
   grid.first = first;
   grid.step = axis.stride;
-  grid.table.outputs = static_cast<int>((axis.input - 1 - first) / axis.stride + 1);
-  const std::int64_t outputs = axis.output();
+  AxisTable& table = grid.table;
+  table.outputs = static_cast<int>((axis.input - 1 - first) / axis.stride + 1);
+  table.output_step = 1;
+  const auto reach = [&](std::int64_t tap) {
+    return first + axis.padding.before - tap * axis.dilation;
+  };
   for (std::int64_t tap = 0; tap < axis.kernel; ++tap) {
-    const std::int64_t reach = first + axis.padding.before - tap * axis.dilation;
-    if (reach % axis.stride != 0) continue;
-    grid.taps.push_back(static_cast<std::int32_t>(tap));
-    ++grid.table.taps;
-    for (std::int64_t place = 0; place < grid.table.outputs; ++place) {
-      const std::int64_t output = reach / axis.stride + place;
-      const bool inside = output >= 0 && output < outputs;
-      grid.table.source.push_back(inside ? static_cast<std::int32_t>(output) : kPaddingCell);
-    }
+    if (reach(tap) % axis.stride == 0) grid.taps.push_back(static_cast<std::int32_t>(tap));
+  }
+  table.taps = static_cast<int>(grid.taps.size());
+  if (grid.taps.empty()) return grid;
+  const std::int64_t highest = reach(grid.taps.front()) / axis.stride;
+  const std::int64_t lowest = reach(grid.taps.back()) / axis.stride;
+  if (table.taps > 1) table.tap_step = (lowest - highest) / (table.taps - 1);
+  table.origin = highest - lowest;
+  const std::int64_t outputs = axis.output();
+  for (std::int64_t output = lowest; output < highest + table.outputs; ++output) {
+    const bool inside = output >= 0 && output < outputs;
+    table.cells.push_back(inside ? static_cast<std::int32_t>(output) : kPaddingCell);
   }
   return grid;
+}
+
+std::vector<std::int64_t> backward_phases(const ConvAxis& axis) {
+  std::vector<std::int64_t> phases;
+  for (std::int64_t tap = 0; tap < std::min(axis.kernel, axis.stride); ++tap) {
+    const std::int64_t remainder = (tap * axis.dilation - axis.padding.before) % axis.stride;
+    const std::int64_t first = remainder < 0 ? remainder + axis.stride : remainder;
+    if (first < axis.input) phases.push_back(first);
+  }
+  std::sort(phases.begin(), phases.end());
+  phases.erase(std::unique(phases.begin(), phases.end()), phases.end());
+  return phases;
 }
 
 GridStrides dense_strides(const std::array<std::int64_t, 3>& sizes, std::int64_t channels) {
@@ -66,9 +81,10 @@ void fill_runs(const PatchGrid& grid, const T* source, const T* padding, std::in
       for (int tap1 = 0; tap1 < grid.axes[1].table.taps; ++tap1) {
         const T* row = source_row(grid, source, segment, tap0, tap1);
         for (int tap2 = 0; tap2 < inner.taps; ++tap2, run += kernels::kMaxTileRows) {
-          const std::int32_t* cell = inner.row(tap2) + segment.place[2];
+          const std::int32_t* cell = inner.row(tap2) + segment.place[2] * inner.output_step;
           for (int i = 0; i < segment.count; ++i) {
-            run[i] = row == nullptr || cell[i] == kPaddingCell ? padding : row + cell[i] * step;
+            const std::int32_t read = cell[i * inner.output_step];
+            run[i] = row == nullptr || read == kPaddingCell ? padding : row + read * step;
           }
         }
       }

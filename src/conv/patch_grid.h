@@ -36,7 +36,6 @@ struct PatchGrid {
   GridStrides result;
 
   std::int64_t places() const;  // positions in all
-  std::int64_t taps() const;
 };
 
 // The grid of all outputs, reading all taps.
@@ -44,6 +43,9 @@ GridAxis forward_axis(const ConvAxis& axis, PaddingMode mode);
 // The input cells first, first + stride, ... of backward_data: only the taps whose product with the
 // dilation has their remainder reach them, so that no zeros are multiplied.
 GridAxis backward_axis(const ConvAxis& axis, std::int64_t first);
+// The first cells of all grids of backward_data in which any tap reads; the cells of others stay
+// zero.
+std::vector<std::int64_t> backward_phases(const ConvAxis& axis);
 // Distances in a dense channels-last tensor of these spatial sizes and channels.
 GridStrides dense_strides(const std::array<std::int64_t, 3>& sizes, std::int64_t channels);
 

@@ -15,16 +15,20 @@ namespace fovea::conv {
 
 inline constexpr std::int32_t kPaddingCell = -1;
 
-// One dimension of the table.
+// One dimension of the table: tap t of output o reads input cell
+// cells[origin + t * tap_step + o * output_step], or kPaddingCell. Its size is that of the padded
+// input, however many taps there are.
 struct AxisTable {
   int taps = 0;
   int outputs = 0;
-  std::vector<std::int32_t> source;  // [taps][outputs]: input cell, or kPaddingCell
+  std::int64_t origin = 0;
+  std::int64_t tap_step = 0;
+  std::int64_t output_step = 0;
+  std::vector<std::int32_t> cells;
 
-  const std::int32_t* row(int tap) const {
-    return source.data() + static_cast<std::size_t>(tap) * static_cast<std::size_t>(outputs);
-  }
-  std::int32_t at(int tap, int output) const { return row(tap)[output]; }
+  // What tap `tap` of output 0 reads; that of the next output is output_step further.
+  const std::int32_t* row(int tap) const { return cells.data() + origin + tap * tap_step; }
+  std::int32_t at(int tap, std::int64_t output) const { return row(tap)[output * output_step]; }
 };
 
 // input cell = output * stride - before + tap * dilation, where it exists.

@@ -30,13 +30,14 @@ void validate_axis(std::string_view op, const ConvAxis& axis, char name) {
               op, name, axis.padding.before, axis.padding.after);
   // One axis fits the 32-bit indices of the patch table with room for every intermediate sum.
   constexpr std::int64_t kLimit = std::int64_t{1} << 30;
-  FOVEA_CHECK(
-      axis.input < kLimit && axis.kernel < kLimit && axis.stride < kLimit &&
-          axis.dilation < kLimit && axis.padding.before < kLimit && axis.padding.after < kLimit &&
-          axis.span() < kLimit,
-      "{}: sizes along {} (input {}, kernel {}, stride {}, dilation {}, padding {}+{}) exceed 2^30",
-      op, name, axis.input, axis.kernel, axis.stride, axis.dilation, axis.padding.before,
-      axis.padding.after);
+  FOVEA_CHECK(axis.input < kLimit && axis.kernel < kLimit && axis.stride < kLimit &&
+                  axis.dilation < kLimit && axis.padding.before < kLimit &&
+                  axis.padding.after < kLimit && axis.span() < kLimit &&
+                  axis.input + axis.padding.before + axis.padding.after < kLimit,
+              "{}: sizes along {} (input {}, kernel {}, stride {}, dilation {}, padding {}+{}) "
+              "exceed 2^30, alone, as the span of the kernel, or as the padded input",
+              op, name, axis.input, axis.kernel, axis.stride, axis.dilation, axis.padding.before,
+              axis.padding.after);
   const std::int64_t padded = axis.input + axis.padding.before + axis.padding.after;
   FOVEA_CHECK(axis.span() <= padded,
               "{}: the kernel does not fit along {}: dilation*(kernel-1)+1 = {}*({}-1)+1 = {}, but "
@@ -82,6 +83,12 @@ void ConvProblem::validate(std::string_view op) const {
   weight_shape().numel();
   output_shape().numel();
   Shape{output_positions(), out_channels, in_channels / groups, taps()}.numel();
+  Shape padded{batch, in_channels};
+  for (int i = 0; i < dims; ++i) {
+    const ConvAxis& axis = axes[static_cast<std::size_t>(i)];
+    padded.push_back(axis.input + axis.padding.before + axis.padding.after);
+  }
+  padded.numel();
 }
 
 Shape ConvProblem::input_shape() const {

@@ -9,9 +9,9 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "core/check.h"
@@ -19,11 +19,16 @@
 namespace fovea {
 namespace {
 
-// Where a symbolic link leads; the path itself if there is nothing there yet.
-std::string resolve(const std::string& path) {
-  const std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr),
-                                                         &std::free);
-  return real ? std::string(real.get()) : path;
+// Where a chain of symbolic links leads, whether or not there is a file at its end.
+std::string resolve(std::filesystem::path path) {
+  constexpr int kMostLinks = 40;  // as Linux has it; stat() has refused longer chains
+  std::error_code no_link;
+  for (int i = 0; i < kMostLinks; ++i) {
+    const std::filesystem::path target = std::filesystem::read_symlink(path, no_link);
+    if (no_link) break;
+    path = path.parent_path() / target;  // the target alone if it is absolute
+  }
+  return path.string();
 }
 
 std::string folder_of(const std::string& path) {
@@ -55,13 +60,14 @@ AtomicFile::AtomicFile(std::string op, const std::string& path) : op_(std::move(
   static std::atomic<std::uint64_t> counter{0};
   FOVEA_CHECK(!path.empty() && path.find('\0') == std::string::npos,
               "{}: the name of the file to write is empty or holds a zero byte", op_);
-  path_ = resolve(path);
   struct stat old {};
   const bool exists = ::stat(path_.c_str(), &old) == 0;
+  if (!exists && errno != ENOENT) fail(errno);
   // A rename would replace a device or a pipe by a plain file.
   FOVEA_CHECK(
       !exists || S_ISREG(old.st_mode), "{}: cannot write '{}': {}", op_, path_,
       S_ISDIR(old.st_mode) ? "it is a folder, expected a file" : "it is not a regular file");
+  path_ = resolve(path_);
   do {  // a process of the same number, killed long ago, may have left its temporary
     temporary_ = fmt::format("{}.tmp-{}-{}", path_, ::getpid(), counter.fetch_add(1));
     fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);

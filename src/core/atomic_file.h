@@ -7,18 +7,20 @@
 namespace fovea {
 
 // Writes to a temporary beside `path`; commit() renames it into place. Without commit(), and after
-// any failure, the temporary is removed and what was at `path` is untouched.
+// any failure up to the rename, the temporary is removed and what was at `path` is untouched.
 class AtomicFile {
  public:
   // Throws Error, which starts with `op`, if the folder cannot be written to, or if `path` is there
-  // and is not a regular file. A symbolic link is followed.
+  // and is not a regular file. A symbolic link is followed, also to where there is no file yet.
   AtomicFile(std::string op, const std::string& path);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
 
   void write(const void* data, std::size_t bytes);
-  // Returns when the file and its name are on the disk.
+  // Returns when the file and its name are on the disk. If only the last step fails, flushing the
+  // folder, it throws Error although the new file is in place: a power failure might undo the
+  // rename.
   void commit();
 
  private:

@@ -21,6 +21,7 @@
 #include <exception>
 #include <limits>
 #include <mutex>
+#include <utility>
 
 #include "core/check.h"
 
@@ -161,9 +162,9 @@ void parallel_for(std::int64_t count, const std::function<void(std::int64_t)>& b
     for (std::int64_t i = 0; i < count; ++i) first.run(i, body);
   } else {
     current_executor()->run(count, [&](std::int64_t index) {
-      inside_task = true;
+      const bool outer = std::exchange(inside_task, true);
       first.run(index, body);
-      inside_task = false;
+      inside_task = outer;
     });
   }
   first.rethrow();

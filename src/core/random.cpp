@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "core/dispatch.h"
+#include "core/tensor_impl.h"
 #include "fovea/executor.h"
 
 namespace fovea {
@@ -33,7 +34,7 @@ Tensor fill_pairs(const Shape& shape, Generator& generator, DType dtype, Draw dr
   const std::uint64_t stream = generator.next_stream++;
   dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    T* out = tensor.mutable_data<T>();
+    T* out = writable<T>(tensor);
     const std::int64_t count = tensor.numel();
     parallel_ranges((count + 1) / 2, kGrain, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t pair = first; pair < last; ++pair) {

@@ -67,14 +67,16 @@ class Storage {
   void* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
   std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
-  // Null for memory of somebody else, who may write to it unseen.
-  Derived* derived() { return owned_ ? &derived_ : nullptr; }
+  // Null for memory to which somebody may write unseen: not ours, or its pointer was given out.
+  Derived* derived() { return owned_ && !exposed_ ? &derived_ : nullptr; }
+  void expose() { exposed_ = true; }
   void bump_version() { version_.fetch_add(1, std::memory_order_acq_rel); }
 
  private:
   void* data_;
   std::size_t bytes_;
   bool owned_;
+  std::atomic<bool> exposed_{false};
   std::function<void()> release_;
   std::atomic<std::uint64_t> version_{0};
   Derived derived_;

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/check.h"
+#include "core/convert.h"
 #include "core/dispatch.h"
 #include "core/tensor_impl.h"
 
@@ -70,7 +71,7 @@ void for_each_row(const Shape& shape, const Strides& a, const Strides& b, F&& f)
 Tensor scalar_of(double value, DType dtype) {
   Tensor tensor = Tensor::empty({}, dtype);
   with_data(tensor,
-            [&](auto* data) { *data = static_cast<std::remove_pointer_t<decltype(data)>>(value); });
+            [&](auto* data) { *data = convert<std::remove_pointer_t<decltype(data)>>(value); });
   return tensor;
 }
 
@@ -258,7 +259,7 @@ void copy_elements(const Tensor& source, Tensor& target) {
   const Strides to = gather(target.strides(), order);
   dispatch_all(target.dtype(), [&](auto target_tag) {
     using To = typename decltype(target_tag)::type;
-    To* out = target.mutable_data<To>();
+    To* out = writable<To>(target);
     with_data(source, [&](auto* in) {
       using From = std::remove_pointer_t<decltype(in)>;
       const std::int64_t step_from = shape.empty() ? 1 : from.back();
@@ -271,7 +272,7 @@ void copy_elements(const Tensor& source, Tensor& target) {
           }
         }
         for (std::int64_t i = 0; i < count; ++i)
-          out[b + i * step_to] = static_cast<To>(in[a + i * step_from]);
+          out[b + i * step_to] = convert<To>(in[a + i * step_from]);
       });
     });
   });
@@ -307,7 +308,7 @@ Tensor Tensor::from(std::span<const T> values, const Shape& shape) {
               "tensor: {} values given, but shape {} needs {}", values.size(), shape,
               shape.numel());
   Tensor tensor = empty(shape, dtype_of<T>);
-  std::copy(values.begin(), values.end(), tensor.mutable_data<T>());
+  std::copy(values.begin(), values.end(), writable<T>(tensor));
   return tensor;
 }
 template Tensor Tensor::from(std::span<const float>, const Shape&);
@@ -323,6 +324,10 @@ Tensor Tensor::wrap(void* data, DType dtype, const Shape& shape, const Strides& 
   FOVEA_CHECK(strides.empty() || strides.rank() == shape.rank(),
               "from_blob: {} strides for the {} axes of shape {}", strides.rank(), shape.rank(),
               shape);
+  for (const std::int64_t stride : strides) {
+    FOVEA_CHECK(stride >= 0, "from_blob: strides {} are not all positive; copy the data instead",
+                strides);
+  }
   auto impl = std::make_shared<TensorImpl>();
   impl->storage = std::make_shared<Storage>(data, bytes, std::move(release));
   impl->shape = shape;
@@ -376,13 +381,20 @@ const void* Tensor::raw_data(DType expected) const {
 void* Tensor::raw_mutable_data(DType expected) {
   void* data = const_cast<void*>(raw_data(expected));
   impl_->storage->bump_version();
+  impl_->storage->expose();
   return data;
 }
 
-double Tensor::item_value() const {
+template <class T>
+T Tensor::item() const {
   FOVEA_CHECK(numel() == 1, "item: needs a tensor of one element, but this is {}", describe());
-  return with_data(*this, [](auto* data) { return static_cast<double>(*data); });
+  return with_data(*this, [](auto* data) { return convert<T>(*data); });
 }
+template float Tensor::item<float>() const;
+template double Tensor::item<double>() const;
+template std::int64_t Tensor::item<std::int64_t>() const;
+template std::uint8_t Tensor::item<std::uint8_t>() const;
+template int Tensor::item<int>() const;
 
 double Tensor::at(const Shape& index) const {
   FOVEA_CHECK(index.rank() == rank(), "at: {} indices for {}", index.rank(), describe());

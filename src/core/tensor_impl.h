@@ -55,6 +55,14 @@ TensorSpec make_spec(const Shape& shape, DType dtype, Layout layout = Layout::ro
 // Uninitialised memory for `spec`; `abstract`: none at all.
 Tensor allocate_tensor(const TensorSpec& spec, bool abstract = false);
 
+// The library's own way to write: as Tensor::mutable_data, but the pointer is not kept.
+template <class T>
+T* writable(Tensor& tensor) {
+  T* data = const_cast<T*>(tensor.data<T>());
+  tensor.impl()->storage->bump_version();
+  return data;
+}
+
 // From a negative or positive axis to 0 ... rank - 1; throws Error, naming `op`, if there is none
 // such.
 int normalize_axis(int axis, int rank, std::string_view op);

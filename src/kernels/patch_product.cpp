@@ -52,22 +52,25 @@ HWY_INLINE hn::Vec<Lanes<T>> LoadFirst(const T* in, int count) {
   return hn::Load(d, lanes);
 }
 
-// Asks for the bytes of `ahead` evenly over a number of steps.
+// Asks for the bytes of `ahead` evenly over a number of steps, each cache line once.
 class Prefetcher {
  public:
   Prefetcher(const Ahead& ahead, int64_t steps)
       : begin_(static_cast<const char*>(ahead.begin)),
-        step_((ahead.bytes << kFraction) / HWY_MAX(steps, 1)) {}
+        pace_((ahead.bytes << kFraction) / HWY_MAX(steps, 1)) {}
   HWY_INLINE void Step() {
+    place_ += pace_;
+    if (place_ < next_line_) return;
     __builtin_prefetch(begin_ + (place_ >> kFraction), 0, 2);
-    place_ += step_;
+    next_line_ = place_ + (int64_t{64} << kFraction);
   }
 
  private:
-  static constexpr int kFraction = 8;
+  static constexpr int kFraction = 8;  // bits behind the point of a place, in bytes
   const char* begin_;
-  int64_t step_;
+  int64_t pace_;
   int64_t place_ = 0;
+  int64_t next_line_ = 1;
 };
 
 template <class T, int M, int N>
@@ -156,7 +159,9 @@ void GradientLoop(const GradientProduct<T>& job) {
   int64_t offsets[M];
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m) offsets[m] = job.offsets[m];
+  Prefetcher prefetcher(job.ahead, job.count);
   for (int64_t q = 0; q < job.count; ++q) {
+    if constexpr (N == 2) prefetcher.Step();
     const T* HWY_RESTRICT row = job.runs[q] + (kNeighbours ? first : 0);
     const T* HWY_RESTRICT from = job.gradients[q] + job.column;
     V gradient[N];

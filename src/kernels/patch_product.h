@@ -66,6 +66,7 @@ struct GradientProduct {
   T* sum;                       // [rows][block_lanes(width)]
   int rows;                     // at most tile_size().rows
   int width;                    // output channels of this block: at most two vectors
+  Ahead ahead = {};             // asked for meanwhile
 };
 template <class T>
 void gradient_product(const GradientProduct<T>& job);

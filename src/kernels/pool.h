@@ -11,14 +11,15 @@
 namespace fovea::kernels {
 
 struct PoolAxis {
-  const std::int32_t* source =
-      nullptr;  // [taps][outputs]: input cell, or negative outside the input
+  const std::int32_t* cells = nullptr;  // of tap 0 of output 0: input cell, or negative outside it
+  std::int64_t tap_step = 1;            // to the entry of the next tap, and of the next output
+  std::int64_t output_step = 1;
   std::int64_t taps = 1;
   std::int64_t outputs = 1;
   std::int64_t inputs = 1;
 
   std::int32_t at(std::int64_t tap, std::int64_t output) const {
-    return source[tap * outputs + output];
+    return cells[tap * tap_step + output * output_step];
   }
 };
 

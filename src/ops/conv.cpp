@@ -59,7 +59,9 @@ ConvProblem checked_problem(const TensorSpec& x, const TensorSpec& w,
   require_floating(op, x, "input");
   require_same_dtype(op, x, w);
   const std::int64_t groups = attributes.integer("groups");
-  FOVEA_CHECK(groups >= 1, "{}: groups is {}, but must be at least 1", op, groups);
+  FOVEA_CHECK(groups >= 1 && groups <= std::max<std::int64_t>(x.shape[1], 1),
+              "{}: groups is {}, but must be at least 1 and at most the {} input channels", op,
+              groups, x.shape[1]);
   const std::int64_t channels = w.shape[1] * groups;
   FOVEA_CHECK(x.shape[1] == channels,
               "{}: input has {} channels (shape {}) but weight {} with groups={} needs {}.{}", op,

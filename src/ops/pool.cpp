@@ -147,7 +147,9 @@ struct Tables {
     for (std::size_t i = 0; i < 3; ++i) {
       const ConvAxis axis = i < missing ? ConvAxis{} : geometry.axes[i - missing];
       axes[i] = conv::make_axis_table(axis, PaddingMode::zeros);
-      plane.axes[i] = {.source = axes[i].source.data(),
+      plane.axes[i] = {.cells = axes[i].row(0),
+                       .tap_step = axes[i].tap_step,
+                       .output_step = axes[i].output_step,
                        .taps = axis.kernel,
                        .outputs = axis.output(),
                        .inputs = axis.input};

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/dispatch.h"
+#include "core/tensor_impl.h"
 #include "fovea/executor.h"
 #include "fovea/optim.h"
 #include "kernels/update.h"
@@ -43,9 +44,9 @@ void Adam::step() {
     dispatch_floating(parameter.dtype(), [&](auto tag) {
       using T = typename decltype(tag)::type;
       const T* g = gradient.data<T>();
-      T* first = first_[i].mutable_data<T>();
-      T* second = second_[i].mutable_data<T>();
-      T* w = parameter.mutable_data<T>();
+      T* first = writable<T>(first_[i]);
+      T* second = writable<T>(second_[i]);
+      T* w = writable<T>(parameter);
       parallel_ranges(parameter.numel(), kParametersPerTask,
                       [&](std::int64_t begin, std::int64_t end) {
                         kernels::adam_update(update, end - begin, g + begin, first + begin,

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core/dispatch.h"
+#include "core/tensor_impl.h"
 #include "fovea/executor.h"
 #include "fovea/optim.h"
 #include "kernels/update.h"
@@ -32,8 +33,8 @@ void Sgd::step() {
     dispatch_floating(parameter.dtype(), [&](auto tag) {
       using T = typename decltype(tag)::type;
       const T* g = gradient.data<T>();
-      T* v = velocity_.empty() ? nullptr : velocity_[i].mutable_data<T>();
-      T* w = parameter.mutable_data<T>();
+      T* v = velocity_.empty() ? nullptr : writable<T>(velocity_[i]);
+      T* w = writable<T>(parameter);
       parallel_ranges(parameter.numel(), kParametersPerTask,
                       [&](std::int64_t first, std::int64_t last) {
                         kernels::sgd_update(update, last - first, g + first,

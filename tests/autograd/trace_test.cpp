@@ -5,7 +5,7 @@
 
 #include "fovea/functions.h"
 #include "fovea/nn.h"
-#include "support/files.h"
+#include "support/errors.h"
 
 namespace fovea::testing {
 namespace {
@@ -57,7 +57,7 @@ TEST(Trace, OfShapesComputesNothing) {
 }
 
 TEST(Trace, AskingForValuesOfAShapeIsAnError) {
-  EXPECT_CONTAINS(test::error_of([] {
+  EXPECT_CONTAINS(error_of([] {
                     trace({Tensor::ones({2})}, true, [](const std::vector<Tensor>& in) {
                       (void)in[0].data<float>();
                       return in;
@@ -69,7 +69,7 @@ TEST(Trace, AskingForValuesOfAShapeIsAnError) {
 }
 
 TEST(Trace, DoesNotNest) {
-  EXPECT_CONTAINS(test::error_of([] {
+  EXPECT_CONTAINS(error_of([] {
                     trace({}, false, [](const std::vector<Tensor>&) {
                       trace({}, false, [](const std::vector<Tensor>& in) { return in; });
                       return std::vector<Tensor>{};

@@ -143,6 +143,15 @@ TEST(ConvAlgorithms, DoNotUsePackedWeightsThatHaveChanged) {
   EXPECT_EQ(conv2d(x, w, {}, {.padding = 1}).at({0, 0, 0, 0}), 24);
 }
 
+TEST(ConvAlgorithms, SeeWhatIsWrittenThroughAKeptPointer) {
+  Tensor w = Tensor::ones({1, 1, 3, 3});
+  const Tensor x = Tensor::ones({1, 1, 3, 3});
+  float* weights = w.mutable_data<float>();
+  EXPECT_EQ(conv2d(x, w).item<float>(), 9);
+  weights[4] = 11;
+  EXPECT_EQ(conv2d(x, w).item<float>(), 19);
+}
+
 TEST(ConvAlgorithms, SeeWhatTheOwnerWritesIntoWrappedWeights) {
   std::vector<float> weights(9, 1);
   const Tensor w = Tensor::from_blob(weights.data(), {1, 1, 3, 3});

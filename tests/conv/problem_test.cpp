@@ -5,7 +5,7 @@
 #include "fovea/conv.h"
 #include "fovea/functions.h"
 #include "support/conv_problems.h"
-#include "support/files.h"
+#include "support/errors.h"
 
 namespace fovea::testing {
 namespace {
@@ -58,72 +58,101 @@ TEST(ConvDescriptor, ReadsTheFormOfBenchdnn) {
 }
 
 TEST(ConvDescriptor, PointsAtWhatItCannotRead) {
-  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3zz4"); }), "unknown key");
-  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3zz4"); }), "at character 4 ('zz4')");
-  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse(""); }), "ic and oc are needed");
-  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3oc4"); }), "iw is needed");
-  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3ih5oc4khx"); }), "unknown key");
-  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3ih99999999999999999999oc4kh3"); }),
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic3zz4"); }), "unknown key");
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic3zz4"); }), "at character 4 ('zz4')");
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse(""); }), "ic and oc are needed");
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic3oc4"); }), "iw is needed");
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic3ih5oc4khx"); }), "unknown key");
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic3ih99999999999999999999oc4kh3"); }),
                   "expected a number");
-  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3ih5oc4oh7kh3ph0+ph1:1"); }),
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic3ih5oc4oh7kh3ph0+ph1:1"); }),
                   "oh is 7, but the other numbers give 5");
-  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3ic3ih5oc4kh3"); }), "stands twice");
-  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3iw5oc4kw3kd2"); }), "no meaning");
-  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3ih5oc4kh3n\"x"); }), "closing quote");
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic3ic3ih5oc4kh3"); }), "stands twice");
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic3iw5oc4kw3kd2"); }), "no meaning");
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic3ih5oc4kh3n\"x"); }), "closing quote");
 }
 
 TEST(ConvProblem, RefusesNumbersThatMakeNoSense) {
-  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3ih5oc4kh3sh0"); }),
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic3ih5oc4kh3sh0"); }),
                   "stride along H is 0, but must be at least 1");
-  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("g2ic3ih5oc4kh3"); }),
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("g2ic3ih5oc4kh3"); }),
                   "3 input channels do not divide into 2 groups");
-  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("g2ic4ih5oc5kh3"); }),
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("g2ic4ih5oc5kh3"); }),
                   "5 output channels do not divide into 2 groups");
-  EXPECT_CONTAINS(test::error_of([] { ConvProblem::parse("ic3ih5oc4kh7"); }),
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic3ih5oc4kh7"); }),
                   "the kernel does not fit along H: dilation*(kernel-1)+1 = 1*(7-1)+1 = 7, but "
                   "input + padding = 5+0+0 = 5");
-  EXPECT_CONTAINS(
-      test::error_of([] { ConvProblem::parse("mb4000000000ic4000000000ih1000000oc1kh1"); }),
-      "63 bits");
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("mb1000000000ic1000000000ih1000000oc1kh1"); }),
+                  "63 bits");
+}
+
+TEST(ConvProblem, RefusesPaddingBeyondWhatCanBeCounted) {
+  // Eight outputs, but 2^90 padded cells.
+  ConvProblem problem;
+  problem.dims = 3;
+  problem.axes.fill(
+      {.input = 1, .kernel = 2, .stride = 1 << 29, .padding = {(1 << 29) - 1, (1 << 29) - 1}});
+  EXPECT_CONTAINS(error_of([&] { problem.validate(); }), "63 bits");
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic1iw9oc1kw1dw9223372036854775807"); }),
+                  "larger than 2^30");
+}
+
+TEST(ConvProblem, WideStridesAndKernelsCostWhatTheyCompute) {
+  // A table of kernel times outputs would take 9 GB here, a grid per remainder of the stride 10^5.
+  const ConvProblem wide = ConvProblem::parse("ic1iw60000oc1kw30000");
+  const ConvProblem sparse = ConvProblem::parse("ic1iw300000oc1kw2sw100000");
+  const ConvProblem padded = ConvProblem::parse("ic1ih2oc1kh2sh60000ph60000");
+  for (const ConvProblem& problem : {sparse, padded}) {
+    const ConvBuffers<double> buffers = random_buffers<double>(problem, 1);
+    for (const Pass pass : kPasses) {
+      const auto expected = run_pass(problem, pass, "reference", buffers);
+      const auto actual = run_pass(problem, pass, "direct", buffers);
+      for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(actual[i], expected[i], 1e-12);
+    }
+  }
+  const ConvBuffers<float> ones{.x = std::vector<float>(60000, 1),
+                                .w = std::vector<float>(30000, 1),
+                                .y = std::vector<float>(30001)};
+  EXPECT_EQ(run_pass(wide, Pass::forward, "direct", ones), std::vector<float>(30001, 30000));
 }
 
 TEST(Conv, NamesTheAxisAndTheFixOfAWrongShape) {
   const Tensor images = Tensor::zeros({8, 28, 28, 1});
   const Tensor weight = Tensor::zeros({6, 1, 5, 5});
-  EXPECT_EQ(test::error_of([&] { conv2d(images, weight); }),
+  EXPECT_EQ(error_of([&] { conv2d(images, weight); }),
             "conv2d: input has 28 channels (shape [8, 28, 28, 1]) but weight [6, 1, 5, 5] with "
             "groups=1 needs 1. The "
             "last axis has 1: is this N,H,W,C data? Use input.permute({0, 3, 1, 2}).");
-  EXPECT_CONTAINS(test::error_of([&] { conv1d(images, weight); }), "needs 3 axes: [N, C, W]");
-  EXPECT_CONTAINS(test::error_of([&] {
+  EXPECT_CONTAINS(error_of([&] { conv1d(images, weight); }), "needs 3 axes: [N, C, W]");
+  EXPECT_CONTAINS(error_of([&] {
                     conv2d(Tensor::zeros({1, 28, 28}), weight);
                   }),
                   "add the batch axis");
-  EXPECT_CONTAINS(test::error_of([&] {
+  EXPECT_CONTAINS(error_of([&] {
                     conv2d(Tensor::zeros({1, 1, 28, 28}), weight, Tensor::zeros({5}));
                   }),
                   "[6] is needed");
-  EXPECT_CONTAINS(test::error_of([&] {
+  EXPECT_CONTAINS(error_of([&] {
                     conv2d(Tensor::zeros({1, 1, 28, 28}), weight.to(DType::float64));
                   }),
                   "float64");
-  EXPECT_CONTAINS(test::error_of([&] {
+  EXPECT_CONTAINS(error_of([&] {
                     conv2d(Tensor::zeros({1, 1, 28, 28}), weight, {}, {.stride = 0});
                   }),
                   "stride along H is 0");
-  EXPECT_CONTAINS(test::error_of([&] {
+  EXPECT_CONTAINS(error_of([&] {
                     conv2d(Tensor::zeros({1, 1, 28, 28}), weight, {}, {.stride = -1});
                   }),
                   "stride along H is -1");
-  EXPECT_CONTAINS(test::error_of([&] {
+  EXPECT_CONTAINS(error_of([&] {
                     conv2d(Tensor::zeros({1, 1, 28, 28}), weight, {}, {.padding = {1, 2, 3}});
                   }),
                   "give one amount, or 2");
-  EXPECT_CONTAINS(test::error_of([&] {
+  EXPECT_CONTAINS(error_of([&] {
                     conv2d(Tensor::zeros({1, 1, 3, 3}), weight);
                   }),
                   "the kernel does not fit along H");
-  EXPECT_CONTAINS(test::error_of([&] {
+  EXPECT_CONTAINS(error_of([&] {
                     conv2d(Tensor::zeros({1, 1, 28, 28}), weight, {}, {.groups = 0});
                   }),
                   "groups is 0");
@@ -146,11 +175,11 @@ TEST(Planner, ForcedAlgorithmIsTheOneThatRuns) {
 
 TEST(Planner, RefusesAnUnknownNameAndListsTheOthers) {
   const std::string message =
-      test::error_of([] { make_plan(ConvProblem::parse("ic3ih8oc4kh3"), Pass::forward, "magic"); });
+      error_of([] { make_plan(ConvProblem::parse("ic3ih8oc4kh3"), Pass::forward, "magic"); });
   EXPECT_CONTAINS(message, "there is no algorithm 'magic'");
   for (const ConvAlgorithmInfo& algorithm : algorithms()) EXPECT_CONTAINS(message, algorithm.name);
   EXPECT_CONTAINS(
-      test::error_of([] {
+      error_of([] {
         conv2d(Tensor::ones({1, 3, 8, 8}), Tensor::ones({4, 3, 3, 3}), {}, {.algorithm = "magic"});
       }),
       "there is no algorithm 'magic'");

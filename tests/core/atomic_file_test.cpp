@@ -6,16 +6,17 @@
 #include <unistd.h>
 
 #include "core/input_file.h"
+#include "support/errors.h"
 #include "support/files.h"
 
 namespace fovea {
 namespace {
 
-using test::error_of;
-using test::read_file;
-using test::SmallDisk;
-using test::TempFolder;
-using test::write_file;
+using testing::error_of;
+using testing::read_file;
+using testing::SmallDisk;
+using testing::TempFolder;
+using testing::write_file;
 
 void replace(const std::string& path, const std::string& bytes) {
   AtomicFile file("test", path);
@@ -56,6 +57,19 @@ TEST(AtomicFile, KeepsPermissionsAndFollowsLinks) {
   struct stat status {};
   ASSERT_EQ(::stat((folder / "target").c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0640U);
+}
+
+TEST(AtomicFile, FollowsLinksToWhereThereIsNoFileYet) {
+  const TempFolder folder;
+  std::filesystem::create_directory(folder / "below");
+  ASSERT_EQ(::symlink("below/second", (folder / "first").c_str()), 0);
+  ASSERT_EQ(::symlink("target", (folder / "below/second").c_str()), 0);
+  replace(folder / "first", "new");
+  EXPECT_EQ(read_file(folder / "below/target"), "new");
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "first"));
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "below/second"));
+  ASSERT_EQ(::symlink("loop", (folder / "loop").c_str()), 0);
+  EXPECT_CONTAINS(error_of([&] { replace(folder / "loop", "new"); }), "symbolic links");
 }
 
 TEST(AtomicFile, RefusesFoldersDevicesAndMissingFolders) {

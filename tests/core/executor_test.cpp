@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-#include "support/files.h"
+#include "support/errors.h"
 #include "support/settings.h"
 
 namespace fovea::testing {
@@ -118,7 +118,7 @@ TEST(ParallelFor, GoesThroughTheExecutorOfTheHost) {
 }
 
 TEST(Threads, CountIsChecked) {
-  EXPECT_CONTAINS(test::error_of([] { set_num_threads(0); }), "at least 1");
+  EXPECT_CONTAINS(error_of([] { set_num_threads(0); }), "at least 1");
   const ThreadGuard guard(3);
   EXPECT_EQ(num_threads(), 3);
 }

@@ -5,7 +5,7 @@
 
 #include "fovea/machine.h"
 #include "fovea/memory.h"
-#include "support/files.h"
+#include "support/errors.h"
 #include "support/settings.h"
 
 namespace fovea {
@@ -31,7 +31,7 @@ TEST(Machine, LeavesNothingInTheTensorCache) {
 }
 
 TEST(Machine, RefusesIntegers) {
-  EXPECT_CONTAINS(test::error_of([] { measure_machine(DType::int64); }), "int64");
+  EXPECT_CONTAINS(testing::error_of([] { measure_machine(DType::int64); }), "int64");
 }
 
 }  // namespace

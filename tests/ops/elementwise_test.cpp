@@ -14,9 +14,12 @@
 #include "fovea/functions.h"
 #include "fovea/random.h"
 #include "fovea/version.h"
+#include "support/errors.h"
 
 namespace fovea {
 namespace {
+
+using testing::error_of;
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
@@ -310,15 +313,6 @@ TEST(Elementwise, ReluPassesTheGradientWhereItsOutputIsPositive) {
 }
 
 // The text of the Error that `body` throws.
-std::string error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 TEST(Elementwise, ErrorsNameTheOperatorAndWhatDoesNotFit) {
   const Tensor images = Tensor::zeros({8, 6, 24, 24});
   const std::string shapes = error_of([&] { add(images, Tensor::zeros({6})); });

@@ -102,7 +102,7 @@ class Golden {
  public:
   // Runs the cases of `family` that `calls` knows, and returns how many there were.
   static int run(const std::string& family, const std::map<std::string, Call>& calls) {
-    const std::string base = test::shared_folder() + "/goldens/" + family;
+    const std::string base = shared_folder() + "/goldens/" + family;
     const TensorFile file = read_safetensors(base + ".safetensors");
     std::ifstream list(base + ".json");
     int count = 0;
@@ -138,7 +138,7 @@ class Golden {
 };
 
 bool available() {
-  return std::filesystem::exists(test::shared_folder() + "/goldens");
+  return std::filesystem::exists(shared_folder() + "/goldens");
 }
 
 TEST(Golden, Conv) {

@@ -259,36 +259,37 @@ TEST(Pool, OutputsAreChannelsLast) {
 
 TEST(Pool, ErrorsShowTheArithmetic) {
   const Tensor x = Tensor::zeros({1, 2, 4, 4});
-  expect_error([&] { max_pool(x, 7, {.padding = 1}); },
-               {"max_pool", "1 * (7 - 1) + 1 = 7", "4 + 1 + 1 = 6"});
-  expect_error(
-      [&] {
-        avg_pool(x, {2, 5});
-      },
-      {"avg_pool", "spatial dimension 1", "1 * (5 - 1) + 1 = 5"});
-  expect_error([&] { max_pool(x, 2, {.padding = 2}); }, {"padding 2", "2 / 2 = 1"});
-  expect_error([&] { max_pool(x, 2, {.padding = -1}); }, {"padding -1"});
-  expect_error([&] { max_pool(x, 0); }, {"window 0"});
-  expect_error([&] { max_pool(x, 2, {.stride = -1}); }, {"stride -1"});
-  expect_error([&] { max_pool(x, 2, {.dilation = 0}); }, {"dilation 0"});
-  expect_error([&] { max_pool(x, {2, 2, 2}); }, {"max_pool", "3"});
-  expect_error([&] { max_pool(x.to(DType::uint8), 2); }, {"max_pool", "uint8", "float32"});
-  expect_error([&] { max_pool(Tensor::zeros({4, 4}), 2); }, {"max_pool"});
-  expect_error([&] { max_pool(Tensor(), 2); }, {"max_pool"});
+  EXPECT_CONTAINS(error_of([&] { max_pool(x, 7, {.padding = 1}); }), "max_pool",
+                  "1 * (7 - 1) + 1 = 7", "4 + 1 + 1 = 6");
+  EXPECT_CONTAINS(error_of([&] {
+                    avg_pool(x, {2, 5});
+                  }),
+                  "avg_pool", "spatial dimension 1", "1 * (5 - 1) + 1 = 5");
+  EXPECT_CONTAINS(error_of([&] { max_pool(x, 2, {.padding = 2}); }), "padding 2", "2 / 2 = 1");
+  EXPECT_CONTAINS(error_of([&] { max_pool(x, 2, {.padding = -1}); }), "padding -1");
+  EXPECT_CONTAINS(error_of([&] { max_pool(x, 0); }), "window 0");
+  EXPECT_CONTAINS(error_of([&] { max_pool(x, 2, {.stride = -1}); }), "stride -1");
+  EXPECT_CONTAINS(error_of([&] { max_pool(x, 2, {.dilation = 0}); }), "dilation 0");
+  EXPECT_CONTAINS(error_of([&] { max_pool(x, {2, 2, 2}); }), "max_pool", "3");
+  EXPECT_CONTAINS(error_of([&] { max_pool(x.to(DType::uint8), 2); }), "max_pool", "uint8",
+                  "float32");
+  EXPECT_CONTAINS(error_of([&] { max_pool(Tensor::zeros({4, 4}), 2); }), "max_pool");
+  EXPECT_CONTAINS(error_of([&] { max_pool(Tensor(), 2); }), "max_pool");
 }
 
 TEST(Pool, RefusesWindowsThatReadPaddingOnly) {
   const Tensor x = Tensor::zeros({1, 1, 2});
-  expect_error([&] { max_pool(x, 2, {.stride = 1, .padding = 1, .dilation = 3}); },
-               {"padding only", "dilation 3"});
+  EXPECT_CONTAINS(error_of([&] { max_pool(x, 2, {.stride = 1, .padding = 1, .dilation = 3}); }),
+                  "padding only", "dilation 3");
 }
 
 TEST(Pool, RefusesHostileSizesBeforeReservingMemory) {
   const Tensor x = Tensor::zeros({1, 1, 4});
   const std::int64_t huge = std::int64_t{1} << 40;
-  expect_error([&] { max_pool(x, huge, {.padding = huge / 2}); }, {"max_pool"});
-  expect_error([&] { avg_pool(x, (1 << 30), {.stride = 1, .padding = 1 << 29}); }, {"avg_pool"});
-  expect_error([&] { max_pool(x, 2, {.stride = huge}); }, {"stride"});
+  EXPECT_CONTAINS(error_of([&] { max_pool(x, huge, {.padding = huge / 2}); }), "max_pool");
+  EXPECT_CONTAINS(error_of([&] { avg_pool(x, (1 << 30), {.stride = 1, .padding = 1 << 29}); }),
+                  "avg_pool");
+  EXPECT_CONTAINS(error_of([&] { max_pool(x, 2, {.stride = huge}); }), "stride");
 }
 
 }  // namespace

@@ -119,9 +119,9 @@ TEST(Softmax, SameBitsForAnyNumberOfThreads) {
 
 TEST(Softmax, ErrorsNameTheAxis) {
   const Tensor x = Tensor::zeros({2, 3});
-  expect_error([&] { softmax(x, 2); }, {"softmax", "axis 2"});
-  expect_error([&] { log_softmax(x, -3); }, {"log_softmax", "axis -3"});
-  expect_error([&] { softmax(x.to(DType::int64)); }, {"softmax", "int64"});
+  EXPECT_CONTAINS(error_of([&] { softmax(x, 2); }), "softmax", "axis 2");
+  EXPECT_CONTAINS(error_of([&] { log_softmax(x, -3); }), "log_softmax", "axis -3");
+  EXPECT_CONTAINS(error_of([&] { softmax(x.to(DType::int64)); }), "softmax", "int64");
 }
 
 TEST(NllLoss, IsTheMeanOverTheBatch) {
@@ -147,20 +147,18 @@ TEST(NllLoss, ErrorsNameIndexAndValue) {
   const auto labels = [](std::initializer_list<std::int64_t> values) {
     return Tensor::from<std::int64_t>(values, {static_cast<std::int64_t>(values.size())});
   };
-  expect_error(
-      [&] {
-        nll_loss(x, labels({0, 4, 1}));
-      },
-      {"nll_loss", "labels[1] is 4", "4 classes", "0 to 3"});
-  expect_error([&] { cross_entropy(x, labels({0, 1, -1})); }, {"labels[2] is -1"});
-  expect_error([&] { nll_loss(x, labels({0, 1})); }, {"3 samples", "2 labels"});
-  expect_error([&] { nll_loss(x, Tensor::zeros({3})); }, {"int64", "float32"});
-  expect_error(
-      [&] {
-        nll_loss(Tensor::zeros({3, 4, 1, 1}), labels({0, 1, 2}));
-      },
-      {"[N, classes]", "flatten"});
-  expect_error([&] { nll_loss(Tensor::zeros({0, 4}), labels({})); }, {"empty"});
+  EXPECT_CONTAINS(error_of([&] {
+                    nll_loss(x, labels({0, 4, 1}));
+                  }),
+                  "nll_loss", "labels[1] is 4", "4 classes", "0 to 3");
+  EXPECT_CONTAINS(error_of([&] { cross_entropy(x, labels({0, 1, -1})); }), "labels[2] is -1");
+  EXPECT_CONTAINS(error_of([&] { nll_loss(x, labels({0, 1})); }), "3 samples", "2 labels");
+  EXPECT_CONTAINS(error_of([&] { nll_loss(x, Tensor::zeros({3})); }), "int64", "float32");
+  EXPECT_CONTAINS(error_of([&] {
+                    nll_loss(Tensor::zeros({3, 4, 1, 1}), labels({0, 1, 2}));
+                  }),
+                  "[N, classes]", "flatten");
+  EXPECT_CONTAINS(error_of([&] { nll_loss(Tensor::zeros({0, 4}), labels({})); }), "empty");
 }
 
 }  // namespace

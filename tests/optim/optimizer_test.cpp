@@ -153,7 +153,7 @@ TEST(Optimizer, ChangesAreSeenByTheTape) {
   const Tensor loss = sum(w * w);
   w.set_grad(Tensor::ones({3}));
   optim::Sgd({w}, {.lr = 1}).step();
-  expect_error([&] { loss.backward(); }, {"changed in place"});
+  EXPECT_CONTAINS(error_of([&] { loss.backward(); }), "changed in place");
 }
 
 TEST(Optimizer, ReachesTheMinimumOfAParabola) {
@@ -191,17 +191,19 @@ TEST(Optimizer, SameBitsForAnyNumberOfThreads) {
 
 TEST(Optimizer, ErrorsNameOptionAndRange) {
   const Tensor w = Tensor::zeros({2}).set_requires_grad();
-  expect_error([&] { optim::Sgd({w}, {.lr = -1}); }, {"lr is -1", "at least 0"});
-  expect_error([&] { optim::Sgd({w}, {.lr = std::nan("")}); }, {"lr is nan"});
-  expect_error([&] { optim::Sgd({w}, {.momentum = -0.1}); }, {"sgd", "momentum"});
-  expect_error([&] { optim::Sgd({w}, {.nesterov = true}); }, {"nesterov", "momentum"});
-  expect_error([&] { optim::Sgd({w}, {.weight_decay = -1}); }, {"weight_decay"});
-  expect_error([&] { optim::Adam({w}, {.beta1 = 1}); }, {"adam", "beta1", "less than 1"});
-  expect_error([&] { optim::Adam({w}, {.beta2 = -0.5}); }, {"beta2"});
-  expect_error([&] { optim::Adam({w}, {.eps = -1}); }, {"eps"});
-  expect_error([&] { optim::Adam({}); }, {"no parameters"});
-  expect_error([&] { optim::Adam({w, w}); }, {"parameter 1", "twice"});
-  expect_error([&] { optim::Adam({Tensor::zeros({2})}); }, {"parameter 0", "requires_grad"});
+  EXPECT_CONTAINS(error_of([&] { optim::Sgd({w}, {.lr = -1}); }), "lr is -1", "at least 0");
+  EXPECT_CONTAINS(error_of([&] { optim::Sgd({w}, {.lr = std::nan("")}); }), "lr is nan");
+  EXPECT_CONTAINS(error_of([&] { optim::Sgd({w}, {.momentum = -0.1}); }), "sgd", "momentum");
+  EXPECT_CONTAINS(error_of([&] { optim::Sgd({w}, {.nesterov = true}); }), "nesterov", "momentum");
+  EXPECT_CONTAINS(error_of([&] { optim::Sgd({w}, {.weight_decay = -1}); }), "weight_decay");
+  EXPECT_CONTAINS(error_of([&] { optim::Adam({w}, {.beta1 = 1}); }), "adam", "beta1",
+                  "less than 1");
+  EXPECT_CONTAINS(error_of([&] { optim::Adam({w}, {.beta2 = -0.5}); }), "beta2");
+  EXPECT_CONTAINS(error_of([&] { optim::Adam({w}, {.eps = -1}); }), "eps");
+  EXPECT_CONTAINS(error_of([&] { optim::Adam({}); }), "no parameters");
+  EXPECT_CONTAINS(error_of([&] { optim::Adam({w, w}); }), "parameter 1", "twice");
+  EXPECT_CONTAINS(error_of([&] { optim::Adam({Tensor::zeros({2})}); }), "parameter 0",
+                  "requires_grad");
 }
 
 }  // namespace

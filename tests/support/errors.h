@@ -1,29 +1,44 @@
-// Checks of error messages.
+// Checks of messages: the error that a call ends with, and what a text must say.
 #pragma once
 
 #include <gtest/gtest.h>
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "fovea/error.h"
 
 namespace fovea::testing {
 
-// `body` throws Error whose message has each of `parts` in it.
-template <class Body>
-void expect_error(const Body& body, std::initializer_list<std::string_view> parts) {
+// The message of the Error that `call` must throw; any other end is a failure of the test.
+template <class Call>
+std::string error_of(Call&& call) {
   try {
-    body();
+    call();
   } catch (const Error& error) {
-    const std::string message = error.what();
-    for (const std::string_view part : parts) {
-      EXPECT_NE(message.find(part), std::string::npos)
-          << "'" << part << "' is missing in: " << message;
-    }
-    return;
+    return error.what();
+  } catch (const std::exception& error) {
+    ADD_FAILURE() << "expected fovea::Error, got: " << error.what();
+    return "";
   }
-  ADD_FAILURE() << "no Error was thrown";
+  ADD_FAILURE() << "expected fovea::Error, but nothing was thrown";
+  return "";
+}
+
+inline ::testing::AssertionResult contains(const char*, const char*, const std::string& text,
+                                           const std::vector<std::string_view>& parts) {
+  for (const std::string_view part : parts) {
+    if (text.find(part) == std::string::npos) {
+      return ::testing::AssertionFailure() << "'" << part << "' is missing in: " << text;
+    }
+  }
+  return ::testing::AssertionSuccess();
 }
 
 }  // namespace fovea::testing
+
+// `text` has each of the parts that follow in it.
+#define EXPECT_CONTAINS(text, ...)                                   \
+  EXPECT_PRED_FORMAT2(::fovea::testing::contains, std::string(text), \
+                      (std::vector<std::string_view>{__VA_ARGS__}))

@@ -1,5 +1,4 @@
-// Files of tests: a folder of one's own, whole files as strings, and the error that a call ends
-// with.
+// Files of tests: a folder of one's own, whole files as strings, a disk that gets full.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -12,9 +11,7 @@
 #include <iterator>
 #include <string>
 
-#include "fovea/error.h"
-
-namespace fovea::test {
+namespace fovea::testing {
 
 // A new folder that is removed with all that it holds.
 class TempFolder {
@@ -74,28 +71,10 @@ class SmallDisk {
   bool mounted_;
 };
 
-// The message of the Error that `call` must throw; any other end is a failure of the test.
-template <class Call>
-std::string error_of(Call&& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  } catch (const std::exception& error) {
-    ADD_FAILURE() << "expected fovea::Error, got: " << error.what();
-    return "";
-  }
-  ADD_FAILURE() << "expected fovea::Error, but nothing was thrown";
-  return "";
-}
-
 // The folder of large data that does not belong to the project; it need not exist.
 inline std::string shared_folder() {
   const char* named = std::getenv("FOVEA_SHARED");
   return named != nullptr ? named : FOVEA_SOURCE_DIR "/../shared";
 }
 
-}  // namespace fovea::test
-
-#define EXPECT_CONTAINS(text, part) \
-  EXPECT_PRED_FORMAT2(::testing::IsSubstring, std::string(part), std::string(text))
+}  // namespace fovea::testing

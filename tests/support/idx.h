@@ -9,7 +9,7 @@
 
 #include "support/files.h"
 
-namespace fovea::test {
+namespace fovea::testing {
 
 inline std::string idx_of(const std::vector<std::int64_t>& sizes, const std::string& elements) {
   std::string bytes = {0, 0, 8, static_cast<char>(sizes.size())};
@@ -21,7 +21,7 @@ inline std::string idx_of(const std::vector<std::int64_t>& sizes, const std::str
 
 inline std::string gzip_of(const std::string& bytes) {
   z_stream zlib{};
-  deflateInit2(&zlib, Z_BEST_SPEED, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY);
+  deflateInit2(&zlib, Z_BEST_COMPRESSION, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY);
   std::string result(deflateBound(&zlib, bytes.size()), '\0');
   zlib.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
   zlib.avail_in = static_cast<uInt>(bytes.size());
@@ -48,4 +48,4 @@ inline void write_small_mnist(const std::string& folder, int count) {
   }
 }
 
-}  // namespace fovea::test
+}  // namespace fovea::testing

@@ -13,7 +13,7 @@
 
 #include "support/files.h"
 
-namespace fovea::test {
+namespace fovea::testing {
 
 using Json = nlohmann::json;
 
@@ -38,7 +38,7 @@ inline Result run_program(const std::string& program, const std::string& argumen
   }
   const int status = pclose(pipe);
   result.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  result.err = test::read_file(folder / "err");
+  result.err = read_file(folder / "err");
   return result;
 }
 
@@ -58,4 +58,4 @@ inline void expect_keys(const Json& object, const std::vector<std::string>& keys
   for (const std::string& key : keys) EXPECT_TRUE(object.contains(key)) << key << " in " << object;
 }
 
-}  // namespace fovea::test
+}  // namespace fovea::testing
