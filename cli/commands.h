@@ -1,5 +1,5 @@
 // The commands of the program. To add one: its file, with a function that declares its options and
-// returns what to do, and a line in main.cpp's list.
+// returns what to do, that function's declaration here, and a line in main.cpp's list.
 #pragma once
 
 #include <CLI/CLI.hpp>

@@ -50,9 +50,8 @@ fovea::Tensor read_input(const std::string& path, const fovea::nn::ModelInfo& in
   values.reserve(static_cast<std::size_t>(wanted.numel()));
   for (std::int64_t c = 0; c < wanted[0]; ++c) {
     const auto channel = static_cast<std::size_t>(c);
-    const auto mean = static_cast<float>(channel < info.mean.size() ? info.mean[channel] : 0.0);
-    const auto stddev =
-        static_cast<float>(channel < info.stddev.size() ? info.stddev[channel] : 1.0);
+    const auto mean = static_cast<float>(info.mean[channel]);
+    const auto stddev = static_cast<float>(info.stddev[channel]);
     for (std::int64_t cell = 0; cell < plane; ++cell) {
       const float value = channel_value(pixels, plane, cell, c, image.size(0) == 3, wanted[0] == 3);
       values.push_back((value / 255.0F - mean) / stddev);
@@ -67,8 +66,9 @@ std::string class_name(const fovea::nn::ModelInfo& info, std::size_t label) {
 
 void predict_image(const PredictOptions& options, const fovea::nn::Model& model,
                    const std::string& path) {
+  const fovea::Tensor input = read_input(path, model.info).to(parameter_type(model));
   const std::vector<float> probabilities =
-      fovea::softmax(model(read_input(path, model.info))).to_vector<float>();
+      fovea::softmax(model(input)).to(fovea::DType::float32).to_vector<float>();
   std::vector<std::size_t> order(probabilities.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
@@ -92,6 +92,13 @@ void predict_image(const PredictOptions& options, const fovea::nn::Model& model,
 void predict(const PredictOptions& options) {
   const fovea::NoGrad no_grad;
   const fovea::nn::Model model = fovea::load(options.model);
+  if (model.info.mean.empty()) {
+    throw fovea::Error(
+        fmt::format("predict: '{}' does not say how its inputs are normalised; call "
+                    "fovea::data::describe(model, dataset) before saving it, or train it with "
+                    "`fovea train`",
+                    options.model));
+  }
   model.eval();
   for (const std::string& path : options.images) predict_image(options, model, path);
 }

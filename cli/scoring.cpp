@@ -39,10 +39,17 @@ class Renormalisation {
   fovea::Tensor shift_;
 };
 
+// How many classes the network tells apart: by their names, or as it was built.
+std::string class_count(const fovea::nn::ModelInfo& info) {
+  const auto option = info.options.find("classes");
+  return info.classes.empty() && option != info.options.end() ? option->second
+                                                              : std::to_string(info.classes.size());
+}
+
 }  // namespace
 
 void Score::add(const fovea::Tensor& logits, const fovea::Tensor& labels, double mean_loss) {
-  const fovea::Tensor rows = logits.detach().contiguous();
+  const fovea::Tensor rows = logits.detach().to(fovea::DType::float32).contiguous();
   const std::int64_t count = rows.size(0);
   const std::int64_t classes = rows.size(1);
   const float* row = rows.data<float>();
@@ -61,9 +68,10 @@ void check_fits(const fovea::nn::Model& model, const fovea::data::Dataset& datas
                                    model.info.architecture, join_sizes(model.info.input), source,
                                    join_sizes(dataset.sample_shape())));
   }
-  if (dataset.classes().size() != model.info.classes.size()) {
+  if (const std::string count = class_count(model.info);
+      count != std::to_string(dataset.classes().size())) {
     throw fovea::Error(fmt::format("{} tells {} classes apart, but '{}' has {}",
-                                   model.info.architecture, model.info.classes.size(), source,
+                                   model.info.architecture, count, source,
                                    dataset.classes().size()));
   }
   if (dataset.size() == 0) throw fovea::Error(fmt::format("'{}' has no samples", source));
@@ -73,10 +81,11 @@ Score score(const fovea::nn::Model& model,
             const std::shared_ptr<const fovea::data::Dataset>& dataset, std::int64_t batch) {
   const fovea::NoGrad no_grad;
   const Renormalisation renormalise(model.info, *dataset);
+  const fovea::DType type = parameter_type(model);
   model.eval();
   Score total;
   for (const auto& [images, labels] : fovea::data::Loader(dataset, {.batch = batch})) {
-    const fovea::Tensor logits = model(renormalise(images));
+    const fovea::Tensor logits = model(renormalise(images).to(type));
     total.add(logits, labels, fovea::cross_entropy(logits, labels).item<double>());
   }
   return total;

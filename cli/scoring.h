@@ -24,7 +24,8 @@ struct Score {
 void check_fits(const fovea::nn::Model& model, const fovea::data::Dataset& dataset,
                 const std::string& source);
 
-// In evaluation mode; normalises as the model was trained, whatever the data set's own statistics.
+// In evaluation mode; normalises as the model was trained, whatever the data set's own statistics,
+// and as the data set does where the model does not say.
 Score score(const fovea::nn::Model& model,
             const std::shared_ptr<const fovea::data::Dataset>& dataset, std::int64_t batch);
 

@@ -74,6 +74,11 @@ CLI::Option* add_data(CLI::App& app, std::string& source) {
       ->type_name("SOURCE");
 }
 
+fovea::DType parameter_type(const fovea::nn::Model& model) {
+  const std::vector<fovea::Tensor> parameters = model.parameters();
+  return parameters.empty() ? fovea::DType::float32 : parameters.front().dtype();
+}
+
 double tensor_bytes(const fovea::ConvProblem& problem) {
   const auto count = [](const fovea::Shape& shape) { return static_cast<double>(shape.numel()); };
   return (count(problem.input_shape()) + count(problem.weight_shape()) +

@@ -21,6 +21,9 @@ CLI::Validator known_algorithm();
 void add_threads(CLI::App& app);
 CLI::Option* add_data(CLI::App& app, std::string& source);
 
+// The type of a network's parameters, which its input must have too.
+fovea::DType parameter_type(const fovea::nn::Model& model);
+
 // Bytes of input, weight and output together.
 double tensor_bytes(const fovea::ConvProblem& problem);
 // Throws Error, naming the command, if they are more than the machine's memory.

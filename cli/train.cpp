@@ -2,9 +2,7 @@
 //
 // Everything that can be wrong is looked for before the first batch: names, shapes, and whether the
 // results can be written. The learning rate follows the schedule batch by batch.
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cmath>
@@ -57,24 +55,13 @@ struct EpochReport {
   double seconds = 0;  // of training, without the test
 };
 
-[[noreturn]] void cannot_write(const std::string& path, const std::string& why) {
-  throw fv::Error(fmt::format("cannot write '{}': {}", path, why));
-}
-
-// Leaves no trace: hours of training must not end at a folder that cannot be written.
-void require_writable(const std::string& path) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) cannot_write(path, "it is a folder");
-  std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  if (folder.empty()) folder = ".";
-  if (!std::filesystem::is_directory(folder, error)) {
-    cannot_write(path, fmt::format("there is no folder '{}'", folder.string()));
-  }
-  const std::string probe = fmt::format("{}.probe-{}", path, getpid());
-  const int file = open(probe.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (file < 0) cannot_write(path, std::strerror(errno));
-  close(file);
-  unlink(probe.c_str());
+// Where a path leads, as far as it exists.
+std::filesystem::path canonical(const std::string& path) {
+  std::error_code failed;
+  // Of a relative path, only what exists would be made absolute.
+  std::filesystem::path found =
+      std::filesystem::weakly_canonical(std::filesystem::current_path(failed) / path, failed);
+  return failed ? std::filesystem::path(path) : found;
 }
 
 // One JSON object per epoch, or nothing where no path was given.
@@ -93,20 +80,21 @@ class Log {
 
  private:
   void check() {
-    if (!file_) cannot_write(path_, std::strerror(errno));
+    if (!file_) throw fv::Error(fmt::format("cannot write '{}': {}", path_, std::strerror(errno)));
   }
 
   std::string path_;
   std::ofstream file_;
 };
 
-fv::nn::Model new_model(const TrainOptions& options, const fv::data::Dataset& dataset) {
+fv::nn::Model new_model(const TrainOptions& options, const fv::data::Dataset& train,
+                        const fv::data::Dataset& test) {
   fv::nn::Model model = fv::models::build(
       options.network,
-      {.classes = static_cast<std::int64_t>(dataset.classes().size()), .seed = options.seed});
-  model.info.mean = dataset.mean();
-  model.info.stddev = dataset.stddev();
-  model.info.classes = dataset.classes();
+      {.classes = static_cast<std::int64_t>(train.classes().size()), .seed = options.seed});
+  check_fits(model, train, options.data);
+  check_fits(model, test, options.data);
+  fv::data::describe(model, train);
   return model;
 }
 
@@ -133,27 +121,26 @@ class Training {
            std::shared_ptr<const fv::data::Dataset> dataset)
       : options_(options),
         model_(std::move(model)),
-        dataset_(std::move(dataset)),
+        loader_(std::move(dataset),
+                {.batch = options_.batch, .shuffle = true, .seed = options_.seed}),
         optimizer_(new_optimizer(options_, model_)),
         schedule_{.kind = options_.schedule, .peak = rate(options_)} {}
 
-  // Numbered from 1.
-  EpochReport run_epoch(std::int64_t epoch) {
-    const fv::data::Loader loader(
-        dataset_,
-        {.batch = options_.batch, .shuffle = true, .seed = options_.seed, .epoch = epoch - 1});
+  // The next epoch, numbered from 1.
+  EpochReport run_epoch() {
+    const std::int64_t epoch = ++epoch_;
     const std::int64_t last_step =
-        std::max<std::int64_t>(options_.epochs * loader.batches() - 1, 1);
-    Progress progress(fmt::format("epoch {}/{}", epoch, options_.epochs), loader.batches());
+        std::max<std::int64_t>(options_.epochs * loader_.batches() - 1, 1);
+    Progress progress(fmt::format("epoch {}/{}", epoch, options_.epochs), loader_.batches());
     EpochReport report{.epoch = epoch, .train = {}, .test = {}};
     const double start = seconds_now();
     std::int64_t done = 0;
     model_.train();
-    for (const auto& batch : loader) {
+    for (const auto& batch : loader_) {
       report.lr = fv::optim::learning_rate(
           schedule_, static_cast<double>(step_++) / static_cast<double>(last_step));
       optimizer_->set_lr(report.lr);
-      train_batch(batch, epoch, report.train);
+      train_batch(batch, report.train);
       progress.update(++done, report.train.samples, report.train.loss());
     }
     report.seconds = seconds_now() - start;
@@ -163,7 +150,7 @@ class Training {
   const fv::nn::Model& model() const { return model_; }
 
  private:
-  void train_batch(const fv::data::Batch& batch, std::int64_t epoch, Score& score) {
+  void train_batch(const fv::data::Batch& batch, Score& score) {
     const fv::Tensor logits = model_(batch.images);
     const fv::Tensor loss = fv::cross_entropy(logits, batch.labels);
     const double value = loss.item<double>();
@@ -171,7 +158,7 @@ class Training {
       throw fv::Error(fmt::format(
           "training diverged in epoch {}: the loss is {}; nothing was saved. Try a lower --lr "
           "(it was at most {})",
-          epoch, value, rate(options_)));
+          epoch_, value, rate(options_)));
     }
     optimizer_->zero_grad();
     loss.backward();
@@ -181,9 +168,10 @@ class Training {
 
   const TrainOptions& options_;
   fv::nn::Model model_;
-  std::shared_ptr<const fv::data::Dataset> dataset_;
+  fv::data::Loader loader_;
   std::unique_ptr<fv::optim::Optimizer> optimizer_;
   Schedule schedule_;
+  std::int64_t epoch_ = 0;
   std::int64_t step_ = 0;
 };
 
@@ -225,18 +213,19 @@ void train(TrainOptions options) {
     throw Misuse("--momentum is for --optimizer sgd; adam keeps moments of its own");
   }
   if (options.out.empty()) options.out = options.network + ".fovea";
-  require_writable(options.out);
-  Log log(options.log);
+  if (!options.log.empty() && canonical(options.log) == canonical(options.out)) {
+    throw Misuse(fmt::format("--log and --out are the same file, '{}'", options.out));
+  }
+  fv::require_writable(options.out);
   const auto train_data = fv::data::open(options.data, fv::data::Split::train);
   const auto test_data = fv::data::open(options.data, fv::data::Split::test);
-  Training training(options, new_model(options, *train_data), train_data);
+  Training training(options, new_model(options, *train_data, *test_data), train_data);
   const fv::nn::Model& model = training.model();
-  check_fits(model, *train_data, options.data);
-  check_fits(model, *test_data, options.data);
+  Log log(options.log);  // behind all that can fail: it empties the file
   if (!options.json) print_start(options, model, *train_data, *test_data);
   double seconds = 0;
-  for (std::int64_t epoch = 1; epoch <= options.epochs; ++epoch) {
-    EpochReport report = training.run_epoch(epoch);
+  for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch) {
+    EpochReport report = training.run_epoch();
     report.test = score(model, test_data, options.batch);
     seconds += report.seconds;
     log.write(epoch_json(report));

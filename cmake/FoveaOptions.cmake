@@ -2,7 +2,7 @@
 #   fovea_options  warnings, reproducible arithmetic, sanitizers;
 #   fovea_simd     the baseline CPU and which SIMD targets Highway compiles.
 
-if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
 endif()
 

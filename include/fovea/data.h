@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "fovea/export.h"
+#include "fovea/nn.h"
 #include "fovea/shape.h"
 #include "fovea/tensor.h"
 
@@ -44,13 +45,14 @@ struct LoaderOptions {
   std::int64_t batch = 64;
   bool shuffle = false;
   std::uint64_t seed = 1;  // of the shuffling
-  std::int64_t epoch = 0;  // each epoch has an order of its own
+  std::int64_t epoch = 0;  // the first one; each epoch has an order of its own
   bool drop_last = false;  // leave out a last batch that is not full
   int prefetch = 2;        // batches prepared ahead, on one background thread; 0: none
 };
 
-// The batches of one epoch, in an order that depends on nothing but the options. Range-for runs
-// over it; each begin() starts the epoch anew.
+// The batches of a data set, epoch after epoch. Range-for runs over one epoch; each begin() starts
+// the next one, the first being `epoch`. The order of the samples depends on nothing but the seed
+// and the number of the epoch.
 class FOVEA_API Loader {
  public:
   Loader(std::shared_ptr<const Dataset> dataset, const LoaderOptions& options = {});
@@ -73,13 +75,19 @@ class FOVEA_API Loader {
     std::shared_ptr<Stream> stream_;
     Batch batch_;
   };
-  Iterator begin() const;
+  Iterator begin();
   std::nullptr_t end() const { return nullptr; }
 
  private:
   std::shared_ptr<const Dataset> dataset_;
-  LoaderOptions options_;
+  LoaderOptions options_;  // with the epoch that begin() starts next
 };
+
+// Writes into `model.info` what a network is to remember of the data that it is trained on: the
+// shape of a sample, the normalisation and the names of the classes. A saved network without them
+// cannot be used on images. Throws Error if the data set has other samples or another number of
+// classes.
+FOVEA_API void describe(nn::Model& model, const Dataset& dataset);
 
 // The four files of MNIST's format (IDX, plain or gzip) in a folder: train-images-idx3-ubyte[.gz]
 // and so on. Throws Error for what is missing, truncated or contradictory.

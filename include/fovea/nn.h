@@ -269,21 +269,23 @@ struct ModelInfo {
   std::string architecture;  // a name of models::list(), or empty for a network of one's own
   std::map<std::string, std::string> options;  // as given to the architecture
   Shape input;                                 // one sample, without the batch axis: [1, 28, 28]
-  std::vector<double> mean, stddev;  // per channel, of inputs scaled to 0..1; empty: not normalised
+  // Per channel, of inputs scaled to 0..1: 0 and 1 where they are used as they are; empty: unknown.
+  std::vector<double> mean, stddev;
   std::vector<std::string> classes;  // names, in the order of the outputs
 };
 
-// A network that knows what it is; a handle, so copies share the weights.
+// A network that knows what it is; a handle, so copies share the weights. One that was made without
+// a module is empty, and throws Error when it is used.
 class FOVEA_API Model {
  public:
   Model() = default;
   Model(std::shared_ptr<Module> module, ModelInfo about)
       : info(std::move(about)), module_(std::move(module)) {}
-  Tensor operator()(const Tensor& input) const { return (*module_)(input); }
-  Module& module() const { return *module_; }
-  std::vector<Tensor> parameters() const { return module_->parameters(); }
-  void train(bool on = true) const { module_->train(on); }
-  void eval() const { module_->eval(); }
+  Tensor operator()(const Tensor& input) const { return module()(input); }
+  Module& module() const;
+  std::vector<Tensor> parameters() const { return module().parameters(); }
+  void train(bool on = true) const { module().train(on); }
+  void eval() const { module().eval(); }
 
   ModelInfo info;
 

@@ -29,6 +29,10 @@ FOVEA_API void save(const nn::Model& model, const std::string& path);
 // The weights alone.
 FOVEA_API void save(const nn::Module& module, const std::string& path);
 
+// Throws Error, as save() would, unless a file can be written at `path`; leaves no trace. For
+// asking before hours of training.
+FOVEA_API void require_writable(const std::string& path);
+
 // What did not fit when weights were loaded by name.
 struct LoadReport {
   std::vector<std::string> missing;     // in the module, not in the file

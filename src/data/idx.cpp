@@ -2,8 +2,8 @@
 // number of axes, each size as 32 bits (big end first), then the elements in row-major order.
 //
 // The file is not trusted. A plain file must have exactly the size that its header asks for, which
-// is checked before memory is reserved; a gzip file is inflated in chunks, so that no more is
-// reserved than it really holds.
+// is checked before memory is reserved; a gzip file must not claim more than deflate can pack into
+// its size.
 #include <zlib.h>
 
 #include <algorithm>
@@ -22,6 +22,7 @@ namespace fovea::data {
 namespace {
 
 constexpr std::size_t kChunk = std::size_t{1} << 20;
+constexpr std::int64_t kMostInflation = 1032;  // deflate: 258 bytes from two bits
 constexpr int kUnsignedByte = 0x08;  // the element type; MNIST and its relatives have no other
 constexpr int kMaxAxes = 4;
 
@@ -149,13 +150,18 @@ Tensor read_plain(InputFile& file) {
 Tensor read_gzip(InputFile& file) {
   GzipStream stream(file);
   const Header header = read_header(stream, file.path());
-  std::vector<std::vector<std::uint8_t>> chunks;
+  FOVEA_CHECK(header.bytes / kMostInflation <= file.size(),
+              "read_idx: '{}' has {} bytes, but its header, shape {}, asks for {}, more than gzip "
+              "can pack into them: it is damaged",
+              file.path(), file.size(), header.shape, header.bytes);
+  Tensor tensor = Tensor::empty(header.shape, DType::uint8);
+  auto* out = tensor.mutable_data<std::uint8_t>();
   for (std::size_t done = 0; done < header.elements;) {
-    auto& chunk = chunks.emplace_back(std::min(kChunk, header.elements - done));
-    const std::size_t count = stream.read(chunk.data(), chunk.size());
+    const std::size_t wanted = std::min(kChunk, header.elements - done);
+    const std::size_t count = stream.read(out + done, wanted);
     done += count;
     FOVEA_CHECK(
-        count == chunk.size(),
+        count == wanted,
         "read_idx: '{}' holds {} elements, but its header, shape {}, asks for {}: it is damaged",
         file.path(), done, header.shape, header.elements);
   }
@@ -165,9 +171,6 @@ Tensor read_gzip(InputFile& file) {
       stream.read(&extra, 1) == 0,
       "read_idx: '{}' holds more than the {} elements of its header, shape {}: it is damaged",
       file.path(), header.elements, header.shape);
-  Tensor tensor = Tensor::empty(header.shape, DType::uint8);
-  auto* out = tensor.mutable_data<std::uint8_t>();
-  for (const auto& chunk : chunks) out = std::copy(chunk.begin(), chunk.end(), out);
   return tensor;
 }
 

@@ -173,8 +173,10 @@ std::int64_t Loader::batches() const {
   return batch_count(dataset_->size(), options_);
 }
 
-Loader::Iterator Loader::begin() const {
-  return Iterator(std::make_shared<Stream>(dataset_, options_));
+Loader::Iterator Loader::begin() {
+  auto stream = std::make_shared<Stream>(dataset_, options_);
+  ++options_.epoch;
+  return Iterator(std::move(stream));
 }
 
 Loader::Iterator::Iterator(std::shared_ptr<Stream> stream) : stream_(std::move(stream)) {

@@ -1,4 +1,5 @@
-// The data sets by name. To add one: its file, its declaration in fovea/data.h, and a line here.
+// The data sets by name, and what a network remembers of one. To add a data set: its file, its
+// declaration in fovea/data.h, and a line here.
 #include <array>
 
 #include "core/check.h"
@@ -46,6 +47,24 @@ std::shared_ptr<const Dataset> open(const std::string& source, Split split) {
     names += fmt::format("{}{}", names.empty() ? "" : ", ", candidate.name);
   }
   throw_error(fmt::format("data: there is no data set '{}'; there are: {}", name, names));
+}
+
+void describe(nn::Model& model, const Dataset& dataset) {
+  nn::ModelInfo& info = model.info;
+  const Shape sample = dataset.sample_shape();
+  FOVEA_CHECK(info.input.rank() == 0 || info.input == sample,
+              "describe: {} takes samples {}, but those of the data set are {}",
+              info.architecture.empty() ? "the network" : info.architecture, info.input, sample);
+  const auto classes = info.options.find("classes");
+  FOVEA_CHECK(
+      classes == info.options.end() || classes->second == std::to_string(dataset.classes().size()),
+      "describe: {} was built for {} classes, but the data set has {}; build it with .classes = {}",
+      info.architecture.empty() ? "the network" : info.architecture, classes->second,
+      dataset.classes().size(), dataset.classes().size());
+  info.input = sample;
+  info.mean = dataset.mean();
+  info.stddev = dataset.stddev();
+  info.classes = dataset.classes();
 }
 
 }  // namespace fovea::data

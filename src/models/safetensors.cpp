@@ -22,6 +22,7 @@
 #include "core/input_file.h"
 #include "core/tensor_impl.h"
 #include "fovea/save.h"
+#include "models/printable.h"
 
 namespace fovea {
 namespace {
@@ -105,7 +106,7 @@ class Reader {
   template <class... Args>
   void check(bool condition, fmt::format_string<Args...> message, Args&&... args) const {
     FOVEA_CHECK(condition, "read_safetensors: '{}': {}", file_.path(),
-                fmt::format(message, std::forward<Args>(args)...));
+                printable(fmt::format(message, std::forward<Args>(args)...)));
   }
 
   Header read_header() {

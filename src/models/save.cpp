@@ -3,9 +3,9 @@
 //   format          "fovea"
 //   format_version  "1"; a change that older readers would misread raises it
 //   architecture    a name of models::list()
-//   options         JSON object of strings, as given to the architecture: {"classes": "10", "seed":
-//   "1"} input           JSON array, the shape of one sample without the batch axis: [1, 28, 28]
-//   mean, stddev    JSON arrays, per channel of inputs scaled to 0..1; [] if not normalised
+//   options         JSON object of strings, as given to the architecture: {"classes": "10"}
+//   input           JSON array, the shape of one sample without the batch axis: [1, 28, 28]
+//   mean, stddev    JSON arrays, per channel of inputs scaled to 0..1; [] if unknown
 //   classes         JSON array of names, in the order of the outputs; [] if unknown
 #include <algorithm>
 #include <charconv>
@@ -13,9 +13,11 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "core/atomic_file.h"
 #include "core/check.h"
 #include "fovea/models.h"
 #include "fovea/save.h"
+#include "models/printable.h"
 
 namespace fovea {
 namespace {
@@ -75,7 +77,7 @@ class Metadata {
   template <class... Args>
   void check(bool condition, fmt::format_string<Args...> message, Args&&... args) const {
     FOVEA_CHECK(condition, "load: '{}' {}", path_,
-                fmt::format(message, std::forward<Args>(args)...));
+                printable(fmt::format(message, std::forward<Args>(args)...)));
   }
 
  private:
@@ -190,7 +192,8 @@ std::string LoadReport::to_string() const {
   std::vector<std::string> parts;
   const auto add = [&](std::string_view title, const std::vector<std::string>& names,
                        std::string_view separator) {
-    if (!names.empty()) parts.push_back(fmt::format("{}: {}.", title, fmt::join(names, separator)));
+    if (!names.empty())
+      parts.push_back(printable(fmt::format("{}: {}.", title, fmt::join(names, separator))));
   };
   add("Missing from the file", missing, ", ");
   add("Unexpected in the file", unexpected, ", ");
@@ -217,6 +220,10 @@ void save(const nn::Model& model, const std::string& path) {
       {"classes", dump(info.classes)},
   };
   write_safetensors(path, file);
+}
+
+void require_writable(const std::string& path) {
+  const AtomicFile probe("save", path);
 }
 
 nn::Model load(const std::string& path) {

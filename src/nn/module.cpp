@@ -132,4 +132,10 @@ void Module::collect(const std::string& prefix, bool buffers, std::vector<NamedT
   for (const auto& [name, child] : children_) child->collect(prefix + name + ".", buffers, out);
 }
 
+Module& Model::module() const {
+  FOVEA_CHECK(module_ != nullptr,
+              "model: this model is empty; build one, as with models::lenet5(), or load one");
+  return *module_;
+}
+
 }  // namespace fovea::nn

@@ -6,17 +6,18 @@
 
 #include "fovea/conv.h"
 #include "fovea/version.h"
+#include "support/errors.h"
 #include "support/files.h"
 #include "support/program.h"
 
 namespace fovea {
 namespace {
 
-using test::expect_keys;
-using test::Json;
-using test::lines_of;
-using test::Result;
-using test::run;
+using testing::expect_keys;
+using testing::Json;
+using testing::lines_of;
+using testing::Result;
+using testing::run;
 
 constexpr const char* kProblem = "mb1ic4ih6oc8oh6kh3ph1";
 const std::string kQuick = " --time 0.001";
@@ -65,9 +66,9 @@ TEST(BenchConv, AForcedAlgorithmIsTheOneThatRan) {
 }
 
 TEST(BenchConv, ReadsProblemsFromAFileWithCommentsAndNames) {
-  const test::TempFolder folder;
-  test::write_file(folder / "problems",
-                   "# layers\n\n  ic4ih6oc8kh3ph1n\"a name\"  # trailing\r\nic2iw9oc3kw2+f64");
+  const testing::TempFolder folder;
+  testing::write_file(folder / "problems",
+                      "# layers\n\n  ic4ih6oc8kh3ph1n\"a name\"  # trailing\r\nic2iw9oc3kw2+f64");
   const std::string arguments = "conv --passes fwd,backward_weights --problems ";
   const std::vector<Json> lines = measured(arguments + (folder / "problems"));
   ASSERT_EQ(lines.size(), 4u);
@@ -105,9 +106,9 @@ TEST(BenchConv, PrintsATable) {
 }
 
 TEST(BenchConv, RefusesWhatMakesNoSenseBeforeItMeasures) {
-  const test::TempFolder folder;
-  test::write_file(folder / "bad", "ic4ih6oc8kh3ph1\nic4zz\n");
-  test::write_file(folder / "empty", "# nothing\n");
+  const testing::TempFolder folder;
+  testing::write_file(folder / "bad", "ic4ih6oc8kh3ph1\nic4zz\n");
+  testing::write_file(folder / "empty", "# nothing\n");
   struct Case {
     std::string arguments;
     int code;

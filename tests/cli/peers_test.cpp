@@ -6,20 +6,21 @@
 #include <string>
 #include <vector>
 
+#include "support/errors.h"
 #include "support/program.h"
 
 namespace fovea {
 namespace {
 
-using test::Json;
-using test::lines_of;
-using test::Result;
+using testing::Json;
+using testing::lines_of;
+using testing::Result;
 
 // Runs `fovea-peers ARGUMENTS` with `input` on standard input.
 Result run(const std::string& arguments, const std::string& input = "") {
-  const test::TempFolder folder;
-  test::write_file(folder / "in", input);
-  return test::run_program(FOVEA_PEERS, arguments + " <'" + (folder / "in") + "'");
+  const testing::TempFolder folder;
+  testing::write_file(folder / "in", input);
+  return testing::run_program(FOVEA_PEERS, arguments + " <'" + (folder / "in") + "'");
 }
 
 class Peers : public ::testing::Test {

@@ -6,6 +6,9 @@
 #include <vector>
 
 #include "fovea/data.h"
+#include "fovea/models.h"
+#include "fovea/save.h"
+#include "support/errors.h"
 #include "support/files.h"
 #include "support/idx.h"
 #include "support/program.h"
@@ -13,12 +16,12 @@
 namespace fovea {
 namespace {
 
-using test::expect_keys;
-using test::Json;
-using test::lines_of;
-using test::Result;
-using test::run;
-using test::TempFolder;
+using testing::expect_keys;
+using testing::Json;
+using testing::lines_of;
+using testing::Result;
+using testing::run;
+using testing::TempFolder;
 
 // Ten classes of 28x28 images in MNIST's format: a bright square whose place tells the class, on
 // noise.
@@ -40,8 +43,9 @@ void write_squares(const std::string& folder, int count) {
       }
       labels += static_cast<char>(label);
     }
-    test::write_file(folder + stem + "-images-idx3-ubyte", test::idx_of({count, 28, 28}, pixels));
-    test::write_file(folder + stem + "-labels-idx1-ubyte", test::idx_of({count}, labels));
+    testing::write_file(folder + stem + "-images-idx3-ubyte",
+                        testing::idx_of({count, 28, 28}, pixels));
+    testing::write_file(folder + stem + "-labels-idx1-ubyte", testing::idx_of({count}, labels));
   }
 }
 
@@ -152,7 +156,7 @@ TEST_F(Program, TrainReportsEachEpochAndSavesTheModel) {
   }
   EXPECT_EQ(epochs.back()["epoch"], 4);
   EXPECT_LT(epochs.back()["loss"], epochs.front()["loss"]);
-  EXPECT_EQ(lines_of(test::read_file(*folder / "log.jsonl")), epochs);
+  EXPECT_EQ(lines_of(testing::read_file(*folder / "log.jsonl")), epochs);
 }
 
 TEST_F(Program, EvaluateAgreesWithTheLastEpoch) {
@@ -213,6 +217,26 @@ TEST_F(Program, PredictTurnsColourToGreyAndTellsTheSizeItNeeds) {
   EXPECT_CONTAINS(result.err, "28 wide and 28 high");
 }
 
+// What a program that uses the library may save: with and without a description, in double
+// precision.
+TEST_F(Program, ModelsSavedByTheLibraryWork) {
+  const std::string image = *folder / "grey2.png";
+  data::write_png(image, Tensor::full({1, 28, 28}, 90, DType::uint8));
+  const std::string path = *folder / "own.fovea";
+  nn::Model model = models::lenet5();
+  model.module().to(DType::float64);
+  save(model, path);
+  EXPECT_EQ(run("evaluate '" + path + "' " + data()).code, 0);
+  const Result refused = run("predict '" + path + "' '" + image + "'");
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_CONTAINS(refused.err, "does not say how its inputs are normalised", "describe");
+  data::describe(model, *data::mnist(folder->path(), data::Split::train));
+  save(model, path);
+  EXPECT_EQ(run("evaluate '" + path + "' " + data()).code, 0);
+  const Result result = run("predict '" + path + "' '" + image + "'");
+  EXPECT_EQ(result.code, 0) << result.err;
+}
+
 TEST_F(Program, InspectReadsModelFilesAndNamesOfNetworks) {
   const Result file = run("inspect '" + model() + "' --json");
   const Result name = run("inspect lenet5 --input 1x28x28 --json");
@@ -237,12 +261,12 @@ TEST_F(Program, TrainingIsBitIdenticalForAnyNumberOfThreads) {
         run("train lenet5 --epochs 1 --batch 48 --seed 5 " + data() + " --out '" + out + "'",
             "FOVEA_THREADS=" + threads);
     ASSERT_EQ(result.code, 0) << result.err;
-    files.push_back(test::read_file(out));
+    files.push_back(testing::read_file(out));
   }
   ASSERT_FALSE(files[0].empty());
   EXPECT_TRUE(files[0] == files[1]);
   EXPECT_TRUE(files[0] == files[2]);
-  EXPECT_FALSE(files[0] == test::read_file(model()));
+  EXPECT_FALSE(files[0] == testing::read_file(model()));
 }
 
 TEST_F(Program, AnUnwritableOutputStopsBeforeTraining) {
@@ -261,6 +285,19 @@ TEST_F(Program, AnUnwritableOutputStopsBeforeTraining) {
   EXPECT_EQ(folder->entries(), before);
 }
 
+TEST_F(Program, TheLogIsEmptiedOnlyWhenTrainingStarts) {
+  const std::string log = *folder / "old.jsonl";
+  testing::write_file(log, "old");
+  const std::string options = " --log '" + log + "' --out '" + (*folder / "unused.fovea") + "'";
+  EXPECT_EQ(run("train lenet5 --data 'mnist:" + (*folder / "none") + "'" + options).code, 1);
+  EXPECT_EQ(testing::read_file(log), "old");
+  const Result same = run("train lenet5 " + data() + " --log '" + (*folder / "./x") + "' --out '" +
+                          (*folder / "x") + "'");
+  EXPECT_EQ(same.code, 2);
+  EXPECT_CONTAINS(same.err, "same file");
+  EXPECT_EQ(run("train lenet5 " + data() + " --log no-such-file --out ./no-such-file").code, 2);
+}
+
 TEST_F(Program, TrainingThatDivergesFailsAndSavesNothing) {
   const std::string out = *folder / "diverged.fovea";
   const Result result = run("train lenet5 --optimizer sgd --lr 1e30 --schedule constant " + data() +
@@ -272,7 +309,7 @@ TEST_F(Program, TrainingThatDivergesFailsAndSavesNothing) {
 
 TEST_F(Program, FilesThatAreNoModelsAreRefused) {
   const std::string path = *folder / "garbage.fovea";
-  test::write_file(path, "not a model");
+  testing::write_file(path, "not a model");
   for (const std::string& arguments : {"evaluate '" + path + "' " + data(),
                                        "predict '" + path + "' x.png", "inspect '" + path + "'"}) {
     const Result result = run(arguments);

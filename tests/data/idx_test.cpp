@@ -4,17 +4,18 @@
 
 #include "fovea/data.h"
 #include "fovea/memory.h"
+#include "support/errors.h"
 #include "support/files.h"
 #include "support/idx.h"
 
 namespace fovea::data {
 namespace {
 
-using test::error_of;
-using test::gzip_of;
-using test::idx_of;
-using test::TempFolder;
-using test::write_file;
+using testing::error_of;
+using testing::gzip_of;
+using testing::idx_of;
+using testing::TempFolder;
+using testing::write_file;
 
 std::string counting(std::size_t count) {
   std::string bytes(count, '\0');
@@ -22,7 +23,7 @@ std::string counting(std::size_t count) {
   return bytes;
 }
 
-class ReadIdx : public testing::Test {
+class ReadIdx : public ::testing::Test {
  protected:
   Tensor read(const std::string& bytes) {
     write_file(folder_ / "file", bytes);
@@ -59,6 +60,12 @@ TEST_F(ReadIdx, GzipOfSeveralChunksAndSeveralMembers) {
   }
 }
 
+TEST_F(ReadIdx, TheTightestGzipIsRead) {
+  const std::string packed = gzip_of(idx_of({10'000'000}, std::string(10'000'000, '\0')));
+  EXPECT_LT(packed.size(), 100'000U);
+  EXPECT_EQ(read(packed).numel(), 10'000'000);
+}
+
 TEST_F(ReadIdx, EveryTruncationIsRefused) {
   const std::string plain = idx_of({2, 3, 3}, counting(18));
   for (const std::string& file : {plain, gzip_of(plain)}) {
@@ -80,6 +87,10 @@ TEST_F(ReadIdx, LyingCountsAreRefusedBeforeMemoryIsReserved) {
   const std::size_t before = memory_stats().high_water;
   EXPECT_CONTAINS(error(billion), "784000000016");
   EXPECT_CONTAINS(error(gzip_of(billion)), "[1000000000, 28, 28]");
+  // One byte for 1032 is the most that deflate can do.
+  const std::string packed = gzip_of(idx_of({200'000}, std::string(1, 'x')));
+  ASSERT_LT(packed.size(), 193U);
+  EXPECT_CONTAINS(error(packed), "more than gzip can pack");
   EXPECT_EQ(memory_stats().high_water, before);
   const std::int64_t most = 0xffffffff;
   EXPECT_CONTAINS(error(idx_of({most, most, most, most}, "")), "more than any file can hold");

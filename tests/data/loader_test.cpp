@@ -8,12 +8,12 @@
 #include <stdexcept>
 
 #include "fovea/data.h"
-#include "support/files.h"
+#include "support/errors.h"
 
 namespace fovea::data {
 namespace {
 
-using test::error_of;
+using testing::error_of;
 
 // Sample i is a [2, 3, 4] block whose value at (c, y, x) is 1000 i + 100 c + 10 y + x, its label is
 // i.
@@ -46,7 +46,7 @@ class Counting : public Dataset {
   std::vector<std::string> classes_;
 };
 
-std::vector<std::int64_t> labels_of(const Loader& loader) {
+std::vector<std::int64_t> labels_of(Loader& loader) {
   std::vector<std::int64_t> labels;
   for (const auto& [images, batch_labels] : loader) {
     const auto batch = batch_labels.to_vector<std::int64_t>();
@@ -57,13 +57,13 @@ std::vector<std::int64_t> labels_of(const Loader& loader) {
 }
 
 std::vector<std::int64_t> shuffled(std::uint64_t seed, std::int64_t epoch, int prefetch) {
-  return labels_of(
-      Loader(std::make_shared<Counting>(101),
-             {.batch = 7, .shuffle = true, .seed = seed, .epoch = epoch, .prefetch = prefetch}));
+  Loader loader(std::make_shared<Counting>(101),
+                {.batch = 7, .shuffle = true, .seed = seed, .epoch = epoch, .prefetch = prefetch});
+  return labels_of(loader);
 }
 
 TEST(Loader, BatchesAreChannelsLastImagesWithTheirLabels) {
-  const Loader loader(std::make_shared<Counting>(5), {.batch = 2});
+  Loader loader(std::make_shared<Counting>(5), {.batch = 2});
   EXPECT_EQ(loader.batches(), 3);
   std::vector<Shape> shapes;
   for (const auto& [images, labels] : loader) {
@@ -78,7 +78,8 @@ TEST(Loader, BatchesAreChannelsLastImagesWithTheirLabels) {
 }
 
 TEST(Loader, WithoutShufflingTheOrderIsThatOfTheDataSet) {
-  const auto labels = labels_of(Loader(std::make_shared<Counting>(23), {.batch = 5}));
+  Loader loader(std::make_shared<Counting>(23), {.batch = 5});
+  const auto labels = labels_of(loader);
   std::vector<std::int64_t> expected(23);
   std::iota(expected.begin(), expected.end(), 0);
   EXPECT_EQ(labels, expected);
@@ -100,19 +101,22 @@ TEST(Loader, OrderDependsOnSeedAndEpochAlone) {
   EXPECT_NE(shuffled(2, 0, 2), first);
 }
 
-TEST(Loader, EachBeginStartsTheEpochAnew) {
-  const Loader loader(std::make_shared<Counting>(20), {.batch = 6, .shuffle = true});
-  EXPECT_EQ(labels_of(loader), labels_of(loader));
+TEST(Loader, EachBeginStartsTheNextEpoch) {
+  Loader loader(std::make_shared<Counting>(101), {.batch = 7, .shuffle = true, .epoch = 4});
+  EXPECT_EQ(labels_of(loader), shuffled(1, 4, 2));
+  EXPECT_EQ(labels_of(loader), shuffled(1, 5, 2));
+  const auto abandoned = loader.begin();
+  EXPECT_EQ(labels_of(loader), shuffled(1, 7, 2));
 }
 
 TEST(Loader, DropLastLeavesOutAnIncompleteBatch) {
-  const Loader loader(std::make_shared<Counting>(20), {.batch = 6, .drop_last = true});
+  Loader loader(std::make_shared<Counting>(20), {.batch = 6, .drop_last = true});
   EXPECT_EQ(loader.batches(), 3);
   EXPECT_EQ(labels_of(loader).size(), 18U);
 }
 
 TEST(Loader, EmptyDataSetHasNoBatches) {
-  const Loader loader(std::make_shared<Counting>(0));
+  Loader loader(std::make_shared<Counting>(0));
   EXPECT_EQ(loader.batches(), 0);
   EXPECT_FALSE(loader.begin() != loader.end());
 }
@@ -141,7 +145,7 @@ TEST(Loader, AnAbandonedEpochStopsItsThread) {
 
 TEST(Loader, NoThreadReadsAheadWithoutPrefetch) {
   const auto dataset = std::make_shared<Counting>(100);
-  const Loader loader(dataset, {.batch = 10, .prefetch = 0});
+  Loader loader(dataset, {.batch = 10, .prefetch = 0});
   auto iterator = loader.begin();
   EXPECT_EQ(dataset->reads, 10);
   ++iterator;
@@ -150,7 +154,7 @@ TEST(Loader, NoThreadReadsAheadWithoutPrefetch) {
 
 TEST(Loader, ExceptionsOfTheDataSetReachTheConsumer) {
   for (const int prefetch : {0, 2}) {
-    const Loader loader(std::make_shared<Counting>(100, 35), {.batch = 10, .prefetch = prefetch});
+    Loader loader(std::make_shared<Counting>(100, 35), {.batch = 10, .prefetch = prefetch});
     int batches = 0;
     try {
       for ([[maybe_unused]] const auto& batch : loader) ++batches;
@@ -163,7 +167,7 @@ TEST(Loader, ExceptionsOfTheDataSetReachTheConsumer) {
 }
 
 TEST(Loader, AfterAnExceptionTheEndIsReached) {
-  const Loader loader(std::make_shared<Counting>(100, 15), {.batch = 10});
+  Loader loader(std::make_shared<Counting>(100, 15), {.batch = 10});
   auto iterator = loader.begin();
   EXPECT_THROW(++iterator, std::runtime_error);
   ++iterator;

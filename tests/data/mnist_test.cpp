@@ -7,18 +7,20 @@
 #include <optional>
 
 #include "fovea/data.h"
+#include "fovea/models.h"
+#include "support/errors.h"
 #include "support/files.h"
 #include "support/idx.h"
 
 namespace fovea::data {
 namespace {
 
-using test::error_of;
-using test::gzip_of;
-using test::idx_of;
-using test::TempFolder;
-using test::write_file;
-using test::write_small_mnist;
+using testing::error_of;
+using testing::gzip_of;
+using testing::idx_of;
+using testing::TempFolder;
+using testing::write_file;
+using testing::write_small_mnist;
 
 // Sets an environment variable for one test.
 class Environment {
@@ -73,6 +75,24 @@ TEST(Mnist, ReadsImagesAndLabelsOfAFolder) {
     EXPECT_FLOAT_EQ(sample[p],
                     static_cast<float>((scaled - dataset->mean()[0]) / dataset->stddev()[0]));
   }
+}
+
+TEST(Describe, GivesANetworkWhatItMustRemember) {
+  const TempFolder folder;
+  write_small_mnist(folder.path(), 12);
+  const auto dataset = mnist(folder.path(), Split::train);
+  nn::Model own;
+  describe(own, *dataset);
+  EXPECT_EQ(own.info.input, Shape({1, 4, 3}));
+  EXPECT_EQ(own.info.mean, dataset->mean());
+  EXPECT_EQ(own.info.stddev, dataset->stddev());
+  EXPECT_EQ(own.info.classes, dataset->classes());
+  nn::Model lenet = models::lenet5();
+  EXPECT_CONTAINS(error_of([&] { describe(lenet, *dataset); }), "[1, 28, 28]", "[1, 4, 3]");
+  nn::Model other = models::lenet5({.classes = 3});
+  other.info.input = {1, 4, 3};
+  EXPECT_CONTAINS(error_of([&] { describe(other, *dataset); }), "3 classes", ".classes = 10");
+  EXPECT_TRUE(other.info.classes.empty());
 }
 
 TEST(Mnist, AcceptsNamesWithDots) {
@@ -142,7 +162,7 @@ TEST(Mnist, SamplesOutsideAreRefused) {
 }
 
 TEST(Mnist, TheRealOneHasThePublishedStatistics) {
-  const std::string folder = test::shared_folder() + "/data/mnist";
+  const std::string folder = testing::shared_folder() + "/data/mnist";
   if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no folder " << folder;
   const auto dataset = mnist(folder, Split::train);
   EXPECT_EQ(dataset->size(), 60000);

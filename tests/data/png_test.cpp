@@ -5,15 +5,16 @@
 #include <filesystem>
 
 #include "fovea/data.h"
+#include "support/errors.h"
 #include "support/files.h"
 
 namespace fovea::data {
 namespace {
 
-using test::error_of;
-using test::read_file;
-using test::TempFolder;
-using test::write_file;
+using testing::error_of;
+using testing::read_file;
+using testing::TempFolder;
+using testing::write_file;
 
 std::string big_endian(std::uint64_t value) {
   std::string bytes;
@@ -51,7 +52,7 @@ std::string png_of(const Pixels& pixels, const std::string& rows, const std::str
          chunk("IEND", "");
 }
 
-class Png : public testing::Test {
+class Png : public ::testing::Test {
  protected:
   Tensor read(const std::string& bytes) {
     write_file(path_, bytes);
@@ -182,7 +183,7 @@ TEST_F(Png, OnlyImagesAreWritten) {
 }
 
 TEST_F(Png, PhotographsAreRead) {
-  const std::string photo = test::shared_folder() + "/data/photos/astronaut.png";
+  const std::string photo = testing::shared_folder() + "/data/photos/astronaut.png";
   if (!std::filesystem::exists(photo)) GTEST_SKIP() << "no file " << photo;
   EXPECT_EQ(read_png(photo).shape(), Shape({3, 512, 512}));
 }

@@ -5,7 +5,7 @@
 #include <map>
 
 #include "fovea/fovea.h"
-#include "support/files.h"
+#include "support/errors.h"
 
 namespace fovea::explain {
 namespace {
@@ -152,9 +152,9 @@ TEST(Inspect, LeavesTheNetworkAsItWas) {
 
 TEST(Inspect, ShapesThatDoNotFitAreErrors) {
   const nn::Model model = models::lenet5();
-  EXPECT_CONTAINS(test::error_of([&] { inspect(model.module(), {1, 3, 28, 28}); }), "channels");
-  EXPECT_CONTAINS(test::error_of([&] { inspect(model.module(), {1, 1, 0, 28}); }), "positive");
-  EXPECT_CONTAINS(test::error_of([&] { inspect(model.module(), {28}); }), "[N, C, spatial...]");
+  EXPECT_CONTAINS(testing::error_of([&] { inspect(model.module(), {1, 3, 28, 28}); }), "channels");
+  EXPECT_CONTAINS(testing::error_of([&] { inspect(model.module(), {1, 1, 0, 28}); }), "positive");
+  EXPECT_CONTAINS(testing::error_of([&] { inspect(model.module(), {28}); }), "[N, C, spatial...]");
 }
 
 TEST(Arithmetic, FullyConnectedLayersOfTheLectures) {

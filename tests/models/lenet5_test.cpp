@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "fovea/fovea.h"
-#include "support/files.h"
+#include "support/errors.h"
 #include "support/tensors.h"
 
 namespace fovea::models {
@@ -23,7 +23,7 @@ TEST(LeNet5, HasTheParametersOfTheLecture) {
 TEST(LeNet5, ClassesSetTheLastLayer) {
   const nn::Model model = lenet5({.classes = 26});
   EXPECT_EQ(model(Tensor::zeros({1, 1, 28, 28})).shape(), (Shape{1, 26}));
-  EXPECT_CONTAINS(test::error_of([] { lenet5({.classes = 0}); }), "classes");
+  EXPECT_CONTAINS(testing::error_of([] { lenet5({.classes = 0}); }), "classes");
 }
 
 TEST(LeNet5, SeedsDecideTheWeights) {
@@ -35,7 +35,7 @@ TEST(LeNet5, SeedsDecideTheWeights) {
 }
 
 TEST(Models, AnUnknownNameListsTheKnownOnes) {
-  EXPECT_CONTAINS(test::error_of([] { build("lenet6"); }), "lenet5_1998");
+  EXPECT_CONTAINS(testing::error_of([] { build("lenet6"); }), "lenet5_1998");
 }
 
 // Two classes that differ in which half is bright. From a start that does not train, the loss stays

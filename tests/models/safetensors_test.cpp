@@ -8,16 +8,17 @@
 
 #include "fovea/memory.h"
 #include "fovea/save.h"
+#include "support/errors.h"
 #include "support/files.h"
 
 namespace fovea {
 namespace {
 
-using test::error_of;
-using test::read_file;
-using test::SmallDisk;
-using test::TempFolder;
-using test::write_file;
+using testing::error_of;
+using testing::read_file;
+using testing::SmallDisk;
+using testing::TempFolder;
+using testing::write_file;
 
 std::string file_of(const std::string& header, const std::string& data) {
   std::string bytes(8, '\0');
@@ -32,7 +33,7 @@ std::string entry(const std::string& dtype, const std::string& shape, const std:
          "}}";
 }
 
-class Safetensors : public testing::Test {
+class Safetensors : public ::testing::Test {
  protected:
   TensorFile read(const std::string& bytes) {
     write_file(path_, bytes);
@@ -199,6 +200,7 @@ TEST_F(Safetensors, WrongJsonIsRefused) {
   EXPECT_CONTAINS(error(file_of(R"({"__metadata__":{"k":"1","k":"2"}})", "")), "'k' twice");
   EXPECT_CONTAINS(error(file_of(R"({"__metadata__":{"k":1}})", "")), "not a string");
   EXPECT_CONTAINS(error(file_of(R"({"__metadata__":[]})", "")), "not an object");
+  EXPECT_CONTAINS(error(file_of(R"({"a\u001b[2J\n\u009bä":[]})", "")), R"('a\x1b[2J\x0a\x9bä')");
   EXPECT_CONTAINS(error(file_of("{\"\xff\":{}}", "")), "not valid JSON");
   EXPECT_CONTAINS(error(file_of(R"({"a":)" + std::string(1'000'000, '['), "")), "deeper");
 }
@@ -228,7 +230,7 @@ TEST_F(Safetensors, FullDiskLeavesTheOldFile) {
 }
 
 TEST_F(Safetensors, FilesOfOtherProgramsAreRead) {
-  const std::string path = test::shared_folder() + "/models/resnet20-12fca82f.safetensors";
+  const std::string path = testing::shared_folder() + "/models/resnet20-12fca82f.safetensors";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << "no file " << path;
   EXPECT_EQ(read_safetensors(path).tensors.at("conv1.weight").shape(), Shape({16, 3, 3, 3}));
 }

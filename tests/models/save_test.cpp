@@ -7,14 +7,15 @@
 
 #include "fovea/models.h"
 #include "fovea/random.h"
+#include "support/errors.h"
 #include "support/files.h"
 
 namespace fovea {
 namespace {
 
-using test::error_of;
-using test::read_file;
-using test::TempFolder;
+using testing::error_of;
+using testing::read_file;
+using testing::TempFolder;
 
 // A network with a parameter, a buffer and a child.
 class Small : public nn::Module {
@@ -57,7 +58,7 @@ nn::Model described_lenet() {
   return model;
 }
 
-class Save : public testing::Test {
+class Save : public ::testing::Test {
  protected:
   // Saves a described network with some metadata changed, and gives the error of loading it.
   std::string error_with(const std::string& key, const std::string& value) {
@@ -201,6 +202,26 @@ TEST_F(Save, WeightsThatDoNotFitTheArchitectureAreRefused) {
   file.tensors.erase("fc1.bias");
   write_safetensors(path_, file);
   EXPECT_CONTAINS(error_of([&] { load(path_); }), "Missing from the file: fc1.bias.");
+}
+
+TEST_F(Save, NamesFromAFileCannotDriveATerminal) {
+  write_safetensors(path_, {.tensors = {{"\x1b[2J", Tensor::zeros({1})}}, .metadata = {}});
+  Small module(1);
+  EXPECT_CONTAINS(error_of([&] { load_weights(module, path_); }), R"(in the file: \x1b[2J)");
+  EXPECT_CONTAINS(error_with("architecture", "a\nb"), R"('a\x0ab')");
+}
+
+TEST_F(Save, RequireWritableAsksAndLeavesNoTrace) {
+  require_writable(path_);
+  EXPECT_EQ(folder_.entries(), 0);
+  EXPECT_CONTAINS(error_of([] { require_writable("/dev/null"); }), "not a regular file");
+  EXPECT_CONTAINS(error_of([&] { require_writable(folder_ / "none/model"); }), "none/model");
+}
+
+TEST_F(Save, AnEmptyModelIsAnError) {
+  EXPECT_CONTAINS(error_of([&] { save(nn::Model{}, path_); }), "empty");
+  EXPECT_CONTAINS(error_of([] { nn::Model{}(Tensor::zeros({1})); }), "empty");
+  EXPECT_EQ(folder_.entries(), 0);
 }
 
 TEST_F(Save, AFailedSaveLeavesTheOldFile) {

@@ -5,14 +5,14 @@
 #include <set>
 
 #include "fovea/fovea.h"
-#include "support/files.h"
+#include "support/errors.h"
 #include "support/gradients.h"
 #include "support/tensors.h"
 
 namespace fovea::nn {
 namespace {
 
-using test::error_of;
+using testing::error_of;
 
 class Layers : public ::testing::TestWithParam<LayerDef> {
  protected:

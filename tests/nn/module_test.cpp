@@ -4,12 +4,12 @@
 #include <cmath>
 
 #include "fovea/fovea.h"
-#include "support/files.h"
+#include "support/errors.h"
 
 namespace fovea::nn {
 namespace {
 
-using test::error_of;
+using testing::error_of;
 
 // Registers whatever a test asks for.
 class Free : public Module {

@@ -1,0 +1,12 @@
+// Text from files that are not trusted, made fit for messages.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace fovea {
+
+// UTF-8 with its control characters, which could drive a terminal, written as \xNN.
+std::string printable(std::string_view text);
+
+}  // namespace fovea
