@@ -137,9 +137,9 @@ void matmul_run(Inputs inputs, const Attributes&, Outputs outputs) {
                            const Tensor& second) {
     conv::run(problem, pass, "auto",
               {.first = data_of(first),
-             .second = data_of(second),
-             .result = result,
-             .weights = pass == Pass::backward_weights ? nullptr : conv::weight_storage(second)});
+               .second = data_of(second),
+               .result = result,
+               .weights = pass == Pass::backward_weights ? nullptr : conv::weight_storage(second)});
   };
   if (transposed(b).is_contiguous()) {
     product(pointwise(m, k, n, a.dtype()), Pass::forward, dense(a, Layout::row_major),
