@@ -19,6 +19,13 @@ inline std::array<ConvAxis, 3> three_axes(const ConvProblem& problem) {
   return axes;
 }
 
+inline std::array<std::int64_t, 3> input_sizes(const std::array<ConvAxis, 3>& axes) {
+  return {axes[0].input, axes[1].input, axes[2].input};
+}
+inline std::array<std::int64_t, 3> output_sizes(const std::array<ConvAxis, 3>& axes) {
+  return {axes[0].output(), axes[1].output(), axes[2].output()};
+}
+
 // The shape of what a pass computes.
 inline Shape result_shape(const ConvProblem& problem, Pass pass) {
   switch (pass) {

@@ -14,6 +14,7 @@
 #include "conv/algorithms.h"
 #include "conv/axes.h"
 #include "conv/packed_weights.h"
+#include "conv/padded_input.h"
 #include "conv/patch_grid.h"
 #include "core/dispatch.h"
 #include "fovea/executor.h"
@@ -209,13 +210,6 @@ class ProductRunner {
   bool bypasses_ = false;
 };
 
-std::array<std::int64_t, 3> input_sizes(const std::array<ConvAxis, 3>& axes) {
-  return {axes[0].input, axes[1].input, axes[2].input};
-}
-std::array<std::int64_t, 3> output_sizes(const std::array<ConvAxis, 3>& axes) {
-  return {axes[0].output(), axes[1].output(), axes[2].output()};
-}
-
 // Weights [out][in][k0][k1][k2]: offsets of the taps that a grid uses.
 std::vector<std::int64_t> tap_offsets(const PatchGrid& grid, const std::array<ConvAxis, 3>& axes) {
   std::vector<std::int64_t> offsets;
@@ -236,65 +230,10 @@ std::vector<std::int64_t> multiples(std::int64_t count, std::int64_t step) {
 // row of the kernel is one contiguous run of kernel * channels values once the padding is really
 // there, so the input is copied, padded.
 
-std::array<std::int64_t, 3> padded_sizes(const std::array<ConvAxis, 3>& axes) {
-  std::array<std::int64_t, 3> sizes{};
-  for (std::size_t a = 0; a < 3; ++a)
-    sizes[a] = axes[a].input + axes[a].padding.before + axes[a].padding.after;
-  return sizes;
-}
-
-// Values of the padded input. Where wide padding makes it much larger than the tensors, it is not
-// copied.
-std::int64_t padded_values(const ConvProblem& problem) {
-  std::int64_t values = problem.batch * problem.in_channels;
-  for (const std::int64_t size : padded_sizes(three_axes(problem))) values *= size;
-  return values;
-}
-bool may_copy_padded(const ConvProblem& problem) {
-  return padded_values(problem) <=
-         4 * (problem.input_shape().numel() + problem.output_shape().numel());
-}
-
 bool joins_rows(const ConvProblem& problem) {
   const ConvAxis inner = three_axes(problem)[2];
   return problem.groups == 1 && problem.in_channels < 16 && inner.kernel > 1 &&
          inner.dilation == 1 && may_copy_padded(problem);
-}
-
-// The same axes over an input that holds its own padding.
-std::array<ConvAxis, 3> with_padding_inside(std::array<ConvAxis, 3> axes) {
-  for (ConvAxis& axis : axes) {
-    axis.input += axis.padding.before + axis.padding.after;
-    axis.padding = {};
-  }
-  return axes;
-}
-
-template <class T>
-void copy_padded(const ConvProblem& problem, const std::array<ConvAxis, 3>& axes, const T* input,
-                 T* padded) {
-  const auto sizes = padded_sizes(axes);
-  const std::int64_t channels = problem.in_channels;
-  const std::int64_t row = sizes[2] * channels;
-  const std::int64_t input_row = axes[2].input * channels;
-  const std::int64_t grain = std::max<std::int64_t>(1, (1 << 14) / row);
-  parallel_ranges(
-      problem.batch * sizes[0] * sizes[1], grain, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; ++i) {
-          T* out = padded + i * row;
-          const std::int64_t i1 = i % sizes[1] - axes[1].padding.before;
-          const std::int64_t i0 = i / sizes[1] % sizes[0] - axes[0].padding.before;
-          const std::int64_t image = i / sizes[1] / sizes[0];
-          if (i0 < 0 || i0 >= axes[0].input || i1 < 0 || i1 >= axes[1].input) {
-            std::fill(out, out + row, T(0));
-            continue;
-          }
-          const T* in = input + ((image * axes[0].input + i0) * axes[1].input + i1) * input_row;
-          T* inside = std::fill_n(out, axes[2].padding.before * channels, T(0));
-          inside = std::copy(in, in + input_row, inside);
-          std::fill(inside, out + row, T(0));
-        }
-      });
 }
 
 void keep_first_tap(GridAxis& axis) {
@@ -330,7 +269,7 @@ void forward(const ConvProblem& problem, const ConvArgs& args) {
   if (joins_rows(problem)) {
     const auto sizes = padded_sizes(axes);
     padded.emplace(static_cast<std::size_t>(padded_values(problem)) * sizeof(T));
-    copy_padded(problem, axes, product.source, padded->as<T>());
+    copy_padded(problem, product.source, padded->as<T>());
     product.source = padded->as<T>();
     axes = with_padding_inside(axes);
     grid.source = dense_strides(sizes, in);
@@ -415,6 +354,138 @@ void backward_data(const ConvProblem& problem, const ConvArgs& args) {
   }
 }
 
+// ---- backward_data with few input channels: they would fill a small part of a vector, so each
+// output position is multiplied by the weights of all taps at once, and the products are added to
+// the patch that it came from: dx = fold(g W) [B].
+
+template <class T>
+bool folds(const ConvProblem& problem) {
+  return problem.groups == 1 && problem.taps() > 1 &&
+         problem.in_channels < kernels::tile_size<T>().lanes && may_copy_padded(problem);
+}
+
+template <class T>
+class FoldedDataGradient {
+ public:
+  FoldedDataGradient(const ConvProblem& problem, const ConvArgs& args)
+      : problem_(problem),
+        axes_(three_axes(problem)),
+        padded_(padded_sizes(axes_)),
+        g_(static_cast<const T*>(args.first)),
+        dx_(static_cast<T*>(args.result)),
+        columns_(problem.taps() * problem.in_channels),
+        view_{.groups = 1,
+              .group_step = 0,
+              .results = columns_,
+              .result_step = 1,
+              .taps = {0},
+              .run = multiples(problem.out_channels, columns_)} {
+    // [out][in][tap] to [out][tap][in], so that a row of a patch is one run.
+    const Workspace turned(static_cast<std::size_t>(problem.out_channels * columns_) * sizeof(T));
+    const T* weights = static_cast<const T*>(args.second);
+    for (std::int64_t o = 0; o < problem.out_channels; ++o) {
+      for (std::int64_t i = 0; i < columns_; ++i) {
+        turned
+            .as<T>()[o * columns_ + i % problem.taps() * problem.in_channels + i / problem.taps()] =
+            weights[o * columns_ + i];
+      }
+    }
+    packed_ = pack_weights<T>(problem, Pass::backward_data, {.second = turned.as<T>()}, {view_},
+                              tile_.lanes);
+  }
+
+  void run() const {
+    parallel_for(problem_.batch, [&](std::int64_t image) { run_image(image); });
+  }
+
+ private:
+  void run_image(std::int64_t image) const {
+    const std::int64_t values = padded_values(problem_) / problem_.batch;
+    const Workspace patches(static_cast<std::size_t>(values) * sizeof(T));
+    const Workspace products(static_cast<std::size_t>(tile_.rows * columns_) * sizeof(T));
+    std::memset(patches.as<T>(), 0, static_cast<std::size_t>(values) * sizeof(T));
+    const auto outputs = output_sizes(axes_);
+    for (std::int64_t o0 = 0; o0 < outputs[0]; ++o0) {
+      for (std::int64_t o1 = 0; o1 < outputs[1]; ++o1) {
+        const std::int64_t row = ((image * outputs[0] + o0) * outputs[1] + o1) * outputs[2];
+        for (std::int64_t o2 = 0; o2 < outputs[2]; o2 += tile_.rows) {
+          const auto count = static_cast<int>(std::min<std::int64_t>(tile_.rows, outputs[2] - o2));
+          multiply(g_ + (row + o2) * problem_.out_channels, count, products.as<T>());
+          for (int i = 0; i < count; ++i) {
+            add_patch({o0, o1, o2 + i}, products.as<T>() + i * columns_, patches.as<T>());
+          }
+        }
+      }
+    }
+    copy_inside(image, patches.as<T>());
+  }
+
+  void multiply(const T* gradients, int count, T* products) const {
+    const T* runs[kMaxTileRows];
+    T* out[kMaxTileRows];
+    for (int i = 0; i < count; ++i) runs[i] = gradients + i * problem_.out_channels;
+    for (std::int64_t block = 0; block < block_count(columns_, tile_.lanes); ++block) {
+      for (int i = 0; i < count; ++i) {
+        out[i] = products + i * columns_ + block * 2 * tile_.lanes;
+      }
+      kernels::patch_product<T>(
+          {.runs = runs,
+           .offsets = nullptr,
+           .taps = 1,
+           .run = problem_.out_channels,
+           .weights = packed_->template as<T>() + view_.block_begin(block, tile_.lanes),
+           .bias = nullptr,
+           .out = out,
+           .rows = count,
+           .width = block_width(columns_, block, tile_.lanes)});
+    }
+  }
+
+  void add_patch(const std::array<std::int64_t, 3>& output, const T* from, T* patches) const {
+    // Neighbouring taps of a dense kernel are one run.
+    const bool joined = axes_[2].dilation == 1;
+    const std::int64_t runs = joined ? 1 : axes_[2].kernel;
+    const std::int64_t run = columns_ / (axes_[0].kernel * axes_[1].kernel * runs);
+    const auto cell = [&](std::size_t a, std::int64_t tap) {
+      return output[a] * axes_[a].stride + tap * axes_[a].dilation;
+    };
+    for (std::int64_t k0 = 0; k0 < axes_[0].kernel; ++k0) {
+      for (std::int64_t k1 = 0; k1 < axes_[1].kernel; ++k1) {
+        T* row =
+            patches + (cell(0, k0) * padded_[1] + cell(1, k1)) * padded_[2] * problem_.in_channels;
+        for (std::int64_t k2 = 0; k2 < runs; ++k2, from += run) {
+          T* to = row + cell(2, k2) * problem_.in_channels;
+          for (std::int64_t i = 0; i < run; ++i) to[i] += from[i];
+        }
+      }
+    }
+  }
+
+  // What fell on the padding is dropped.
+  void copy_inside(std::int64_t image, const T* patches) const {
+    const std::int64_t row = axes_[2].input * problem_.in_channels;
+    T* to = dx_ + image * axes_[0].input * axes_[1].input * row;
+    for (std::int64_t i0 = 0; i0 < axes_[0].input; ++i0) {
+      for (std::int64_t i1 = 0; i1 < axes_[1].input; ++i1, to += row) {
+        const std::int64_t place =
+            (i0 + axes_[0].padding.before) * padded_[1] + i1 + axes_[1].padding.before;
+        std::copy_n(patches + (place * padded_[2] + axes_[2].padding.before) * problem_.in_channels,
+                    row, to);
+      }
+    }
+  }
+
+  const ConvProblem& problem_;
+  std::array<ConvAxis, 3> axes_;
+  std::array<std::int64_t, 3> padded_;
+  const T* g_;
+  T* dx_;
+  std::int64_t columns_;  // products per position: taps times input channels
+  WeightView view_;
+  kernels::TileSize tile_ = kernels::tile_size<T>();
+  std::shared_ptr<const Workspace> packed_;
+};
+
 // ---- backward_weights: dw[o, c, k] = sum over positions of x[position + k][c] * g[position][o].
 //
 // A unit is one block of output channels for one tap and all input channels. With few input
@@ -471,7 +542,7 @@ class WeightGradient {
     sums_ = memory.as<T>();
     if (joins_taps_) {
       T* padded = sums_ + splits_ * units_ * unit_size_;
-      copy_padded(problem_, three_axes(problem_), x_, padded);
+      copy_padded(problem_, x_, padded);
       x_ = padded;
     }
     parallel_for(parts_ * splits_, [&](std::int64_t task) {
@@ -652,6 +723,7 @@ void run_pass(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
     case Pass::forward:
       return forward<T>(problem, args);
     case Pass::backward_data:
+      if (folds<T>(problem)) return FoldedDataGradient<T>(problem, args).run();
       return backward_data<T>(problem, args);
     case Pass::backward_weights:
       return WeightGradient<T>(problem, args).run();
@@ -673,9 +745,8 @@ std::size_t workspace(const ConvProblem& problem, Pass pass) {
         (pass == Pass::forward ? problem.in_channels : problem.out_channels) / problem.groups;
     std::int64_t values =
         ceil_div(results, lanes) * lanes * reduced * problem.groups * problem.taps();
-    if (pass == Pass::forward && joins_rows(problem)) {
-      values += padded_values(problem);
-    }
+    const bool pads = pass == Pass::forward ? joins_rows(problem) : folds<T>(problem);
+    if (pads) values += padded_values(problem);
     return static_cast<std::size_t>(values) * sizeof(T);
   });
 }
