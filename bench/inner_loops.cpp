@@ -57,11 +57,13 @@ void patch_product(benchmark::State& state) {
   std::vector<T*> out;
   for (int m = 0; m < tile.rows; ++m) out.push_back(output.data() + m * width);
   const kernels::PatchProduct<T> job{.runs = runs.data(),
+                                     .offsets = nullptr,
                                      .taps = taps,
                                      .run = run,
                                      .weights = weights.data(),
                                      .bias = nullptr,
                                      .out = out.data(),
+                                     .column = 0,
                                      .rows = tile.rows,
                                      .width = width};
   for (auto _ : state) {

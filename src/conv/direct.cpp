@@ -124,6 +124,7 @@ class ProductRunner {
     const T** runs;
     std::int64_t places = 0;
     std::array<T*, kTilesPerChunk * kMaxTileRows> out{};
+    std::array<const T*, kTilesPerChunk * kMaxTileRows> furthest{};  // what the furthest tap reads
   };
 
   void locate(std::int64_t group, std::int64_t index, Chunk& chunk) const {
@@ -136,6 +137,10 @@ class ProductRunner {
                 chunk.runs + i * tables_ * kMaxTileRows);
       fill_results(*product_.grid, product_.result + group * product_.view->results,
                    first + i * tile_.rows, rows, chunk.out.data() + i * kMaxTileRows);
+      if (prefetches_) {
+        std::copy_n(chunk.runs + (i * tables_ + product_.furthest_tap) * kMaxTileRows, rows,
+                    chunk.furthest.data() + i * tile_.rows);
+      }
     }
   }
 
@@ -148,28 +153,23 @@ class ProductRunner {
     const std::int64_t begin = part * blocks_ / block_parts_;
     const std::int64_t end = (part + 1) * blocks_ / block_parts_;
     const std::int64_t steps = (end - begin) * tiles;
-    std::int64_t step = 0;
+    const std::int64_t share = prefetches_ ? ceil_div(next.places, steps) : 0;
+    std::int64_t ahead_place = 0;
     for (std::int64_t block = begin; block < end; ++block) {
-      const std::int64_t channel = block * 2 * tile_.lanes;
-      for (std::int64_t i = 0; i < tiles; ++i, ++step) {
-        T* out[kMaxTileRows];
-        const int rows = rows_of(i, chunk.places);
-        for (int row = 0; row < rows; ++row) {
-          out[row] = chunk.out[static_cast<std::size_t>(i * kMaxTileRows + row)] + channel;
-        }
+      for (std::int64_t i = 0; i < tiles; ++i, ahead_place += share) {
         kernels::patch_product<T>({
             .runs = chunk.runs + i * tables_ * kMaxTileRows,
             .offsets = product_.offsets.empty() ? nullptr : product_.offsets.data(),
             .taps = taps_,
             .run = run_,
             .weights = weights + product_.view->block_begin(block, tile_.lanes),
-            .bias = product_.bias == nullptr
-                        ? nullptr
-                        : product_.bias + group * product_.view->results + channel,
-            .out = out,
-            .rows = rows,
+            .bias =
+                product_.bias == nullptr ? nullptr : product_.bias + group * product_.view->results,
+            .out = chunk.out.data() + i * kMaxTileRows,
+            .column = block * 2 * tile_.lanes,
+            .rows = rows_of(i, chunk.places),
             .width = block_width(product_.view->results, block, tile_.lanes),
-            .ahead = ahead(next, step * next.places / steps, (step + 1) * next.places / steps),
+            .ahead = ahead(next, ahead_place, std::min(ahead_place + share, next.places)),
             .bypass = bypasses_,
         });
       }
@@ -179,15 +179,11 @@ class ProductRunner {
   // The memory from the first to the last of these places that the furthest tap reads: the other
   // taps mostly read it earlier.
   kernels::Ahead ahead(const Chunk& chunk, std::int64_t begin, std::int64_t end) const {
-    if (!prefetches_ || begin >= end) return {};
-    const T* first = furthest_run(chunk, begin);
-    const std::int64_t values = furthest_run(chunk, end - 1) + run_ - first;
+    if (begin >= end) return {};
+    const T* first = chunk.furthest[static_cast<std::size_t>(begin)];
+    const std::int64_t values = chunk.furthest[static_cast<std::size_t>(end - 1)] + run_ - first;
     const bool in_order = values > 0 && values < 4 * (end - begin) * run_;
     return {first, in_order ? values * static_cast<std::int64_t>(sizeof(T)) : 0};
-  }
-  const T* furthest_run(const Chunk& chunk, std::int64_t place) const {
-    const std::int64_t tile = place / tile_.rows;
-    return chunk.runs[(tile * tables_ + product_.furthest_tap) * kMaxTileRows + place % tile_.rows];
   }
 
   int rows_of(std::int64_t tile, std::int64_t count) const {
@@ -423,11 +419,11 @@ class FoldedDataGradient {
   void multiply(const T* gradients, int count, T* products) const {
     const T* runs[kMaxTileRows];
     T* out[kMaxTileRows];
-    for (int i = 0; i < count; ++i) runs[i] = gradients + i * problem_.out_channels;
+    for (int i = 0; i < count; ++i) {
+      runs[i] = gradients + i * problem_.out_channels;
+      out[i] = products + i * columns_;
+    }
     for (std::int64_t block = 0; block < block_count(columns_, tile_.lanes); ++block) {
-      for (int i = 0; i < count; ++i) {
-        out[i] = products + i * columns_ + block * 2 * tile_.lanes;
-      }
       kernels::patch_product<T>(
           {.runs = runs,
            .offsets = nullptr,
@@ -436,6 +432,7 @@ class FoldedDataGradient {
            .weights = packed_->template as<T>() + view_.block_begin(block, tile_.lanes),
            .bias = nullptr,
            .out = out,
+           .column = block * 2 * tile_.lanes,
            .rows = count,
            .width = block_width(columns_, block, tile_.lanes)});
     }

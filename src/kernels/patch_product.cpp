@@ -83,8 +83,8 @@ void PatchTile(const PatchProduct<T>& job) {
   for (int n = 0; n < N; ++n) {
     const int count = HWY_MIN(job.width - n * kLanes, kLanes);
     start[n] = job.bias == nullptr ? hn::Zero(d)
-               : full              ? hn::LoadU(d, job.bias + n * kLanes)
-                                   : LoadFirst(job.bias + n * kLanes, count);
+               : full              ? hn::LoadU(d, job.bias + job.column + n * kLanes)
+                                   : LoadFirst(job.bias + job.column + n * kLanes, count);
   }
   V sum[M][N];
 #pragma GCC unroll 16
@@ -120,11 +120,12 @@ void PatchTile(const PatchProduct<T>& job) {
 #pragma GCC unroll 2
     for (int n = 0; n < N; ++n) {
       if (full && job.bypass) {
-        hn::Stream(sum[m][n], d, job.out[m] + n * kLanes);
+        hn::Stream(sum[m][n], d, job.out[m] + job.column + n * kLanes);
       } else if (full) {
-        hn::StoreU(sum[m][n], d, job.out[m] + n * kLanes);
+        hn::StoreU(sum[m][n], d, job.out[m] + job.column + n * kLanes);
       } else {
-        StoreFirst(sum[m][n], job.out[m] + n * kLanes, HWY_MIN(job.width - n * kLanes, kLanes));
+        StoreFirst(sum[m][n], job.out[m] + job.column + n * kLanes,
+                   HWY_MIN(job.width - n * kLanes, kLanes));
       }
     }
   }

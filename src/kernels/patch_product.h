@@ -30,8 +30,8 @@ struct Ahead {
   std::int64_t bytes = 0;
 };
 
-// out[m][j] = bias[j] + sum over t, r of source(t, m)[r] * weights[(t * run + r) * block + j] for
-// m < rows and j < width, added up in the order of t, then r. source(t, m) is
+// out[m][column + j] = bias[column + j] + sum over t, r of source(t, m)[r] * weights[(t * run + r)
+// * block + j] for m < rows and j < width, added up in the order of t, then r. source(t, m) is
 // runs[t * kMaxTileRows + m], or, where every tap lies at one distance from its place, runs[m] +
 // offsets[t].
 template <class T>
@@ -41,8 +41,9 @@ struct PatchProduct {
   std::int64_t taps;
   std::int64_t run;     // values per tap
   const T* weights;     // [taps][run][block], block as block_lanes(width) says
-  const T* bias;        // [width], or null
-  T* const* out;        // [rows]
+  const T* bias;        // of channel 0, or null
+  T* const* out;        // [rows], channel 0
+  std::int64_t column;  // first output channel of this block
   int rows;             // at most tile_size().rows
   int width;            // output channels of this block: at most two vectors
   Ahead ahead = {};     // asked for meanwhile
