@@ -48,6 +48,13 @@ int misuse(const CLI::App& app, const std::string& message) {
   return fail(kMisuse, fmt::format("{} (see {})", message, help));
 }
 
+bool is_command(const std::string& word) {
+  for (const CommandDef& command : kCommands) {
+    if (word == command.name) return true;
+  }
+  return false;
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Convolutional networks on the CPU: train them, use them, look inside.", "fovea");
   app.require_subcommand(1);
@@ -57,6 +64,9 @@ int run(int argc, char** argv) {
   for (const CommandDef& command : kCommands) {
     CLI::App* parser = app.add_subcommand(command.name, command.summary);
     parser->callback([&chosen, action = command.declare(*parser)] { chosen = action; });
+  }
+  if (const std::string word = argc > 1 ? argv[1] : "-"; word[0] != '-' && !is_command(word)) {
+    return misuse(app, fmt::format("there is no command '{}'", word));
   }
   try {
     app.parse(argc, argv);

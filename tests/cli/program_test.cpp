@@ -127,6 +127,7 @@ TEST(ProgramUsage, MisuseExitsWithTwoAndOneLineOnStderr) {
 }
 
 TEST(ProgramUsage, UnknownNamesAreAnsweredWithTheKnownOnes) {
+  EXPECT_CONTAINS(run("trian lenet5").err, "there is no command 'trian'");
   EXPECT_CONTAINS(run("train lenet6 --data fashion-mnist").err, "lenet5_1998");
   EXPECT_CONTAINS(run("train lenet5 --data cifar").err, "fashion-mnist");
   EXPECT_CONTAINS(run("conv ic1ih5oc1kh3 --algorithm magic").err, "direct");
