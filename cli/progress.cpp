@@ -8,12 +8,20 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <string_view>
 #include <utility>
 
 #include "support.h"
 
 namespace cli {
 namespace {
+
+// A line can be drawn over itself on a terminal that knows how to clear it.
+bool can_redraw() {
+  const char* term = std::getenv("TERM");
+  return isatty(STDERR_FILENO) == 1 && term != nullptr && std::string_view(term) != "dumb";
+}
 
 constexpr int kBarWidth = 24;
 constexpr double kRedrawSeconds = 0.1;
@@ -36,7 +44,7 @@ Progress::Progress(std::string label, std::int64_t total)
     : label_(std::move(label)),
       total_(std::max<std::int64_t>(total, 1)),
       start_(seconds_now()),
-      terminal_(isatty(STDERR_FILENO) == 1) {}
+      terminal_(can_redraw()) {}
 
 Progress::~Progress() {
   clear();
