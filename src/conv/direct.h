@@ -1,0 +1,44 @@
+// The parts of `direct`, each in a file of its own: forward and backward_data in direct.cpp,
+// backward_data of few channels in direct_folded.cpp, backward_weights in direct_weights.cpp.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "conv/algorithms.h"
+
+namespace fovea::conv {
+
+inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+
+// At most so many tasks as keep some sixteen cores busy and start quickly, of at least some
+// microseconds each. From the problem alone: the cut decides the bits of a sum.
+inline constexpr std::int64_t kTasks = 32;
+inline std::int64_t tasks_for(double multiply_adds) {
+  constexpr double kWorkPerTask = 1 << 20;
+  return std::clamp<std::int64_t>(static_cast<std::int64_t>(multiply_adds / kWorkPerTask), 1,
+                                  kTasks);
+}
+
+inline std::vector<std::int64_t> multiples(std::int64_t count, std::int64_t step) {
+  std::vector<std::int64_t> values;
+  for (std::int64_t i = 0; i < count; ++i) values.push_back(i * step);
+  return values;
+}
+
+// Whether backward_data has so few input channels that it is computed by folding.
+template <class T>
+bool folds(const ConvProblem& problem);
+template <class T>
+void backward_data_folded(const ConvProblem& problem, const ConvArgs& args);
+
+template <class T>
+void backward_weights(const ConvProblem& problem, const ConvArgs& args);
+template <class T>
+std::size_t backward_weights_workspace(const ConvProblem& problem);
+
+}  // namespace fovea::conv

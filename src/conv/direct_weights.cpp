@@ -1,0 +1,266 @@
+// `direct`, backward_weights: dw[o, c, k] = sum over positions of x[position + k][c] *
+// g[position][o].
+//
+// A unit is one block of output channels for one tap and all input channels. With few input
+// channels (`joins_taps`) it is a block for all taps, so that the register tile is full; the input
+// is then copied, padded, and each weight reads at a fixed distance from the corner of the patch. A
+// task sums some units over some positions, in chunks that stay in cache for all its units.
+// Positions are split among tasks where the sums are small beside the tensors, else units; the
+// partial sums of a split are added in order.
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <vector>
+
+#include "conv/axes.h"
+#include "conv/direct.h"
+#include "conv/packed_weights.h"
+#include "conv/padded_input.h"
+#include "conv/patch_grid.h"
+#include "fovea/executor.h"
+#include "kernels/patch_product.h"
+
+namespace fovea::conv {
+namespace {
+
+constexpr std::int64_t kPositionsPerChunk = 256;
+
+template <class T>
+class WeightGradient {
+ public:
+  WeightGradient(const ConvProblem& problem, const ConvArgs& args)
+      : problem_(problem),
+        x_(static_cast<const T*>(args.first)),
+        g_(static_cast<const T*>(args.second)),
+        dw_(static_cast<T*>(args.result)),
+        tile_(kernels::tile_size<T>()),
+        in_(problem.in_channels / problem.groups),
+        out_(problem.out_channels / problem.groups),
+        taps_(problem.taps()),
+        blocks_(block_count(out_, tile_.lanes)),
+        joins_taps_(in_ < tile_.rows && taps_ > 1 && may_copy_padded(problem)) {
+    std::array<ConvAxis, 3> axes = three_axes(problem);
+    grid_.batch = problem.batch;
+    if (joins_taps_) {
+      padded_values_ = padded_values(problem);
+      axes = with_padding_inside(axes);
+    }
+    for (std::size_t a = 0; a < 3; ++a) grid_.axes[a] = forward_axis(axes[a], problem.padding_mode);
+    grid_.source = dense_strides(input_sizes(axes), problem.in_channels);
+    places_ = grid_.places();
+    rows_ = joins_taps_ ? taps_ * in_ : in_;
+    for (std::int64_t row = 0; row < rows_; ++row)
+      offsets_.push_back(joins_taps_ ? patch_offset(axes, row) : row);
+    unit_taps_ = joins_taps_ ? 1 : taps_;
+    units_ = problem.groups * unit_taps_ * blocks_;
+    unit_size_ = rows_ * 2 * tile_.lanes;
+    const double tensors =
+        static_cast<double>(problem.input_shape().numel() + problem.output_shape().numel());
+    const double sums = static_cast<double>(units_ * unit_size_);
+    const std::int64_t wanted = tasks_for(static_cast<double>(problem.multiply_adds()));
+    const std::int64_t most = std::min(wanted, ceil_div(places_, kPositionsPerChunk));
+    splits_ = std::clamp<std::int64_t>(static_cast<std::int64_t>(tensors / (2 * sums)), 1, most);
+    parts_ = std::clamp<std::int64_t>(ceil_div(wanted, splits_), 1, units_);
+  }
+
+  std::size_t workspace() const {
+    return static_cast<std::size_t>(splits_ * units_ * unit_size_ + padded_values_) * sizeof(T);
+  }
+
+  void run() {
+    const Workspace memory(workspace());
+    sums_ = memory.as<T>();
+    if (joins_taps_) {
+      T* padded = sums_ + splits_ * units_ * unit_size_;
+      copy_padded(problem_, x_, padded);
+      x_ = padded;
+    }
+    parallel_for(parts_ * splits_, [&](std::int64_t task) {
+      const std::int64_t part = task % parts_;
+      sum_units(part * units_ / parts_, (part + 1) * units_ / parts_, task / parts_);
+    });
+    const std::int64_t per_block = unit_taps_ * unit_size_ * splits_;
+    const std::int64_t grain = std::max<std::int64_t>(1, (1 << 15) / per_block);
+    parallel_ranges(problem_.groups * blocks_, grain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) write_block(i / blocks_, i % blocks_);
+    });
+  }
+
+ private:
+  // Blocks of one tap follow each other, then taps, then groups.
+  struct Unit {
+    std::int64_t group;
+    std::int64_t tap;  // 0 where taps are joined
+    std::int64_t block;
+    int width;  // output channels
+    int lanes;  // the same, padded to whole vectors
+  };
+  Unit unit_at(std::int64_t index) const {
+    const std::int64_t block = index % blocks_;
+    const int width = block_width(out_, block, tile_.lanes);
+    return {index / blocks_ / unit_taps_, index / blocks_ % unit_taps_, block, width,
+            kernels::block_lanes(width, tile_.lanes)};
+  }
+  T* sum_of(std::int64_t unit, std::int64_t split) const {
+    return sums_ + (split * units_ + unit) * unit_size_;
+  }
+
+  // Distance of the value that row (tap, channel) reads from the corner of the patch.
+  std::int64_t patch_offset(const std::array<ConvAxis, 3>& axes, std::int64_t row) const {
+    const std::int64_t tap = row / in_;
+    const std::int64_t k2 = tap % axes[2].kernel;
+    const std::int64_t k1 = tap / axes[2].kernel % axes[1].kernel;
+    const std::int64_t k0 = tap / axes[2].kernel / axes[1].kernel;
+    return k0 * axes[0].dilation * grid_.source.axis[0] +
+           k1 * axes[1].dilation * grid_.source.axis[1] +
+           k2 * axes[2].dilation * grid_.source.axis[2] + row % in_;
+  }
+
+  void sum_units(std::int64_t first_unit, std::int64_t last_unit, std::int64_t split) const {
+    std::memset(sum_of(first_unit, split), 0,
+                static_cast<std::size_t>((last_unit - first_unit) * unit_size_) * sizeof(T));
+    const T* runs[kPositionsPerChunk];
+    const T* gradients[kPositionsPerChunk];
+    const std::int64_t tiles = ceil_div(rows_, tile_.rows);
+    const std::int64_t steps = (last_unit - first_unit) * tiles;
+    const std::int64_t last = (split + 1) * places_ / splits_;
+    for (std::int64_t first = split * places_ / splits_; first < last;
+         first += kPositionsPerChunk) {
+      const std::int64_t next = std::min(first + kPositionsPerChunk, last);
+      const std::int64_t next_end = std::min(next + kPositionsPerChunk, last);
+      std::int64_t count = 0;
+      std::int64_t step = 0;
+      for (std::int64_t index = first_unit; index < last_unit; ++index) {
+        const Unit unit = unit_at(index);
+        if (index == first_unit || unit.block == 0) {
+          count = collect(unit, first, next - first, runs, gradients);
+        }
+        for (std::int64_t tile = 0; tile < tiles; ++tile, ++step) {
+          const std::int64_t begin = tile * rows_ / tiles;
+          const std::int64_t end = (tile + 1) * rows_ / tiles;
+          kernels::gradient_product<T>({.runs = runs,
+                                        .gradients = gradients,
+                                        .column = unit.block * 2 * tile_.lanes,
+                                        .count = count,
+                                        .offsets = offsets_.data() + begin,
+                                        .sum = sum_of(index, split) + begin * unit.lanes,
+                                        .rows = static_cast<int>(end - begin),
+                                        .width = unit.width,
+                                        .ahead = ahead(next, next_end, step, steps)});
+        }
+      }
+    }
+  }
+
+  // What step `step` of `steps` asks for: its share of the gradients and then the inputs of the
+  // places of the next chunk. Inputs lie in the order of the places, if not exactly at their pace.
+  kernels::Ahead ahead(std::int64_t first, std::int64_t last, std::int64_t step,
+                       std::int64_t steps) const {
+    const std::int64_t inputs = grid_.source.image * problem_.batch;
+    const std::int64_t of_gradients = (last - first) * problem_.out_channels;
+    const std::int64_t first_input = first * inputs / places_;
+    const std::int64_t of_inputs = last * inputs / places_ - first_input;
+    const std::int64_t begin = (of_gradients + of_inputs) * step / steps;
+    const std::int64_t end = (of_gradients + of_inputs) * (step + 1) / steps;
+    const bool gradients = begin < of_gradients;
+    const T* from = gradients ? g_ + first * problem_.out_channels + begin
+                              : x_ + first_input + begin - of_gradients;
+    return {from, (end - begin) * static_cast<std::int64_t>(sizeof(T))};
+  }
+
+  // Where the values and the gradients of these positions are. Positions at which the tap reads
+  // padding are left out: they would add zeros.
+  std::int64_t collect(const Unit& unit, std::int64_t first, std::int64_t count, const T** runs,
+                       const T** gradients) const {
+    const AxisTable& inner = grid_.axes[2].table;
+    const auto tap2 = static_cast<int>(unit.tap % inner.taps);
+    const auto tap1 = static_cast<int>(unit.tap / inner.taps % grid_.axes[1].table.taps);
+    const auto tap0 = static_cast<int>(unit.tap / inner.taps / grid_.axes[1].table.taps);
+    const T* source = x_ + unit.group * in_;
+    const T* gradient = g_ + unit.group * out_;
+    std::int64_t found = 0;
+    for_each_segment(grid_, first, count, [&](const GridSegment& segment, std::int64_t begin) {
+      const T* row = source_row(grid_, source, segment, tap0, tap1);
+      if (row == nullptr) return;
+      const std::int32_t* cell = inner.row(tap2) + segment.place[2] * inner.output_step;
+      for (int i = 0; i < segment.count; ++i) {
+        const std::int32_t read = cell[i * inner.output_step];
+        if (read == kPaddingCell) continue;
+        runs[found] = row + read * grid_.source.axis[2];
+        gradients[found++] = gradient + (first + begin + i) * problem_.out_channels;
+      }
+    });
+    return found;
+  }
+
+  // Adds the splits in order and writes [o][c][tap], some input channels at a time: their sums,
+  // scattered over the taps, stay in cache while they are turned round.
+  void write_block(std::int64_t group, std::int64_t block) {
+    constexpr std::int64_t kChannels = 16;
+    const int width = block_width(out_, block, tile_.lanes);
+    const int lanes = kernels::block_lanes(width, tile_.lanes);
+    for (std::int64_t tap = 0; tap < unit_taps_; ++tap) {
+      const std::int64_t unit = (group * unit_taps_ + tap) * blocks_ + block;
+      T* sum = sum_of(unit, 0);
+      for (std::int64_t split = 1; split < splits_; ++split) {
+        const T* more = sum_of(unit, split);
+        for (std::int64_t i = 0; i < rows_ * lanes; ++i) sum[i] += more[i];
+      }
+    }
+    const Workspace turned(static_cast<std::size_t>(width * kChannels * taps_) * sizeof(T));
+    T* first = dw_ + (group * out_ + block * 2 * tile_.lanes) * in_ * taps_;
+    for (std::int64_t begin = 0; begin < in_; begin += kChannels) {
+      const std::int64_t count = std::min(in_ - begin, kChannels) * taps_;  // of neighbours in dw
+      for (std::int64_t tap = 0; tap < taps_; ++tap) {
+        const std::int64_t unit = (group * unit_taps_ + (joins_taps_ ? 0 : tap)) * blocks_ + block;
+        const T* sum = sum_of(unit, 0) + ((joins_taps_ ? tap * in_ : 0) + begin) * lanes;
+        for (T* to = turned.as<T>() + tap; to < turned.as<T>() + count; to += taps_, sum += lanes) {
+          for (int j = 0; j < width; ++j) to[j * count] = sum[j];
+        }
+      }
+      for (int j = 0; j < width; ++j) {
+        std::copy_n(turned.as<T>() + j * count, count, first + j * in_ * taps_ + begin * taps_);
+      }
+    }
+  }
+
+  const ConvProblem& problem_;
+  const T* x_;
+  const T* g_;
+  T* dw_;
+  kernels::TileSize tile_;
+  std::int64_t in_;   // per group
+  std::int64_t out_;  // per group
+  std::int64_t taps_;
+  std::int64_t blocks_;
+  bool joins_taps_;
+  PatchGrid grid_;
+  std::vector<std::int64_t> offsets_;  // of each row of a unit
+  std::int64_t padded_values_ = 0;
+  std::int64_t places_ = 0;
+  std::int64_t rows_ = 0;  // of one unit's sum
+  std::int64_t unit_taps_ = 1;
+  std::int64_t units_ = 0;
+  std::int64_t unit_size_ = 0;
+  std::int64_t splits_ = 1;  // of the positions
+  std::int64_t parts_ = 1;   // of the units
+  T* sums_ = nullptr;
+};
+
+}  // namespace
+
+template <class T>
+void backward_weights(const ConvProblem& problem, const ConvArgs& args) {
+  WeightGradient<T>(problem, args).run();
+}
+template void backward_weights<float>(const ConvProblem&, const ConvArgs&);
+template void backward_weights<double>(const ConvProblem&, const ConvArgs&);
+
+template <class T>
+std::size_t backward_weights_workspace(const ConvProblem& problem) {
+  return WeightGradient<T>(problem, {}).workspace();
+}
+template std::size_t backward_weights_workspace<float>(const ConvProblem&);
+template std::size_t backward_weights_workspace<double>(const ConvProblem&);
+
+}  // namespace fovea::conv
