@@ -52,57 +52,86 @@ HWY_INLINE hn::Vec<Lanes<T>> LoadFirst(const T* in, int count) {
   return hn::Load(d, lanes);
 }
 
-// Asks for the bytes of `ahead` evenly over a number of steps, each cache line once.
+// Asks for the bytes of `ahead` evenly over a number of steps. Asking for a line again costs less
+// than finding out whether that is due.
 class Prefetcher {
  public:
-  Prefetcher(const Ahead& ahead, int64_t steps)
-      : begin_(static_cast<const char*>(ahead.begin)),
-        pace_((ahead.bytes << kFraction) / HWY_MAX(steps, 1)) {}
+  Prefetcher(const Ahead& ahead, int64_t steps) : place_(reinterpret_cast<const char*>(&ahead)) {
+    if (ahead.bytes == 0) return;  // the place is a harmless one
+    place_ = static_cast<const char*>(ahead.begin);
+    pace_ = static_cast<uint32_t>(ahead.bytes) / static_cast<uint32_t>(HWY_MAX(steps, 1)) + 1;
+  }
   HWY_INLINE void Step() {
+    __builtin_prefetch(place_, 0, 2);
     place_ += pace_;
-    if (place_ < next_line_) return;
-    __builtin_prefetch(begin_ + (place_ >> kFraction), 0, 2);
-    next_line_ = place_ + (int64_t{64} << kFraction);
   }
 
  private:
-  static constexpr int kFraction = 8;  // bits behind the point of a place, in bytes
-  const char* begin_;
-  int64_t pace_;
-  int64_t place_ = 0;
-  int64_t next_line_ = 1;
+  const char* place_;
+  int64_t pace_ = 0;
 };
 
 template <class T, int M, int N>
-void PatchTile(const PatchProduct<T>& job) {
+HWY_INLINE void StoreTile(const PatchProduct<T>& job, const hn::Vec<Lanes<T>> (&sum)[M][N]) {
+  const Lanes<T> d;
+  constexpr int kLanes = static_cast<int>(HWY_LANES(T));
+  T* const* HWY_RESTRICT out = job.out;
+  const int64_t column = job.column;
+  if (job.width < N * kLanes) {
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 2
+      for (int n = 0; n < N; ++n) {
+        StoreFirst(sum[m][n], out[m] + column + n * kLanes,
+                   HWY_MIN(job.width - n * kLanes, kLanes));
+      }
+    }
+  } else if (job.bypass) {
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 2
+      for (int n = 0; n < N; ++n) hn::Stream(sum[m][n], d, out[m] + column + n * kLanes);
+    }
+  } else {
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 2
+      for (int n = 0; n < N; ++n) hn::StoreU(sum[m][n], d, out[m] + column + n * kLanes);
+    }
+  }
+}
+
+template <class T, int M, int N>
+void PatchTile(const PatchProduct<T>& given) {
   const Lanes<T> d;
   using V = hn::Vec<decltype(d)>;
   constexpr int kLanes = static_cast<int>(HWY_LANES(T));
-  const bool full = job.width == N * kLanes;
-  V start[N];
-  for (int n = 0; n < N; ++n) {
-    const int count = HWY_MIN(job.width - n * kLanes, kLanes);
-    start[n] = job.bias == nullptr ? hn::Zero(d)
-               : full              ? hn::LoadU(d, job.bias + job.column + n * kLanes)
-                                   : LoadFirst(job.bias + job.column + n * kLanes, count);
-  }
   V sum[M][N];
-#pragma GCC unroll 16
-  for (int m = 0; m < M; ++m) {
-    for (int n = 0; n < N; ++n) sum[m][n] = start[n];
-  }
-  const T* HWY_RESTRICT weights = job.weights;
-  const T* const* runs = job.runs;
-  Prefetcher prefetcher(job.ahead, job.taps * job.run);
-  const T* HWY_RESTRICT row[M];
-  for (int64_t t = 0; t < job.taps; ++t) {
-    const int64_t first = job.offsets == nullptr ? 0 : job.offsets[t];
-    if (t == 0 || job.offsets == nullptr) {
-#pragma GCC unroll 16
-      for (int m = 0; m < M; ++m) row[m] = runs[m];
-      runs += kMaxTileRows;
+#pragma GCC unroll 2
+  for (int n = 0; n < N; ++n) {
+    V start = hn::Zero(d);
+    if (given.bias != nullptr) {
+      const T* bias = given.bias + given.column + n * kLanes;
+      start = given.width >= (n + 1) * kLanes ? hn::LoadU(d, bias)
+                                              : LoadFirst(bias, given.width - n * kLanes);
     }
-    for (int64_t r = first; r < first + job.run; ++r, weights += N * kLanes) {
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) sum[m][n] = start;
+  }
+  const PatchProduct<T>* volatile job = &given;
+  volatile int64_t tap = 0;
+  const T* HWY_RESTRICT weights = given.weights;
+  Prefetcher prefetcher(given.ahead, given.taps * given.run);
+  while (tap < job->taps) {
+    const int64_t t = tap;
+    tap = t + 1;
+    const bool moves = job->offsets != nullptr;
+    const T* const* runs = job->runs + t * (kMaxTileRows * int64_t{!moves});
+    int64_t r = moves ? job->offsets[t] : 0;
+    const T* HWY_RESTRICT row[M];
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) row[m] = runs[m];
+    for (const int64_t end = r + job->run; r < end; ++r, weights += N * kLanes) {
       if constexpr (N == 2) prefetcher.Step();
       V weight[N];
 #pragma GCC unroll 2
@@ -115,20 +144,7 @@ void PatchTile(const PatchProduct<T>& job) {
       }
     }
   }
-#pragma GCC unroll 16
-  for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 2
-    for (int n = 0; n < N; ++n) {
-      if (full && job.bypass) {
-        hn::Stream(sum[m][n], d, job.out[m] + job.column + n * kLanes);
-      } else if (full) {
-        hn::StoreU(sum[m][n], d, job.out[m] + job.column + n * kLanes);
-      } else {
-        StoreFirst(sum[m][n], job.out[m] + job.column + n * kLanes,
-                   HWY_MIN(job.width - n * kLanes, kLanes));
-      }
-    }
-  }
+  StoreTile<T, M, N>(*job, sum);
 }
 
 // The first `count` lanes, of memory that may end there; what the others hold is undefined.
