@@ -99,8 +99,9 @@ class ProductRunner {
       const std::int64_t first = chunk_task * chunks_per_task_;
       locate(group, first, chunk);
       for (std::int64_t i = first; i < last; ++i) {
+        // Behind the last one too: mostly the same thread goes on with the next task.
         next.places = 0;
-        if (i + 1 < last) locate(group, i + 1, next);
+        if (i + 1 < last || (prefetches_ && i + 1 < chunks_)) locate(group, i + 1, next);
         multiply(group, part, chunk, next);
         std::swap(chunk, next);
       }

@@ -101,6 +101,7 @@ class WeightGradient {
     return {index / blocks_ / unit_taps_, index / blocks_ % unit_taps_, block, width,
             kernels::block_lanes(width, tile_.lanes)};
   }
+  std::int64_t split_begin(std::int64_t split) const { return split * places_ / splits_; }
   T* sum_of(std::int64_t unit, std::int64_t split) const {
     return sums_ + (split * units_ + unit) * unit_size_;
   }
@@ -123,11 +124,15 @@ class WeightGradient {
     const T* gradients[kPositionsPerChunk];
     const std::int64_t tiles = ceil_div(rows_, tile_.rows);
     const std::int64_t steps = (last_unit - first_unit) * tiles;
-    const std::int64_t last = (split + 1) * places_ / splits_;
-    for (std::int64_t first = split * places_ / splits_; first < last;
-         first += kPositionsPerChunk) {
-      const std::int64_t next = std::min(first + kPositionsPerChunk, last);
-      const std::int64_t next_end = std::min(next + kPositionsPerChunk, last);
+    const std::int64_t begin = split_begin(split);
+    const std::int64_t end = split_begin(split + 1);
+    const std::int64_t chunks = ceil_div(end - begin, kPositionsPerChunk);
+    for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
+      const std::int64_t first = begin + chunk * (end - begin) / chunks;
+      const std::int64_t next = begin + (chunk + 1) * (end - begin) / chunks;
+      // After the last chunk, mostly the same thread goes on with the next task.
+      const std::int64_t wanted = next < end || last_unit == units_ ? next : begin;
+      const std::int64_t wanted_end = std::min(wanted + next - first, places_);
       std::int64_t count = 0;
       std::int64_t step = 0;
       for (std::int64_t index = first_unit; index < last_unit; ++index) {
@@ -136,17 +141,17 @@ class WeightGradient {
           count = collect(unit, first, next - first, runs, gradients);
         }
         for (std::int64_t tile = 0; tile < tiles; ++tile, ++step) {
-          const std::int64_t begin = tile * rows_ / tiles;
-          const std::int64_t end = (tile + 1) * rows_ / tiles;
+          const std::int64_t row = tile * rows_ / tiles;
+          const std::int64_t row_end = (tile + 1) * rows_ / tiles;
           kernels::gradient_product<T>({.runs = runs,
                                         .gradients = gradients,
                                         .column = unit.block * 2 * tile_.lanes,
                                         .count = count,
-                                        .offsets = offsets_.data() + begin,
-                                        .sum = sum_of(index, split) + begin * unit.lanes,
-                                        .rows = static_cast<int>(end - begin),
+                                        .offsets = offsets_.data() + row,
+                                        .sum = sum_of(index, split) + row * unit.lanes,
+                                        .rows = static_cast<int>(row_end - row),
                                         .width = unit.width,
-                                        .ahead = ahead(next, next_end, step, steps)});
+                                        .ahead = ahead(wanted, wanted_end, step, steps)});
         }
       }
     }
