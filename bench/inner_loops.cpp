@@ -40,7 +40,8 @@ void count_rate(benchmark::State& state, const char* name, double each) {
   state.counters[name] = benchmark::Counter(each, benchmark::Counter::kIsIterationInvariantRate);
 }
 
-// A full register tile over range(0) taps of range(1) values: 3x3 on 64 channels, or 1x1 on 256.
+// A full register tile over range(0) taps of range(1) values: 3x3 on 64 channels, or 1x1 on 256 or
+// 64, where the start and the end of a tile count.
 template <class T>
 void patch_product(benchmark::State& state) {
   const kernels::TileSize tile = kernels::tile_size<T>();
@@ -72,7 +73,7 @@ void patch_product(benchmark::State& state) {
   }
   count_rate(state, "multiply_adds/s", static_cast<double>(taps * run * tile.rows * width));
 }
-BENCHMARK_TEMPLATE(patch_product, float)->Args({9, 64})->Args({1, 256});
+BENCHMARK_TEMPLATE(patch_product, float)->Args({9, 64})->Args({1, 256})->Args({1, 64});
 BENCHMARK_TEMPLATE(patch_product, double)->Args({9, 64})->Args({1, 256});
 
 // A full register tile of the weight gradient, over range(0) positions of 64 channels.
@@ -84,7 +85,7 @@ void gradient_product(benchmark::State& state) {
   const int width = 2 * tile.lanes;
   const Values<T> input(count * kChannels);
   const Values<T> gradient(count * kChannels);
-  const Values<T> sum(static_cast<std::int64_t>(tile.rows) * width);
+  const Values<T> sum(static_cast<std::int64_t>(tile.gradient_rows) * width);
   std::vector<const T*> runs;
   std::vector<const T*> gradients;
   for (std::int64_t q = 0; q < count; ++q) {
@@ -92,20 +93,20 @@ void gradient_product(benchmark::State& state) {
     gradients.push_back(gradient.data() + q * kChannels);
   }
   std::vector<std::int64_t> offsets;
-  for (int m = 0; m < tile.rows; ++m) offsets.push_back(m);
+  for (int m = 0; m < tile.gradient_rows; ++m) offsets.push_back(m);
   kernels::GradientProduct<T> job{};
   job.runs = runs.data();
   job.gradients = gradients.data();
   job.count = count;
   job.offsets = offsets.data();
   job.sum = sum.data();
-  job.rows = tile.rows;
+  job.rows = tile.gradient_rows;
   job.width = width;
   for (auto _ : state) {
     kernels::gradient_product(job);
     benchmark::ClobberMemory();
   }
-  count_rate(state, "multiply_adds/s", static_cast<double>(count * tile.rows * width));
+  count_rate(state, "multiply_adds/s", static_cast<double>(count * tile.gradient_rows * width));
 }
 BENCHMARK_TEMPLATE(gradient_product, float)->Arg(56)->Arg(256);
 BENCHMARK_TEMPLATE(gradient_product, double)->Arg(56)->Arg(256);

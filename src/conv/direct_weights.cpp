@@ -38,7 +38,7 @@ class WeightGradient {
         out_(problem.out_channels / problem.groups),
         taps_(problem.taps()),
         blocks_(block_count(out_, tile_.lanes)),
-        joins_taps_(in_ < tile_.rows && taps_ > 1 && may_copy_padded(problem)) {
+        joins_taps_(in_ < tile_.gradient_rows && taps_ > 1 && may_copy_padded(problem)) {
     std::array<ConvAxis, 3> axes = three_axes(problem);
     grid_.batch = problem.batch;
     if (joins_taps_) {
@@ -60,7 +60,8 @@ class WeightGradient {
     const std::int64_t wanted = tasks_for(static_cast<double>(problem.multiply_adds()));
     const std::int64_t most = std::min(wanted, ceil_div(places_, kPositionsPerChunk));
     splits_ = std::clamp<std::int64_t>(static_cast<std::int64_t>(tensors / (2 * sums)), 1, most);
-    parts_ = std::clamp<std::int64_t>(ceil_div(wanted, splits_), 1, units_);
+    const std::int64_t parts = std::clamp<std::int64_t>(ceil_div(wanted, splits_), 1, units_);
+    parts_ = ceil_div(units_, ceil_div(units_, parts));  // of one size, as far as may be
   }
 
   std::size_t workspace() const {
@@ -122,7 +123,7 @@ class WeightGradient {
                 static_cast<std::size_t>((last_unit - first_unit) * unit_size_) * sizeof(T));
     const T* runs[kPositionsPerChunk];
     const T* gradients[kPositionsPerChunk];
-    const std::int64_t tiles = ceil_div(rows_, tile_.rows);
+    const std::int64_t tiles = ceil_div(rows_, tile_.gradient_rows);
     const std::int64_t steps = (last_unit - first_unit) * tiles;
     const std::int64_t begin = split_begin(split);
     const std::int64_t end = split_begin(split + 1);

@@ -19,11 +19,21 @@ namespace fovea::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Accumulators, two weights and a broadcast must fit the register file: 32 registers, or 16.
+// Sums, weights and a broadcast must fit the register file: 32 registers, or 16. Half a block of
+// output channels is kHalf vectors. Without a broadcasting load each row costs a shuffle, and
+// without a fused multiplication and addition shuffles contend with both, so few rows are better.
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64
 constexpr int kRows = 14;
+constexpr int kGradientRows = 14;
+constexpr int kHalf = 1;
+#elif HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_SSE2
+constexpr int kRows = 3;
+constexpr int kGradientRows = 2;  // its weights are not aligned, so they take registers
+constexpr int kHalf = 2;
 #else
 constexpr int kRows = 6;
+constexpr int kGradientRows = 6;
+constexpr int kHalf = 1;
 #endif
 
 template <class T>
@@ -80,7 +90,7 @@ HWY_INLINE void StoreTile(const PatchProduct<T>& job, const hn::Vec<Lanes<T>> (&
   if (job.width < N * kLanes) {
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int n = 0; n < N; ++n) {
         StoreFirst(sum[m][n], out[m] + column + n * kLanes,
                    HWY_MIN(job.width - n * kLanes, kLanes));
@@ -89,13 +99,13 @@ HWY_INLINE void StoreTile(const PatchProduct<T>& job, const hn::Vec<Lanes<T>> (&
   } else if (job.bypass) {
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int n = 0; n < N; ++n) hn::Stream(sum[m][n], d, out[m] + column + n * kLanes);
     }
   } else {
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int n = 0; n < N; ++n) hn::StoreU(sum[m][n], d, out[m] + column + n * kLanes);
     }
   }
@@ -107,7 +117,7 @@ void PatchTile(const PatchProduct<T>& given) {
   using V = hn::Vec<decltype(d)>;
   constexpr int kLanes = static_cast<int>(HWY_LANES(T));
   V sum[M][N];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int n = 0; n < N; ++n) {
     V start = hn::Zero(d);
     if (given.bias != nullptr) {
@@ -132,14 +142,14 @@ void PatchTile(const PatchProduct<T>& given) {
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) row[m] = runs[m];
     for (const int64_t end = r + job->run; r < end; ++r, weights += N * kLanes) {
-      if constexpr (N == 2) prefetcher.Step();
+      if constexpr (N == 2 * kHalf) prefetcher.Step();
       V weight[N];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int n = 0; n < N; ++n) weight[n] = hn::Load(d, weights + n * kLanes);
 #pragma GCC unroll 16
       for (int m = 0; m < M; ++m) {
         const V value = hn::Set(d, row[m][r]);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int n = 0; n < N; ++n) sum[m][n] = hn::MulAdd(value, weight[n], sum[m][n]);
       }
     }
@@ -168,35 +178,35 @@ void GradientLoop(const GradientProduct<T>& job) {
   V sum[M][N];
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int n = 0; n < N; ++n) sum[m][n] = hn::Load(d, job.sum + (m * N + n) * kLanes);
   }
-  const int last_count = job.width - (N - 1) * kLanes;
   const int64_t first = job.offsets[0];
   int64_t offsets[M];
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m) offsets[m] = job.offsets[m];
   Prefetcher prefetcher(job.ahead, job.count);
   for (int64_t q = 0; q < job.count; ++q) {
-    if constexpr (N == 2) prefetcher.Step();
+    if constexpr (N == 2 * kHalf) prefetcher.Step();
     const T* HWY_RESTRICT row = job.runs[q] + (kNeighbours ? first : 0);
     const T* HWY_RESTRICT from = job.gradients[q] + job.column;
     V gradient[N];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int n = 0; n < N; ++n) {
-      gradient[n] = kFull || n < N - 1 ? hn::LoadU(d, from + n * kLanes)
-                                       : LoadUpTo(from + n * kLanes, last_count);
+      gradient[n] = kFull || n < N - kHalf
+                        ? hn::LoadU(d, from + n * kLanes)
+                        : LoadUpTo(from + n * kLanes, HWY_MIN(job.width - n * kLanes, kLanes));
     }
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
       const V value = hn::Set(d, row[kNeighbours ? m : offsets[m]]);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int n = 0; n < N; ++n) sum[m][n] = hn::MulAdd(value, gradient[n], sum[m][n]);
     }
   }
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int n = 0; n < N; ++n) hn::Store(sum[m][n], d, job.sum + (m * N + n) * kLanes);
   }
 }
@@ -222,7 +232,7 @@ constexpr std::array<TileFunction<PatchProduct<T>>, kRows> PatchTiles(
   return {&PatchTile<T, M + 1, N>...};
 }
 template <class T, int N, int... M>
-constexpr std::array<TileFunction<GradientProduct<T>>, kRows> GradientTiles(
+constexpr std::array<TileFunction<GradientProduct<T>>, kGradientRows> GradientTiles(
     std::integer_sequence<int, M...>) {
   return {&GradientTile<T, M + 1, N>...};
 }
@@ -230,18 +240,18 @@ constexpr std::array<TileFunction<GradientProduct<T>>, kRows> GradientTiles(
 template <class T>
 void RunPatchProduct(const PatchProduct<T>& job) {
   constexpr auto kRowCounts = std::make_integer_sequence<int, kRows>();
-  static constexpr auto kOne = PatchTiles<T, 1>(kRowCounts);
-  static constexpr auto kTwo = PatchTiles<T, 2>(kRowCounts);
-  const auto& tiles = job.width > static_cast<int>(HWY_LANES(T)) ? kTwo : kOne;
+  static constexpr auto kOne = PatchTiles<T, kHalf>(kRowCounts);
+  static constexpr auto kTwo = PatchTiles<T, 2 * kHalf>(kRowCounts);
+  const auto& tiles = job.width > kHalf * static_cast<int>(HWY_LANES(T)) ? kTwo : kOne;
   tiles[static_cast<size_t>(job.rows - 1)](job);
 }
 
 template <class T>
 void RunGradientProduct(const GradientProduct<T>& job) {
-  constexpr auto kRowCounts = std::make_integer_sequence<int, kRows>();
-  static constexpr auto kOne = GradientTiles<T, 1>(kRowCounts);
-  static constexpr auto kTwo = GradientTiles<T, 2>(kRowCounts);
-  const auto& tiles = job.width > static_cast<int>(HWY_LANES(T)) ? kTwo : kOne;
+  constexpr auto kRowCounts = std::make_integer_sequence<int, kGradientRows>();
+  static constexpr auto kOne = GradientTiles<T, kHalf>(kRowCounts);
+  static constexpr auto kTwo = GradientTiles<T, 2 * kHalf>(kRowCounts);
+  const auto& tiles = job.width > kHalf * static_cast<int>(HWY_LANES(T)) ? kTwo : kOne;
   tiles[static_cast<size_t>(job.rows - 1)](job);
 }
 
@@ -258,10 +268,10 @@ void GradientProduct64(const GradientProduct<double>& job) {
   RunGradientProduct(job);
 }
 TileSize TileSize32() {
-  return {kRows, static_cast<int>(HWY_LANES(float))};
+  return {kRows, kGradientRows, kHalf * static_cast<int>(HWY_LANES(float))};
 }
 TileSize TileSize64() {
-  return {kRows, static_cast<int>(HWY_LANES(double))};
+  return {kRows, kGradientRows, kHalf * static_cast<int>(HWY_LANES(double))};
 }
 
 }  // namespace HWY_NAMESPACE

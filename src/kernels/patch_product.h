@@ -11,8 +11,9 @@ inline constexpr int kMaxTileRows = 14;
 // Sizes of the register tile on the SIMD target in use: rows of outputs by lanes of output
 // channels.
 struct TileSize {
-  int rows = 0;   // at most kMaxTileRows
-  int lanes = 0;  // of one vector; a block of channels is one or two vectors wide
+  int rows = 0;           // at most kMaxTileRows
+  int gradient_rows = 0;  // of a gradient product; at most kMaxTileRows
+  int lanes = 0;  // of one vector, or a few small ones; a block of channels is one or two as wide
 };
 template <class T>
 TileSize tile_size();
@@ -65,7 +66,7 @@ struct GradientProduct {
   std::int64_t count;
   const std::int64_t* offsets;  // [rows]
   T* sum;                       // [rows][block_lanes(width)]
-  int rows;                     // at most tile_size().rows
+  int rows;                     // at most tile_size().gradient_rows
   int width;                    // output channels of this block: at most two vectors
   Ahead ahead = {};             // asked for meanwhile
 };
