@@ -9,7 +9,6 @@
 // partial sums of a split are added in order.
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <vector>
 
 #include "conv/axes.h"
@@ -19,6 +18,7 @@
 #include "conv/patch_grid.h"
 #include "fovea/executor.h"
 #include "kernels/patch_product.h"
+#include "kernels/transpose.h"
 
 namespace fovea::conv {
 namespace {
@@ -119,15 +119,13 @@ class WeightGradient {
   }
 
   void sum_units(std::int64_t first_unit, std::int64_t last_unit, std::int64_t split) const {
-    std::memset(sum_of(first_unit, split), 0,
-                static_cast<std::size_t>((last_unit - first_unit) * unit_size_) * sizeof(T));
     const T* runs[kPositionsPerChunk];
     const T* gradients[kPositionsPerChunk];
     const std::int64_t tiles = ceil_div(rows_, tile_.gradient_rows);
     const std::int64_t steps = (last_unit - first_unit) * tiles;
     const std::int64_t begin = split_begin(split);
     const std::int64_t end = split_begin(split + 1);
-    const std::int64_t chunks = ceil_div(end - begin, kPositionsPerChunk);
+    const std::int64_t chunks = ceil_div(end - begin, kPositionsPerChunk);  // splits are not empty
     for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
       const std::int64_t first = begin + chunk * (end - begin) / chunks;
       const std::int64_t next = begin + (chunk + 1) * (end - begin) / chunks;
@@ -152,7 +150,8 @@ class WeightGradient {
                                         .sum = sum_of(index, split) + row * unit.lanes,
                                         .rows = static_cast<int>(row_end - row),
                                         .width = unit.width,
-                                        .ahead = ahead(wanted, wanted_end, step, steps)});
+                                        .ahead = ahead(wanted, wanted_end, step, steps),
+                                        .begins = chunk == 0});
         }
       }
     }
@@ -214,16 +213,17 @@ class WeightGradient {
       }
     }
     const Workspace turned(static_cast<std::size_t>(width * kChannels * taps_) * sizeof(T));
+    std::vector<const T*> sums(static_cast<std::size_t>(kChannels * taps_));
     T* first = dw_ + (group * out_ + block * 2 * tile_.lanes) * in_ * taps_;
     for (std::int64_t begin = 0; begin < in_; begin += kChannels) {
       const std::int64_t count = std::min(in_ - begin, kChannels) * taps_;  // of neighbours in dw
-      for (std::int64_t tap = 0; tap < taps_; ++tap) {
+      for (std::int64_t i = 0; i < count; ++i) {
+        const std::int64_t tap = i % taps_;
         const std::int64_t unit = (group * unit_taps_ + (joins_taps_ ? 0 : tap)) * blocks_ + block;
-        const T* sum = sum_of(unit, 0) + ((joins_taps_ ? tap * in_ : 0) + begin) * lanes;
-        for (T* to = turned.as<T>() + tap; to < turned.as<T>() + count; to += taps_, sum += lanes) {
-          for (int j = 0; j < width; ++j) to[j * count] = sum[j];
-        }
+        const std::int64_t row = (joins_taps_ ? tap * in_ : 0) + begin + i / taps_;
+        sums[static_cast<std::size_t>(i)] = sum_of(unit, 0) + row * lanes;
       }
+      kernels::transpose(sums.data(), count, width, turned.as<T>(), count);
       for (int j = 0; j < width; ++j) {
         std::copy_n(turned.as<T>() + j * count, count, first + j * in_ * taps_ + begin * taps_);
       }

@@ -176,10 +176,18 @@ void GradientLoop(const GradientProduct<T>& job) {
   using V = hn::Vec<decltype(d)>;
   constexpr int kLanes = static_cast<int>(HWY_LANES(T));
   V sum[M][N];
+  if (job.begins) {
 #pragma GCC unroll 16
-  for (int m = 0; m < M; ++m) {
+    for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 4
-    for (int n = 0; n < N; ++n) sum[m][n] = hn::Load(d, job.sum + (m * N + n) * kLanes);
+      for (int n = 0; n < N; ++n) sum[m][n] = hn::Zero(d);
+    }
+  } else {
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) sum[m][n] = hn::Load(d, job.sum + (m * N + n) * kLanes);
+    }
   }
   const int64_t first = job.offsets[0];
   int64_t offsets[M];
