@@ -2,8 +2,8 @@
 //
 // A tile of M output rows by N vectors of output channels stays in registers for the whole
 // reduction. Per reduced value it costs N loads of weights and M broadcasts for M*N fused
-// multiply-adds: with 14 x 2 (AVX-512) or 6 x 2 (AVX2) the multipliers are the limit. Each output
-// is reduced in one fixed order whatever M is, so edge tiles give the same bits.
+// multiply-adds: with 14 x 2 (AVX-512) or 6 x 2 (AVX2) the multipliers are the limit; SSE4 takes
+// 3 x 4. Each output is reduced in one fixed order whatever M is, so edge tiles give the same bits.
 #include "kernels/patch_product.h"
 
 #include <array>
@@ -69,7 +69,9 @@ class Prefetcher {
   Prefetcher(const Ahead& ahead, int64_t steps) : place_(reinterpret_cast<const char*>(&ahead)) {
     if (ahead.bytes == 0) return;  // the place is a harmless one
     place_ = static_cast<const char*>(ahead.begin);
-    pace_ = static_cast<uint32_t>(ahead.bytes) / static_cast<uint32_t>(HWY_MAX(steps, 1)) + 1;
+    // 32 bits divide faster; no tile is as long.
+    const auto parts = static_cast<uint32_t>(HWY_MIN(HWY_MAX(steps, 1), int64_t{1} << 30));
+    pace_ = static_cast<uint32_t>(ahead.bytes) / parts + 1;
   }
   HWY_INLINE void Step() {
     __builtin_prefetch(place_, 0, 2);
@@ -128,6 +130,9 @@ void PatchTile(const PatchProduct<T>& given) {
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) sum[m][n] = start;
   }
+  // Volatile keeps these two in memory: out of general registers, which the rows need, and out of
+  // vector registers, where the compiler would put them and where reading them back waits for the
+  // multiplications, so that no tile would start before the last one has ended.
   const PatchProduct<T>* volatile job = &given;
   volatile int64_t tap = 0;
   const T* HWY_RESTRICT weights = given.weights;
