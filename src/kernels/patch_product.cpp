@@ -194,14 +194,15 @@ void GradientLoop(const GradientProduct<T>& job) {
       for (int n = 0; n < N; ++n) sum[m][n] = hn::Load(d, job.sum + (m * N + n) * kLanes);
     }
   }
-  const int64_t first = job.offsets[0];
+  // Volatile, or the compiler keeps the sum of this and each m in a register or worse.
+  const volatile int64_t first = job.offsets[0];
   int64_t offsets[M];
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m) offsets[m] = job.offsets[m];
   Prefetcher prefetcher(job.ahead, job.count);
   for (int64_t q = 0; q < job.count; ++q) {
     if constexpr (N == 2 * kHalf) prefetcher.Step();
-    const T* HWY_RESTRICT row = job.runs[q] + (kNeighbours ? first : 0);
+    const T* HWY_RESTRICT row = job.runs[q] + (kNeighbours ? int64_t{first} : 0);
     const T* HWY_RESTRICT from = job.gradients[q] + job.column;
     V gradient[N];
 #pragma GCC unroll 4
