@@ -122,6 +122,15 @@ HWY_INLINE void in_pieces(D d, const TransposeShape& shape, const T* from, T* to
   }
 }
 
+// In pieces of the longest vectors that the matrix has room for.
+template <class D, class T = hn::TFromD<D>>
+HWY_INLINE void in_longest_pieces(D d, const TransposeShape& shape, const T* from, T* to) {
+  constexpr auto kLanes = static_cast<std::int64_t>(hn::MaxLanes(D()));
+  if (shape.rows >= kLanes) return in_pieces<true>(d, shape, from, to);
+  if (shape.columns >= kLanes) return in_pieces<false>(d, shape, from, to);
+  if constexpr (kLanes > kSide<T>) in_longest_pieces(hn::Half<D>(), shape, from, to);
+}
+
 // Two or three rows, whose columns are stored one behind the other; returns the columns done.
 template <class T>
 HWY_INLINE std::int64_t interleave(const TransposeShape& shape, const T* from, T* to) {
@@ -175,9 +184,6 @@ void one_by_one(const TransposeShape& shape, std::int64_t first_row, std::int64_
 
 template <class T>
 void transpose_any(const TransposeShape& shape, const T* from, T* to) {
-  const hn::ScalableTag<T> d;
-  const hn::FixedTag<T, kSide<T>> block;
-  constexpr auto kLanes = static_cast<std::int64_t>(HWY_LANES(T));
   const auto thin = [](std::int64_t count) { return count == 2 || count == 3; };
   if (shape.rows == 1 && shape.to_stride == 1) {
     std::copy_n(from, shape.columns, to);
@@ -189,12 +195,8 @@ void transpose_any(const TransposeShape& shape, const T* from, T* to) {
     one_by_one(shape, deinterleave(shape, from, to), 0, from, to);
   } else if (shape.rows < kSide<T> || shape.columns < kSide<T>) {
     one_by_one(shape, 0, 0, from, to);
-  } else if (shape.rows >= kLanes) {
-    in_pieces<true>(d, shape, from, to);
-  } else if (shape.columns >= kLanes) {
-    in_pieces<false>(d, shape, from, to);
   } else {
-    in_pieces<true>(block, shape, from, to);
+    in_longest_pieces(hn::ScalableTag<T>(), shape, from, to);
   }
 }
 
