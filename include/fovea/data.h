@@ -97,7 +97,7 @@ class FOVEA_API Loader {
  private:
   std::shared_ptr<const Dataset> dataset_;
   LoaderOptions options_;
-  LoaderPosition next_;  // where begin() starts
+  LoaderPosition next_;                      // where begin() starts
   std::shared_ptr<LoaderPosition> current_;  // of the epoch that was begun last; may be null
 };
 
