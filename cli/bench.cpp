@@ -6,6 +6,8 @@
 
 #include <memory>
 
+#include "support.h"
+
 namespace cli {
 namespace {
 
@@ -29,10 +31,10 @@ void add_bench_options(CLI::App& app, BenchOptions& options) {
                  "core)")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::Range(1, 1024))
+      ->check(whole_number(1, 1024))
       ->type_name("N[,N..]");
   app.add_option("--time", options.seconds, "Seconds of timed calls per measurement")
-      ->check(CLI::PositiveNumber)
+      ->check(number_above_zero())
       ->capture_default_str()
       ->type_name("SECONDS");
   app.add_flag("--peers", options.peers,

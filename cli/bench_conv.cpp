@@ -52,25 +52,12 @@ constexpr const char* kDefaultProblems[] = {
 };
 const std::vector<std::int64_t> kDefaultBatches = {1, 16};
 
-constexpr std::pair<const char*, Pass> kShortPasses[] = {
-    {"fwd", Pass::forward}, {"bwd_d", Pass::backward_data}, {"bwd_w", Pass::backward_weights}};
-
 // ---- What to measure
-
-Pass parse_pass(const std::string& text) {
-  std::vector<std::string> known;
-  for (const auto& [short_name, pass] : kShortPasses) {
-    if (text == short_name || text == fovea::name(pass)) return pass;
-    known.push_back(fmt::format("{} ({})", short_name, fovea::name(pass)));
-  }
-  throw Misuse(
-      fmt::format("--passes: there is no pass '{}'; known: {}", text, fmt::join(known, ", ")));
-}
 
 std::vector<Pass> parse_passes(const std::vector<std::string>& names) {
   if (names.empty()) return {fovea::kPasses.begin(), fovea::kPasses.end()};
   std::vector<Pass> passes;
-  for (const std::string& name : names) passes.push_back(parse_pass(name));
+  for (const std::string& name : names) passes.push_back(parse_pass(name, "--passes"));
   return passes;
 }
 
@@ -336,7 +323,7 @@ Action bench_conv_command(CLI::App& app) {
   app.add_option("--mb", options->batches, "Batch sizes, in place of the problems' own")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::Range(1, 1 << 20))
+      ->check(whole_number(1, 1 << 20))
       ->type_name("N[,N..]");
   app.add_option("--algorithm", options->algorithm,
                  "Force one: auto, or a name that `fovea info` lists")

@@ -77,7 +77,7 @@ Action network_command(CLI::App& app, const std::string& mode, std::int64_t batc
       ->check(known_network())
       ->type_name("NETWORK");
   app.add_option("--batch", options->batch, "Images at once")
-      ->check(CLI::Range(1, 1 << 20))
+      ->check(whole_number(1, 1 << 20))
       ->capture_default_str()
       ->type_name("N");
   add_bench_options(app, options->common);

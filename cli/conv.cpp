@@ -212,6 +212,8 @@ Json pass_json(const PassReport& report) {
 }
 
 void conv(const ConvCommandOptions& options) {
+  std::vector<Pass> passes(fovea::kPasses.begin(), fovea::kPasses.end());
+  if (!options.pass.empty()) passes = {parse_pass(options.pass, "--pass")};
   const ConvProblem problem = read_problem(options);
   require_memory("conv", problem);
   const auto cost = fovea::explain::arithmetic(problem);
@@ -219,8 +221,7 @@ void conv(const ConvCommandOptions& options) {
     print_json(problem_json(problem, cost));
   else
     print_problem(problem, cost);
-  for (const Pass pass : fovea::kPasses) {
-    if (!options.pass.empty() && options.pass != fovea::name(pass)) continue;
+  for (const Pass pass : passes) {
     const PassReport report = run_pass(problem, pass, options.algorithm);
     if (options.json)
       print_json(pass_json(report));
@@ -233,9 +234,6 @@ void conv(const ConvCommandOptions& options) {
 
 Action conv_command(CLI::App& app) {
   const auto options = std::make_shared<ConvCommandOptions>();
-  std::vector<std::string> passes;
-  passes.reserve(fovea::kPasses.size());
-  for (const Pass pass : fovea::kPasses) passes.emplace_back(fovea::name(pass));
   app.add_option("descriptor", options->descriptor,
                  "The problem in one line, as oneDNN's benchdnn writes it")
       ->type_name("DESCRIPTOR");
@@ -247,7 +245,7 @@ Action conv_command(CLI::App& app) {
   };
   const auto count_option = [&](const char* name, std::int64_t& value, const char* help) {
     app.add_option(name, value, help)
-        ->check(CLI::PositiveNumber)
+        ->check(whole_number(1))
         ->type_name("N")
         ->excludes("descriptor");
   };
@@ -264,15 +262,7 @@ Action conv_command(CLI::App& app) {
       ->check(known_algorithm())
       ->capture_default_str()
       ->type_name("NAME");
-  app.add_option("--pass", options->pass, fmt::format("Only one of {}", fmt::join(passes, ", ")))
-      ->check(CLI::Validator(
-          [passes](std::string& name) {
-            return std::find(passes.begin(), passes.end(), name) != passes.end()
-                       ? std::string()
-                       : fmt::format("there is no pass '{}'; known: {}", name,
-                                     fmt::join(passes, ", "));
-          },
-          "", "pass"))
+  app.add_option("--pass", options->pass, "Only one: fwd, bwd_d or bwd_w, or its full name")
       ->type_name("NAME");
   add_threads(app);
   app.add_flag("--json", options->json, "Print one JSON object for the problem, then one per pass");

@@ -22,7 +22,7 @@ struct EvaluateOptions {
 };
 
 void evaluate(const EvaluateOptions& options) {
-  const fovea::nn::Model model = fovea::load(options.model);
+  const fovea::nn::Model model = load_model(options.model);
   const auto dataset = fovea::data::open(options.data, options.split);
   check_fits(model, *dataset, options.data);
   const Score total = score(model, dataset, options.batch);
@@ -47,7 +47,7 @@ Action evaluate_command(CLI::App& app) {
                       .description(""))
       ->type_name("NAME");
   app.add_option("--batch", options->batch, "Samples at a time")
-      ->check(CLI::PositiveNumber)
+      ->check(whole_number(1))
       ->capture_default_str()
       ->type_name("N");
   add_threads(app);

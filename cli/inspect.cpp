@@ -26,11 +26,12 @@ fovea::nn::Model find_model(const std::string& name) {
     if (model.name == name) return model.build({});
   }
   std::error_code error;
-  if (!std::filesystem::exists(name, error)) {
+  const bool names_a_file = name.find_first_of("./") != std::string::npos;
+  if (!names_a_file && !std::filesystem::exists(name, error)) {
     throw Misuse(
         fmt::format("'{}' is neither a file nor a network; {}", name, known_network()(name)));
   }
-  return fovea::load(name);
+  return load_model(name);
 }
 
 std::string centre_text(const explain::ReceptiveField& field) {
@@ -94,7 +95,15 @@ void inspect(const InspectOptions& options) {
     throw Misuse("--input: too many sizes; write C x spatial, such as 1x28x28");
   fovea::Shape shape = {options.batch};
   for (const std::int64_t size : sample) shape.push_back(size);
-  const explain::NetworkReport report = explain::inspect(model.module(), shape);
+  const explain::NetworkReport report = [&] {
+    try {
+      return explain::inspect(model.module(), shape);
+    } catch (const fovea::Error& error) {
+      throw fovea::Error(fmt::format("{} reads samples of {} (channels first), not of {}: {}",
+                                     options.model, join_sizes(model.info.input),
+                                     join_sizes(sample), error.what()));
+    }
+  }();
   options.json ? print_lines(report) : print_table(report);
 }
 
@@ -109,7 +118,7 @@ Action inspect_command(CLI::App& app) {
                  "Sizes of one sample, channels first (default: the network's own)")
       ->type_name("1x28x28");
   app.add_option("--batch", options->batch, "Samples at a time")
-      ->check(CLI::PositiveNumber)
+      ->check(whole_number(1))
       ->capture_default_str()
       ->type_name("N");
   app.add_flag("--json", options->json,

@@ -1,15 +1,17 @@
 // fovea, the program: reads the command line, runs one command, and turns what went wrong into one
-// line on stderr and an exit code: 0 done, 1 failed, 2 misuse.
+// line on stderr and an exit code: 0 done, 1 failed, 2 misuse, 128 + N stopped by signal N.
 #include <fmt/format.h>
 #include <fovea/fovea.h>
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <string>
 #include <system_error>
 
 #include "commands.h"
+#include "interrupt.h"
 
 namespace {
 
@@ -42,10 +44,12 @@ int fail(int code, const std::string& message) {
 }
 
 int misuse(const CLI::App& app, const std::string& message) {
-  std::string help = "fovea --help";
-  for (const CLI::App* command : app.get_subcommands())
-    help = fmt::format("fovea {} --help", command->get_name());
-  return fail(kMisuse, fmt::format("{} (see {})", message, help));
+  std::string command = "fovea";
+  for (auto chosen = app.get_subcommands(); !chosen.empty();
+       chosen = chosen.front()->get_subcommands()) {
+    command += " " + chosen.front()->get_name();
+  }
+  return fail(kMisuse, fmt::format("{} (see {} --help)", message, command));
 }
 
 bool is_command(const std::string& word) {
@@ -88,8 +92,12 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A file that may not grow is an error of write(), as a full disk is.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     return run(argc, argv);
+  } catch (const cli::Interrupted& stopped) {
+    return fail(stopped.exit_code(), stopped.what());
   } catch (const std::bad_alloc&) {
     return fail(kFailed, "out of memory");
   } catch (const std::exception& error) {

@@ -91,7 +91,7 @@ void predict_image(const PredictOptions& options, const fovea::nn::Model& model,
 
 void predict(const PredictOptions& options) {
   const fovea::NoGrad no_grad;
-  const fovea::nn::Model model = fovea::load(options.model);
+  const fovea::nn::Model model = load_model(options.model);
   if (model.info.mean.empty()) {
     throw fovea::Error(
         fmt::format("predict: '{}' does not say how its inputs are normalised; call "
@@ -112,7 +112,7 @@ Action predict_command(CLI::App& app) {
       ->required()
       ->type_name("IMAGE.png");
   app.add_option("--top", options->top, "How many classes to name")
-      ->check(CLI::PositiveNumber)
+      ->check(whole_number(1))
       ->capture_default_str()
       ->type_name("K");
   add_threads(app);

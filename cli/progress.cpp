@@ -40,9 +40,10 @@ std::string clock_time(double seconds) {
 
 }  // namespace
 
-Progress::Progress(std::string label, std::int64_t total)
+Progress::Progress(std::string label, std::int64_t total, std::int64_t first)
     : label_(std::move(label)),
       total_(std::max<std::int64_t>(total, 1)),
+      first_(first),
       start_(seconds_now()),
       terminal_(can_redraw()) {}
 
@@ -57,7 +58,7 @@ void Progress::update(std::int64_t done, std::int64_t images, double loss) {
   last_drawn_ = now;
   const double elapsed = std::max(now - start_, 1e-9);
   const double left = elapsed * static_cast<double>(total_ - done) /
-                      static_cast<double>(std::max<std::int64_t>(done, 1));
+                      static_cast<double>(std::max<std::int64_t>(done - first_, 1));
   fmt::print(stderr, "\r{} [{}] {}/{}  {:.0f} images/s  {} left  loss {:.4f}\x1b[K", label_,
              bar(static_cast<double>(done) / static_cast<double>(total_)), done, total_,
              static_cast<double>(images) / elapsed, clock_time(left), loss);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -42,7 +43,17 @@ fovea::Tensor image_of(const fovea::data::Dataset& dataset, std::int64_t index) 
   return fovea::Tensor::from(pixels, {shape[1], shape[2], shape[0]}).permute({2, 0, 1});
 }
 
+bool is_png(std::string name) {
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return name.ends_with(".png");
+}
+
 void sample(const SampleOptions& options) {
+  if (!is_png(options.out)) {
+    throw Misuse(fmt::format("--out: '{}' does not end in .png, the one format that is written",
+                             options.out));
+  }
   const auto dataset = fovea::data::open(options.data, options.split);
   if (options.index >= dataset->size()) {
     throw fovea::Error(fmt::format("sample: there is no sample {}; '{}' has {}, numbered from 0",
@@ -66,7 +77,7 @@ Action sample_command(CLI::App& app) {
   const auto options = std::make_shared<SampleOptions>();
   add_data(app, options->data);
   app.add_option("--index", options->index, "Which sample, from 0")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole_number(0))
       ->capture_default_str()
       ->type_name("N");
   app.add_option("--split", options->split, "test or train (default: test)")

@@ -78,7 +78,8 @@ void check_fits(const fovea::nn::Model& model, const fovea::data::Dataset& datas
 }
 
 Score score(const fovea::nn::Model& model,
-            const std::shared_ptr<const fovea::data::Dataset>& dataset, std::int64_t batch) {
+            const std::shared_ptr<const fovea::data::Dataset>& dataset, std::int64_t batch,
+            const std::function<void()>& between) {
   const fovea::NoGrad no_grad;
   const Renormalisation renormalise(model.info, *dataset);
   const fovea::DType type = parameter_type(model);
@@ -87,6 +88,7 @@ Score score(const fovea::nn::Model& model,
   for (const auto& [images, labels] : fovea::data::Loader(dataset, {.batch = batch})) {
     const fovea::Tensor logits = model(renormalise(images).to(type));
     total.add(logits, labels, fovea::cross_entropy(logits, labels).item<double>());
+    between();
   }
   return total;
 }

@@ -3,6 +3,7 @@
 
 #include <fovea/fovea.h>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -25,8 +26,10 @@ void check_fits(const fovea::nn::Model& model, const fovea::data::Dataset& datas
                 const std::string& source);
 
 // In evaluation mode; normalises as the model was trained, whatever the data set's own statistics,
-// and as the data set does where the model does not say.
-Score score(const fovea::nn::Model& model,
-            const std::shared_ptr<const fovea::data::Dataset>& dataset, std::int64_t batch);
+// and as the data set does where the model does not say. Calls `between` after each batch; what it
+// throws ends the scoring.
+Score score(
+    const fovea::nn::Model& model, const std::shared_ptr<const fovea::data::Dataset>& dataset,
+    std::int64_t batch, const std::function<void()>& between = [] {});
 
 }  // namespace cli

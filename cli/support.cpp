@@ -10,7 +10,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <optional>
 #include <string_view>
+#include <utility>
 
 #include "commands.h"
 
@@ -26,6 +28,21 @@ std::string check_name(std::string_view what, std::string_view name, const List&
     names.push_back(entry.name);
   }
   return fmt::format("there is no {} '{}'; known: {}", what, name, fmt::join(names, ", "));
+}
+
+constexpr std::pair<const char*, fovea::Pass> kShortPasses[] = {
+    {"fwd", fovea::Pass::forward},
+    {"bwd_d", fovea::Pass::backward_data},
+    {"bwd_w", fovea::Pass::backward_weights}};
+
+// A number, all of `text`; nothing otherwise.
+template <class T>
+std::optional<T> parse_number(const std::string& text) {
+  T number{};
+  const char* const end = text.data() + text.size();
+  const auto [after, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc() || after != end || text.empty()) return std::nullopt;
+  return number;
 }
 
 constexpr double kExact = 9007199254740992;  // 2^53: below it a double counts exactly
@@ -52,12 +69,68 @@ CLI::Validator known_algorithm() {
           "", "algorithm"};
 }
 
+CLI::Validator whole_number(std::int64_t least, std::int64_t most) {
+  return {[least, most](std::string& text) {
+            const auto number = parse_number<std::int64_t>(text);
+            if (number && *number >= least && *number <= most) return std::string();
+            return most == INT64_MAX
+                       ? fmt::format("must be a whole number of at least {}, but is '{}'", least,
+                                     text)
+                       : fmt::format("must be a whole number from {} to {}, but is '{}'", least,
+                                     most, text);
+          },
+          "", "whole number"};
+}
+
+CLI::Validator number_above_zero() {
+  return {[](std::string& text) {
+            const auto number = parse_number<double>(text);
+            return number && *number > 0 && std::isfinite(*number)
+                       ? std::string()
+                       : fmt::format("must be a number above 0, but is '{}'", text);
+          },
+          "", "number"};
+}
+
+CLI::Validator number_of_at_least_zero() {
+  return {[](std::string& text) {
+            const auto number = parse_number<double>(text);
+            return number && *number >= 0 && std::isfinite(*number)
+                       ? std::string()
+                       : fmt::format("must be a number of at least 0, but is '{}'", text);
+          },
+          "", "number"};
+}
+
+fovea::Pass parse_pass(const std::string& text, const std::string& option) {
+  std::vector<std::string> known;
+  for (const auto& [short_name, pass] : kShortPasses) {
+    if (text == short_name || text == fovea::name(pass)) return pass;
+    known.push_back(fmt::format("{} ({})", short_name, fovea::name(pass)));
+  }
+  throw Misuse(
+      fmt::format("{}: there is no pass '{}'; known: {}", option, text, fmt::join(known, ", ")));
+}
+
+fovea::nn::Model load_model(const std::string& path) {
+  try {
+    return fovea::load(path);
+  } catch (const fovea::Error& error) {
+    // "load: '...' has" and "read_safetensors: cannot read '...'" start with a function's name.
+    const std::string_view message = error.what();
+    const std::size_t colon = message.find(": ");
+    const bool named = colon != std::string_view::npos &&
+                       message.substr(0, colon).find_first_of(" '\"") == std::string_view::npos;
+    throw fovea::Error(std::string(named ? message.substr(colon + 2) : message));
+  }
+}
+
 void add_threads(CLI::App& app) {
   app.add_option_function<int>(
          "--threads", [](const int& count) { fovea::set_num_threads(count); },
          "Threads to use (default: FOVEA_THREADS, or every core); results are the same bits for "
          "any number")
-      ->check(CLI::Range(1, 1024))
+      ->check(whole_number(1, 1024))
       ->type_name("N");
 }
 

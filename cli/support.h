@@ -17,9 +17,19 @@ using Json = nlohmann::ordered_json;
 CLI::Validator known_network();
 CLI::Validator known_source();
 CLI::Validator known_algorithm();
+// Validators whose messages name the range without its 309 digits.
+CLI::Validator whole_number(std::int64_t least, std::int64_t most = INT64_MAX);
+CLI::Validator number_above_zero();
+CLI::Validator number_of_at_least_zero();
 // Declares --threads and --data alike everywhere.
 void add_threads(CLI::App& app);
 CLI::Option* add_data(CLI::App& app, std::string& source);
+
+// "bwd_d" or "backward_data"; throws Misuse, naming the option, with the names that there are.
+fovea::Pass parse_pass(const std::string& text, const std::string& option);
+
+// The network of a .fovea file; messages speak of the file, not of the library's functions.
+fovea::nn::Model load_model(const std::string& path);
 
 // The type of a network's parameters, which its input must have too.
 fovea::DType parameter_type(const fovea::nn::Model& model);

@@ -1,193 +1,112 @@
-// fovea train: a network from nothing to a .fovea file.
+// fovea train: a network from nothing to a .fovea file, or on from a checkpoint.
 //
 // Everything that can be wrong is looked for before the first batch: names, shapes, and whether the
-// results can be written. The learning rate follows the schedule batch by batch.
+// results can be written. Checkpoints are written and interrupts are answered between two steps,
+// where the state is whole. The order at the end of an epoch is log, then checkpoint: who is killed
+// in between trains and logs the rest of the epoch again.
 #include <fmt/format.h>
 
-#include <cerrno>
-#include <cmath>
-#include <cstring>
+#include <charconv>
 #include <filesystem>
-#include <fstream>
-#include <map>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
 
 #include "commands.h"
-#include "progress.h"
+#include "interrupt.h"
 #include "scoring.h"
 #include "support.h"
+#include "train_files.h"
+#include "train_settings.h"
+#include "training.h"
 
 namespace cli {
 namespace {
 
 namespace fv = fovea;
-using fv::optim::Schedule;
 
-enum class Method { adam, sgd };
+// How often a checkpoint is written within an epoch: every so many batches, or by the clock.
+struct SaveInterval {
+  std::int64_t batches = 0;
+  double seconds = 30;
+};
 
 struct TrainOptions {
-  std::string network;
-  std::string data;
+  TrainSettings settings;
+  std::string run;
   std::string out;
   std::string log;
-  std::int64_t epochs = 10;
-  std::int64_t batch = 64;
-  Method method = Method::adam;
-  std::optional<double> lr;  // the method's own default otherwise
-  std::optional<double> momentum;
-  double weight_decay = 0;
-  Schedule::Kind schedule = Schedule::Kind::one_cycle;
-  std::uint64_t seed = 1;
+  std::string checkpoint_every;
+  SaveInterval interval;  // which is that
+  bool resume = false;
   bool json = false;
 };
 
-constexpr double kAdamRate = 3e-3;
-constexpr double kSgdRate = 0.1;
-constexpr double kSgdMomentum = 0.9;
-
-struct EpochReport {
-  std::int64_t epoch = 0;
-  Score train;
-  Score test;
-  double lr = 0;       // of the last batch
-  double seconds = 0;  // of training, without the test
-};
-
-// Where a path leads, as far as it exists.
-std::filesystem::path canonical(const std::string& path) {
-  std::error_code failed;
-  // Of a relative path, only what exists would be made absolute.
-  std::filesystem::path found =
-      std::filesystem::weakly_canonical(std::filesystem::current_path(failed) / path, failed);
-  return failed ? std::filesystem::path(path) : found;
+// "100" or "30s"
+SaveInterval parse_interval(const std::string& text) {
+  if (text.empty()) return {};
+  const bool seconds = text.ends_with('s');
+  const char* const end = text.data() + text.size() - (seconds ? 1 : 0);
+  std::int64_t count = 0;
+  const auto [after, error] = std::from_chars(text.data(), end, count);
+  if (error != std::errc() || after != end || count < 1) {
+    throw Misuse(fmt::format(
+        "--checkpoint-every: must be a number of batches, as 100, or of seconds, as 30s, but is "
+        "'{}'",
+        text));
+  }
+  return seconds ? SaveInterval{.batches = 0, .seconds = static_cast<double>(count)}
+                 : SaveInterval{.batches = count, .seconds = 0};
 }
 
-// One JSON object per epoch, or nothing where no path was given.
-class Log {
+// Bytes that are not UTF-8, as a path may have, are replaced.
+std::string text_of(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+bool exists(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
+}
+
+// The notes of a checkpoint, which is a file from outside.
+class StoredNotes {
  public:
-  explicit Log(std::string path) : path_(std::move(path)) {
-    if (path_.empty()) return;
-    file_.open(path_, std::ios::trunc);
-    check();
+  StoredNotes(fv::Notes notes, const std::string& file) : notes_(std::move(notes)), file_(file) {}
+
+  const std::string& text(const std::string& name) const {
+    const auto found = notes_.find(name);
+    if (found == notes_.end())
+      throw fv::Error(fmt::format("'{}' was not written by `fovea train`", file_));
+    return found->second;
   }
-  void write(const Json& entry) {
-    if (path_.empty()) return;
-    file_ << entry.dump() << std::endl;  // flushed, so that it can be followed
-    check();
+
+  // Calls use(json); what it misses there is an Error that names the file.
+  template <class Use>
+  void read(const std::string& name, const Use& use) const {
+    try {
+      use(Json::parse(text(name)));
+    } catch (const Json::exception& error) {
+      throw fv::Error(fmt::format("'{}' has damaged {} ({})", file_, name, error.what()));
+    }
   }
 
  private:
-  void check() {
-    if (!file_) throw fv::Error(fmt::format("cannot write '{}': {}", path_, std::strerror(errno)));
-  }
-
-  std::string path_;
-  std::ofstream file_;
+  fv::Notes notes_;
+  const std::string& file_;
 };
 
-fv::nn::Model new_model(const TrainOptions& options, const fv::data::Dataset& train,
-                        const fv::data::Dataset& test) {
-  fv::nn::Model model = fv::models::build(
-      options.network,
-      {.classes = static_cast<std::int64_t>(train.classes().size()), .seed = options.seed});
-  check_fits(model, train, options.data);
-  check_fits(model, test, options.data);
-  fv::data::describe(model, train);
-  return model;
-}
-
-double rate(const TrainOptions& options) {
-  return options.lr.value_or(options.method == Method::adam ? kAdamRate : kSgdRate);
-}
-
-std::unique_ptr<fv::optim::Optimizer> new_optimizer(const TrainOptions& options,
-                                                    const fv::nn::Model& model) {
-  if (options.method == Method::adam) {
-    return std::make_unique<fv::optim::Adam>(
-        model.parameters(),
-        fv::optim::AdamOptions{.lr = rate(options), .weight_decay = options.weight_decay});
-  }
-  return std::make_unique<fv::optim::Sgd>(
-      model.parameters(), fv::optim::SgdOptions{.lr = rate(options),
-                                                .momentum = options.momentum.value_or(kSgdMomentum),
-                                                .weight_decay = options.weight_decay});
-}
-
-class Training {
- public:
-  Training(const TrainOptions& options, fv::nn::Model model,
-           std::shared_ptr<const fv::data::Dataset> dataset)
-      : options_(options),
-        model_(std::move(model)),
-        loader_(std::move(dataset),
-                {.batch = options_.batch, .shuffle = true, .seed = options_.seed}),
-        optimizer_(new_optimizer(options_, model_)),
-        schedule_{.kind = options_.schedule, .peak = rate(options_)} {}
-
-  // The next epoch, numbered from 1.
-  EpochReport run_epoch() {
-    const std::int64_t epoch = ++epoch_;
-    const std::int64_t last_step =
-        std::max<std::int64_t>(options_.epochs * loader_.batches() - 1, 1);
-    Progress progress(fmt::format("epoch {}/{}", epoch, options_.epochs), loader_.batches());
-    EpochReport report{.epoch = epoch, .train = {}, .test = {}};
-    const double start = seconds_now();
-    std::int64_t done = 0;
-    model_.train();
-    for (const auto& batch : loader_) {
-      report.lr = fv::optim::learning_rate(
-          schedule_, static_cast<double>(step_++) / static_cast<double>(last_step));
-      optimizer_->set_lr(report.lr);
-      train_batch(batch, report.train);
-      progress.update(++done, report.train.samples, report.train.loss());
+// Throws Error if the folder of --run holds a training.
+void require_unused(const TrainFiles& files) {
+  if (files.folder.empty()) return;
+  for (const std::string& file : {files.checkpoint, files.log, files.network}) {
+    if (exists(file)) {
+      throw fv::Error(
+          fmt::format("'{}' holds a training already ({}); go on with `{}`, or name another folder",
+                      files.folder, file, files.resume));
     }
-    report.seconds = seconds_now() - start;
-    return report;
   }
-
-  const fv::nn::Model& model() const { return model_; }
-
- private:
-  void train_batch(const fv::data::Batch& batch, Score& score) {
-    const fv::Tensor logits = model_(batch.images);
-    const fv::Tensor loss = fv::cross_entropy(logits, batch.labels);
-    const double value = loss.item<double>();
-    if (!std::isfinite(value)) {
-      throw fv::Error(fmt::format(
-          "training diverged in epoch {}: the loss is {}; nothing was saved. Try a lower --lr "
-          "(it was at most {})",
-          epoch_, value, rate(options_)));
-    }
-    optimizer_->zero_grad();
-    loss.backward();
-    optimizer_->step();
-    score.add(logits, batch.labels, value);
-  }
-
-  const TrainOptions& options_;
-  fv::nn::Model model_;
-  fv::data::Loader loader_;
-  std::unique_ptr<fv::optim::Optimizer> optimizer_;
-  Schedule schedule_;
-  std::int64_t epoch_ = 0;
-  std::int64_t step_ = 0;
-};
-
-double images_per_second(const EpochReport& report) {
-  return static_cast<double>(report.train.samples) / std::max(report.seconds, 1e-9);
-}
-
-Json epoch_json(const EpochReport& report) {
-  return {{"epoch", report.epoch},
-          {"loss", report.train.loss()},
-          {"train_accuracy", report.train.accuracy()},
-          {"test_accuracy", report.test.accuracy()},
-          {"test_loss", report.test.loss()},
-          {"lr", report.lr},
-          {"seconds", report.seconds},
-          {"images_per_second", images_per_second(report)}};
 }
 
 void print_epoch(const EpochReport& report, std::int64_t epochs) {
@@ -195,106 +114,246 @@ void print_epoch(const EpochReport& report, std::int64_t epochs) {
       "epoch {:>{}}/{}  loss {:.4f}  train {:6.2f} %  test {:6.2f} %  {:5.1f} s  {:>7} images/s\n",
       report.epoch, std::to_string(epochs).size(), epochs, report.train.loss(),
       100 * report.train.accuracy(), 100 * report.test.accuracy(), report.seconds,
-      grouped(static_cast<std::int64_t>(images_per_second(report))));
+      grouped(static_cast<std::int64_t>(report.images_per_second())));
   std::fflush(stdout);
 }
 
-void print_start(const TrainOptions& options, const fv::nn::Model& model,
-                 const fv::data::Dataset& train, const fv::data::Dataset& test) {
+void print_start(const TrainSettings& settings, const fv::nn::Model& model, const TrainData& data) {
   fmt::print("{}: {} parameters; {}: {} training and {} test samples of {}; threads: {}\n",
-             options.network, grouped(model.module().parameter_count()), options.data,
-             grouped(train.size()), grouped(test.size()), join_sizes(train.sample_shape()),
-             fv::num_threads());
+             settings.network, grouped(model.module().parameter_count()), settings.data,
+             grouped(data.train->size()), grouped(data.test->size()),
+             join_sizes(data.train->sample_shape()), fv::num_threads());
   std::fflush(stdout);
 }
 
-void train(TrainOptions options) {
-  if (options.method == Method::adam && options.momentum) {
-    throw Misuse("--momentum is for --optimizer sgd; adam keeps moments of its own");
+// One run of the command: a training, its files, and when to write them.
+class Run {
+ public:
+  Run(const TrainOptions& options, const TrainSettings& settings, const TrainFiles& files)
+      : settings_(settings),
+        interval_(options.interval),
+        json_(options.json),
+        files_(files),
+        data_(open_data(settings.data)),
+        training_(settings_, data_),
+        log_(files.log) {
+    notes_ = {{"settings", text_of(settings_json(settings))},
+              {"data", text_of(data_json(data_))},
+              {"simd", fv::simd_target()},
+              {"log-file", text_of(files.log)}};
   }
-  if (options.out.empty()) options.out = options.network + ".fovea";
-  if (!options.log.empty() && canonical(options.log) == canonical(options.out)) {
-    throw Misuse(fmt::format("--log and --out are the same file, '{}'", options.out));
+
+  void start() {
+    if (!files_.folder.empty()) lock_ = FolderLock(files_.folder);
+    require_unused(files_);
+    fv::require_writable(files_.network);
+    if (!files_.folder.empty()) save();  // a run can be resumed from its very start
+    log_.start();                        // behind all that can fail: it empties the file
+    if (!json_) print_start(settings_, training_.model(), data_);
   }
-  fv::require_writable(options.out);
-  const auto train_data = fv::data::open(options.data, fv::data::Split::train);
-  const auto test_data = fv::data::open(options.data, fv::data::Split::test);
-  Training training(options, new_model(options, *train_data, *test_data), train_data);
-  const fv::nn::Model& model = training.model();
-  Log log(options.log);  // behind all that can fail: it empties the file
-  if (!options.json) print_start(options, model, *train_data, *test_data);
-  double seconds = 0;
-  for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch) {
-    EpochReport report = training.run_epoch();
-    report.test = score(model, test_data, options.batch);
-    seconds += report.seconds;
-    log.write(epoch_json(report));
-    if (options.json)
-      print_json(epoch_json(report));
-    else
-      print_epoch(report, options.epochs);
+
+  void resume() {
+    const StoredNotes stored(fv::load_checkpoint(files_.checkpoint, training_.state()),
+                             files_.checkpoint);
+    stored.read("data", [&](const Json& data) { check_data(data); });
+    stored.read("sums", [&](const Json& sums) { training_.set_sums(sums); });
+    training_.check_epochs();
+    fv::require_writable(files_.network);
+    log_.resume(stored.text("log"));
+    compare_simd(stored.text("simd"));
+    saved_ = true;
+    if (json_) return;
+    print_start(settings_, training_.model(), data_);
+    fmt::print("goes on from {}\n", training_.done() ? "its end" : training_.place());
+    std::fflush(stdout);
   }
-  fv::save(model, options.out);
-  if (!options.json) fmt::print("trained in {:.1f} s, saved as {}\n", seconds, options.out);
+
+  void train() {
+    last_saved_ = seconds_now();
+    double seconds = 0;
+    while (!training_.done()) {
+      training_.run_epoch([this] { between_steps(); });
+      const EpochReport report = training_.finish_epoch(
+          score(training_.model(), data_.test, settings_.batch, [this] { answer_interrupt(); }));
+      seconds += report.seconds;
+      log_.append(report.json().dump());
+      if (!files_.folder.empty()) save();
+      if (json_)
+        print_json(report.json());
+      else
+        print_epoch(report, settings_.epochs);
+    }
+    fv::save(training_.model(), files_.network);
+    if (files_.folder.empty()) {  // the network is whole, and nothing is left to go on with
+      std::error_code ignored;
+      std::filesystem::remove(files_.checkpoint, ignored);
+    }
+    if (!json_) fmt::print("trained in {:.1f} s, saved as {}\n", seconds, files_.network);
+  }
+
+  // What to do after a failure, or nothing.
+  std::string advice() const {
+    return saved_ ? fmt::format("; `{}` goes on from the last checkpoint", files_.resume) : "";
+  }
+
+ private:
+  void save() {
+    notes_["sums"] = text_of(training_.sums_json());
+    notes_["log"] = log_.text();
+    fv::save_checkpoint(files_.checkpoint, training_.state(), notes_);
+    saved_ = true;
+    last_saved_ = seconds_now();
+    steps_ = 0;
+  }
+
+  void between_steps() {
+    answer_interrupt();
+    if (files_.folder.empty()) return;
+    ++steps_;
+    if (interval_.batches > 0 ? steps_ >= interval_.batches
+                              : seconds_now() - last_saved_ >= interval_.seconds) {
+      save();
+    }
+  }
+
+  void answer_interrupt() {
+    const int signal = interrupted();
+    if (signal == 0) return;
+    save();
+    throw Interrupted(signal, fmt::format("interrupted in {}; saved as {}. Go on with\n  {}",
+                                          training_.place(), files_.checkpoint, files_.resume));
+  }
+
+  void check_data(const Json& stored) const {
+    const Json now = data_json(data_);
+    for (const auto& [key, value] : now.items()) {
+      if (stored.at(key) == value) continue;
+      throw fv::Error(
+          fmt::format("'{}' is not the data that this training was started with: {} was {}, now {}",
+                      settings_.data, key, stored.at(key).dump(), value.dump()));
+    }
+  }
+
+  static void compare_simd(const std::string& before) {
+    if (before == fv::simd_target()) return;
+    fmt::print(stderr,
+               "fovea: this training was started with {}, which rounds otherwise than {} here: the "
+               "result will not be the same to the last bit\n",
+               before, fv::simd_target());
+  }
+
+  const TrainSettings& settings_;
+  const SaveInterval interval_;
+  const bool json_;
+  const TrainFiles& files_;
+  FolderLock lock_;
+  TrainData data_;
+  Training training_;
+  EpochLog log_;
+  fv::Notes notes_;     // of the next checkpoint
+  bool saved_ = false;  // there is a checkpoint
+  double last_saved_ = 0;
+  std::int64_t steps_ = 0;  // since then
+};
+
+// Runs, and says after a failure what can still be done.
+void run(const TrainOptions& options, const TrainSettings& settings, const TrainFiles& files) {
+  std::optional<Run> run;
+  std::string advice = options.resume ? fmt::format("; {} is as it was", files.checkpoint) : "";
+  try {
+    run.emplace(options, settings, files);
+    catch_interrupts();
+    options.resume ? run->resume() : run->start();
+    run->train();
+  } catch (const Diverged&) {
+    throw;
+  } catch (const fv::Error& error) {
+    if (run) advice = run->advice();
+    throw fv::Error(error.what() + advice);
+  } catch (const std::bad_alloc&) {
+    if (run) advice = run->advice();
+    throw fv::Error("memory: the system has none left" + advice);
+  }
+}
+
+void start(const TrainOptions& options) {
+  check_settings(options.settings);
+  const std::string out = options.out.empty() ? options.settings.network + ".fovea" : options.out;
+  const TrainFiles files = train_files(options.run, out, options.log);
+  require_unused(files);
+  if (files.folder.empty() && exists(files.checkpoint)) {
+    fmt::print(stderr,
+               "fovea: {} holds an interrupted training and will be replaced; to go on with that "
+               "one: {}\n",
+               files.checkpoint, files.resume);
+  }
+  run(options, options.settings, files);
+}
+
+void resume(const TrainOptions& options, const CLI::App& app) {
+  std::string out = options.out;
+  if (out.empty() && !options.settings.network.empty()) out = options.settings.network + ".fovea";
+  if (options.run.empty() && out.empty())
+    throw Misuse("--resume needs the folder, --run DIR, or the --out of what was interrupted");
+  TrainFiles files = train_files(options.run, out, options.log);
+  if (!exists(files.checkpoint)) {
+    throw fv::Error(
+        fmt::format("there is nothing to go on with: no such file as '{}'", files.checkpoint));
+  }
+  FolderLock lock;
+  if (!files.folder.empty()) lock = FolderLock(files.folder);
+  const StoredNotes stored(fv::load_notes(files.checkpoint), files.checkpoint);
+  TrainSettings settings;
+  stored.read("settings", [&](const Json& json) {
+    settings = merge(settings_of(json, files.checkpoint), options.settings, app);
+  });
+  if (files.folder.empty() && files.log.empty())
+    stored.read("log-file", [&](const Json& json) { files.log = json.get<std::string>(); });
+  run(options, settings, files);
 }
 
 }  // namespace
 
 Action train_command(CLI::App& app) {
   const auto options = std::make_shared<TrainOptions>();
-  std::string networks;
-  for (const auto& model : fv::models::list())
-    networks += fmt::format("{}{}", networks.empty() ? "" : ", ", model.name);
-  app.add_option("network", options->network, "One of: " + networks)
-      ->required()
-      ->check(known_network())
-      ->type_name("NETWORK");
-  add_data(app, options->data);
-  app.add_option("--epochs", options->epochs, "Passes over the training data")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str()
-      ->type_name("N");
-  app.add_option("--batch", options->batch, "Samples per step")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str()
-      ->type_name("N");
-  app.add_option("--optimizer", options->method, "adam or sgd (default: adam)")
-      ->transform(CLI::CheckedTransformer(
-                      std::map<std::string, Method>{{"adam", Method::adam}, {"sgd", Method::sgd}})
-                      .description(""))
-      ->type_name("NAME");
-  app.add_option("--lr", options->lr,
-                 fmt::format("Highest learning rate (default: {} for adam, {} for sgd)", kAdamRate,
-                             kSgdRate))
-      ->check(CLI::PositiveNumber)
-      ->type_name("X");
-  app.add_option("--momentum", options->momentum, fmt::format("Of sgd (default: {})", kSgdMomentum))
-      ->check(CLI::Range(0.0, 1.0))
-      ->type_name("X");
-  app.add_option("--weight-decay", options->weight_decay, "Added to the gradient, times the weight")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str()
-      ->type_name("X");
-  app.add_option("--schedule", options->schedule,
-                 "Learning rate over time: constant, cosine or one-cycle (default)")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Schedule::Kind>{
-                                              {"constant", Schedule::Kind::constant},
-                                              {"cosine", Schedule::Kind::cosine},
-                                              {"one-cycle", Schedule::Kind::one_cycle}})
-                      .description(""))
-      ->type_name("NAME");
-  app.add_option("--seed", options->seed, "Of the weights and of the order of samples")
-      ->capture_default_str()
-      ->type_name("N");
+  add_settings(app, options->settings);
   add_threads(app);
-  app.add_option("--out", options->out,
-                 "Where to save the trained network (default: NETWORK.fovea)")
-      ->type_name("FILE");
-  app.add_option("--log", options->log, "Write one JSON object per epoch to this file")
-      ->type_name("FILE");
+  CLI::Option* out = app.add_option("--out", options->out,
+                                    "Where to save the trained network (default: NETWORK.fovea)")
+                         ->type_name("FILE");
+  CLI::Option* log =
+      app.add_option("--log", options->log, "Write one JSON object per epoch to this file")
+          ->type_name("FILE");
+  CLI::Option* run =
+      app.add_option("--run", options->run,
+                     "Keep everything in this folder: model.fovea, log.jsonl, and last.checkpoint, "
+                     "from which a training that was stopped or killed goes on")
+          ->excludes(out)
+          ->excludes(log)
+          ->type_name("DIR");
+  app.add_flag("--resume", options->resume,
+               "Go on with the training of --run, or with the interrupted one of --out, to the "
+               "same bits as without a stop. The other options are those it was started with; "
+               "--epochs may change (the schedule is then that of so many epochs), and --data "
+               "where the same data have moved");
+  app.add_option(
+         "--checkpoint-every", options->checkpoint_every,
+         "With --run, how often to save within an epoch: a number of batches, or of seconds "
+         "as 30s (default: 30s); the end of each epoch is always saved")
+      ->needs(run)
+      ->type_name("N|Ns");
   app.add_flag("--json", options->json, "Print one JSON object per epoch");
-  app.footer("Example:\n  fovea train lenet5 --data fashion-mnist --epochs 10 --out lenet5.fovea");
-  return [options] { train(*options); };
+  app.footer(
+      "Ctrl-C, SIGTERM and SIGHUP finish the batch, save a checkpoint (in DIR, or beside --out as\n"
+      "NAME.checkpoint), print the command that goes on, and exit with 130, 143 or 129.\n"
+      "Examples:\n"
+      "  fovea train lenet5 --data fashion-mnist --epochs 10 --out lenet5.fovea\n"
+      "  fovea train lenet5 --data fashion-mnist --epochs 10 --run runs/lenet5\n"
+      "  fovea train --resume --run runs/lenet5");
+  return [options, &app] {
+    options->interval = parse_interval(options->checkpoint_every);
+    options->resume ? resume(*options, app) : start(*options);
+  };
 }
 
 }  // namespace cli

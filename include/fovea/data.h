@@ -50,6 +50,13 @@ struct LoaderOptions {
   int prefetch = 2;        // batches prepared ahead, on one background thread; 0: none
 };
 
+// Where a loader stands: the epoch, counted from 0, and how many of its batches were handed out.
+struct LoaderPosition {
+  std::int64_t epoch = 0;
+  std::int64_t batch = 0;
+  bool operator==(const LoaderPosition&) const = default;
+};
+
 // The batches of a data set, epoch after epoch. Range-for runs over one epoch; each begin() starts
 // the next one, the first being `epoch`. The order of the samples depends on nothing but the seed
 // and the number of the epoch.
@@ -60,7 +67,16 @@ class FOVEA_API Loader {
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
-  std::int64_t batches() const;
+  std::int64_t batches() const;  // of one epoch
+  std::int64_t samples() const;  // of the data set
+  const LoaderOptions& options() const { return options_; }
+
+  // In the body of a loop over the batches, the batch in hand counts as handed out. Behind the last
+  // one this is {epoch, batches()}, and once the loop has ended {epoch + 1, 0}.
+  LoaderPosition position() const;
+  // The next begin() starts there: in the middle of an epoch, which is then short, or at its end.
+  // Throws Error if an epoch has no such batch.
+  void seek(const LoaderPosition& position);
 
   class Stream;
   class FOVEA_API Iterator {
@@ -80,7 +96,9 @@ class FOVEA_API Loader {
 
  private:
   std::shared_ptr<const Dataset> dataset_;
-  LoaderOptions options_;  // with the epoch that begin() starts next
+  LoaderOptions options_;
+  LoaderPosition next_;                      // where begin() starts
+  std::shared_ptr<LoaderPosition> current_;  // of the epoch that was begun last; may be null
 };
 
 // Writes into `model.info` what a network is to remember of the data that it is trained on: the

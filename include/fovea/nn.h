@@ -21,6 +21,11 @@ struct NamedTensor {
   Tensor tensor;
 };
 
+struct NamedGenerator {
+  std::string name;      // "dropout1.generator"
+  Generator* generator;  // the module's own
+};
+
 // Something with parameters that maps a tensor to a tensor. Derive, register members in the
 // constructor, and write forward() with the functions of functions.h. A module stays where it is
 // built: members register by address.
@@ -37,6 +42,8 @@ class FOVEA_API Module {
   // In order of registration, children after own, with dotted names.
   std::vector<NamedTensor> named_parameters() const;
   std::vector<NamedTensor> named_buffers() const;
+  // What random numbers are drawn from in training: with it, dropout goes on where it was.
+  std::vector<NamedGenerator> named_generators() const;
   std::vector<Tensor> parameters() const;
   std::int64_t parameter_count() const;
 
@@ -61,14 +68,18 @@ class FOVEA_API Module {
   // Names are unique within a module and hold no dot; Error otherwise.
   Tensor& add_parameter(std::string name, Tensor& value);
   Tensor& add_buffer(std::string name, Tensor& value);
+  // For modules that draw random numbers in forward(): checkpoints hold its state.
+  void add_generator(std::string name, Generator& generator);
   void add_module(std::string name, Module& child);
 
  private:
   void check_name(const std::string& name) const;
   void collect(const std::string& prefix, bool buffers, std::vector<NamedTensor>& out) const;
+  void collect(const std::string& prefix, std::vector<NamedGenerator>& out) const;
 
   std::vector<std::pair<std::string, Tensor*>> parameters_;
   std::vector<std::pair<std::string, Tensor*>> buffers_;
+  std::vector<std::pair<std::string, Generator*>> generators_;
   std::vector<std::pair<std::string, Module*>> children_;
   std::string name_;  // given by the parent
   bool training_ = true;

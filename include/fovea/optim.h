@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "fovea/export.h"
@@ -9,21 +12,44 @@
 
 namespace fovea::optim {
 
+// What an optimiser remembers from step to step. Its other options are not part of it: they are
+// those that it is made with.
+struct OptimizerState {
+  std::string method;  // "adam"
+  std::int64_t steps = 0;
+  double lr = 0;
+  std::map<std::string, Tensor> tensors;  // "first.0": of the first parameter
+};
+
 // Changes parameters along their gradients. The learning rate may be set between steps, as
 // schedules do.
 class FOVEA_API Optimizer {
  public:
   explicit Optimizer(std::vector<Tensor> parameters, double lr);
   virtual ~Optimizer();
+  virtual std::string_view method() const = 0;  // "adam"
   // One update of every parameter that has a gradient.
   virtual void step() = 0;
   void zero_grad();
   double lr() const { return lr_; }
   void set_lr(double lr) { lr_ = lr; }
+  // The tensors share the optimiser's memory: clone them to keep them over the next step.
+  OptimizerState state() const;
+  // Copies the state in. Throws Error, and changes nothing, unless it is of the same method and of
+  // parameters of the same shapes and types.
+  void set_state(const OptimizerState& state);
 
  protected:
+  // A tensor of zeros for each parameter, in its shape, type and memory order: "first.0", "first.1"
+  // and so on in the state.
+  std::vector<Tensor> add_state(std::string_view name);
+
   std::vector<Tensor> parameters_;
   double lr_;
+  std::int64_t steps_ = 0;
+
+ private:
+  std::map<std::string, Tensor> kept_;
 };
 
 struct SgdOptions {
@@ -38,6 +64,7 @@ struct SgdOptions {
 class FOVEA_API Sgd : public Optimizer {
  public:
   Sgd(std::vector<Tensor> parameters, const SgdOptions& options);
+  std::string_view method() const override { return "sgd"; }
   void step() override;
 
  private:
@@ -57,13 +84,13 @@ struct AdamOptions {
 class FOVEA_API Adam : public Optimizer {
  public:
   Adam(std::vector<Tensor> parameters, const AdamOptions& options = {});
+  std::string_view method() const override { return "adam"; }
   void step() override;
 
  private:
   AdamOptions options_;
   std::vector<Tensor> first_;
   std::vector<Tensor> second_;
-  std::int64_t steps_ = 0;
 };
 
 // Learning rate as a function of progress, 0 at the start and 1 at the end.

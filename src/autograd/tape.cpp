@@ -207,11 +207,11 @@ class BackwardPass {
 
   void step(const Pending& pending) {
     Node& node = *pending.node;
-    FOVEA_CHECK(!node.released,
-                "backward: the graph of '{}' was freed by an earlier backward pass; ask that one "
-                "for {{.retain_graph = "
-                "true}}, or compute the output again",
-                node.op->name);
+    FOVEA_CHECK(
+        !node.released,
+        "backward: the graph of '{}' was freed by an earlier backward pass; let that one be "
+        "fovea::backward({{output}}, {{.retain_graph = true}}), or compute the output again",
+        node.op->name);
     FOVEA_CHECK(node.op->backward != nullptr, "backward: '{}' has no derivative", node.op->name);
     std::vector<Tensor> inputs;
     std::vector<Tensor> outputs;

@@ -32,12 +32,16 @@ struct ConvAlgorithm {
   ConvCost (*predict)(const ConvProblem&, Pass);
   std::size_t (*workspace)(const ConvProblem&, Pass);
   void (*run)(const ConvProblem&, Pass, const ConvArgs&);
+  // Whether `auto` should take it where it accepts; null: always.
+  bool (*suits)(const ConvProblem&, Pass) = nullptr;
 };
 
+extern const ConvAlgorithm dot;
+extern const ConvAlgorithm narrow;
 extern const ConvAlgorithm direct;
 extern const ConvAlgorithm reference;
 
-inline constexpr const ConvAlgorithm* kAlgorithms[] = {&direct, &reference};
+inline constexpr const ConvAlgorithm* kAlgorithms[] = {&dot, &narrow, &direct, &reference};
 
 // Chooses and checks; throws Error as make_plan does.
 const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, std::string_view name);

@@ -213,7 +213,7 @@ class WeightGradient {
       }
     }
     const Workspace turned(static_cast<std::size_t>(width * kChannels * taps_) * sizeof(T));
-    std::vector<const T*> sums(static_cast<std::size_t>(kChannels * taps_));
+    const Workspace gathered(static_cast<std::size_t>(lanes * kChannels * taps_) * sizeof(T));
     T* first = dw_ + (group * out_ + block * 2 * tile_.lanes) * in_ * taps_;
     for (std::int64_t begin = 0; begin < in_; begin += kChannels) {
       const std::int64_t count = std::min(in_ - begin, kChannels) * taps_;  // of neighbours in dw
@@ -221,9 +221,11 @@ class WeightGradient {
         const std::int64_t tap = i % taps_;
         const std::int64_t unit = (group * unit_taps_ + (joins_taps_ ? 0 : tap)) * blocks_ + block;
         const std::int64_t row = (joins_taps_ ? tap * in_ : 0) + begin + i / taps_;
-        sums[static_cast<std::size_t>(i)] = sum_of(unit, 0) + row * lanes;
+        std::copy_n(sum_of(unit, 0) + row * lanes, lanes, gathered.as<T>() + i * lanes);
       }
-      kernels::transpose(sums.data(), count, width, turned.as<T>(), count);
+      kernels::transpose<T>(
+          {.rows = count, .columns = width, .from_stride = lanes, .to_stride = count},
+          gathered.as<T>(), turned.as<T>());
       for (int j = 0; j < width; ++j) {
         std::copy_n(turned.as<T>() + j * count, count, first + j * in_ * taps_ + begin * taps_);
       }

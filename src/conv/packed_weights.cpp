@@ -6,11 +6,12 @@
 #include "conv/axes.h"
 #include "fovea/executor.h"
 #include "kernels/patch_product.h"
+#include "kernels/transpose.h"
 
 namespace fovea::conv {
 namespace {
 
-constexpr std::int64_t kElementsPerTask = 1 << 15;
+constexpr std::int64_t kElementsPerTask = 1 << 16;
 
 // All that the packed order depends on, besides the contents.
 Derived::Key key_of(const ConvProblem& problem, Pass pass, int lanes) {
@@ -32,6 +33,13 @@ Derived::Key key_of(const ConvProblem& problem, Pass pass, int lanes) {
   return key;
 }
 
+bool are_neighbours(const std::vector<std::int64_t>& offsets) {
+  for (std::size_t i = 1; i < offsets.size(); ++i) {
+    if (offsets[i] != offsets[i - 1] + 1) return false;
+  }
+  return !offsets.empty();
+}
+
 template <class T>
 void pack_block(const WeightView& view, const T* weights, std::int64_t block, int lanes,
                 T* packed) {
@@ -42,18 +50,35 @@ void pack_block(const WeightView& view, const T* weights, std::int64_t block, in
   for (std::size_t t = 0; width < padded && t < view.taps.size() * view.run.size(); ++t) {
     std::fill_n(packed + static_cast<std::int64_t>(t) * padded + width, padded - width, T(0));
   }
-  // A few runs at a time: what they read and what they write stays in the first-level cache.
-  constexpr std::int64_t kRuns = 16;
-  for (std::int64_t begin = 0; begin < runs; begin += kRuns) {
-    const std::int64_t end = std::min(runs, begin + kRuns);
-    for (int j = 0; j < width; ++j) {
-      for (std::int64_t r = begin; r < end; ++r) {
-        const T* from = first + j * view.result_step + view.run[static_cast<std::size_t>(r)];
-        T* to = packed + r * padded + j;
-        for (const std::int64_t tap : view.taps) {
-          *to = from[tap];
-          to += runs * padded;
-        }
+  const auto taps = static_cast<std::int64_t>(view.taps.size());
+  if (view.result_step == 1) {  // rows of neighbouring results
+    for (const std::int64_t tap : view.taps) {
+      for (const std::int64_t run : view.run) {
+        std::copy_n(first + tap + run, width, packed);
+        packed += padded;
+      }
+    }
+  } else if (are_neighbours(view.run)) {  // a matrix [results][run] per tap
+    for (const std::int64_t tap : view.taps) {
+      kernels::transpose(
+          {.rows = width, .columns = runs, .from_stride = view.result_step, .to_stride = padded},
+          first + tap + view.run.front(), packed);
+      packed += runs * padded;
+    }
+  } else if (are_neighbours(view.taps)) {  // a matrix [results][taps] per place of the run
+    for (const std::int64_t run : view.run) {
+      kernels::transpose({.rows = width,
+                          .columns = taps,
+                          .from_stride = view.result_step,
+                          .to_stride = runs * padded},
+                         first + run + view.taps.front(), packed);
+      packed += padded;
+    }
+  } else {
+    for (const std::int64_t tap : view.taps) {
+      for (const std::int64_t run : view.run) {
+        for (int j = 0; j < width; ++j) packed[j] = first[j * view.result_step + tap + run];
+        packed += padded;
       }
     }
   }

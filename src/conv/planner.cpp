@@ -1,5 +1,5 @@
-// The planner: which algorithm computes a problem. The first of the list that accepts, or the one
-// forced by name.
+// The planner: which algorithm computes a problem. The first of the list that accepts it and suits
+// it, or the one forced by name.
 #include <algorithm>
 #include <iterator>
 
@@ -47,7 +47,8 @@ const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, std::string_v
     return forced;
   }
   for (const ConvAlgorithm* algorithm : kAlgorithms) {
-    if (!algorithm->refuses(problem, pass)) return *algorithm;
+    const bool suits = algorithm->suits == nullptr || algorithm->suits(problem, pass);
+    if (suits && !algorithm->refuses(problem, pass)) return *algorithm;
   }
   FOVEA_ASSERT(false, "no algorithm accepts {} of {}", name(pass), problem.to_string());
 }
@@ -84,9 +85,10 @@ Plan make_plan(const ConvProblem& problem, Pass pass, std::string_view algorithm
   plan.problem = problem;
   plan.pass = pass;
   plan.algorithm = chosen.name;
-  plan.reason = algorithm == "auto"
-                    ? fmt::format("the first in the list that accepts: {}", chosen.summary)
-                    : "it was asked for by name";
+  plan.reason =
+      algorithm == "auto"
+          ? fmt::format("the first in the list that accepts and suits: {}", chosen.summary)
+          : "it was asked for by name";
   for (const conv::ConvAlgorithm* asked : conv::kAlgorithms) {
     Candidate candidate{.algorithm = asked->name,
                         .refusal = asked->refuses(problem, pass),

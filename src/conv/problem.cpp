@@ -1,5 +1,6 @@
 // ConvProblem: validation, shapes and counts.
 #include <limits>
+#include <utility>
 
 #include "core/check.h"
 #include "fovea/conv.h"
@@ -20,10 +21,13 @@ void require_positive(std::string_view op, std::string_view what, std::int64_t v
 
 void validate_axis(std::string_view op, const ConvAxis& axis, char name) {
   const auto named = [&](std::string_view what) { return fmt::format("{} along {}", what, name); };
-  require_positive(op, named("input size"), axis.input);
-  require_positive(op, named("kernel size"), axis.kernel);
-  require_positive(op, named("stride"), axis.stride);
-  require_positive(op, named("dilation"), axis.dilation);
+  const std::pair<std::string_view, std::int64_t> sizes[] = {{"input size", axis.input},
+                                                             {"kernel size", axis.kernel},
+                                                             {"stride", axis.stride},
+                                                             {"dilation", axis.dilation}};
+  for (const auto& [what, size] : sizes) {
+    if (size < 1) require_positive(op, named(what), size);  // or every call would format names
+  }
   FOVEA_CHECK(axis.padding.before >= 0 && axis.padding.after >= 0,
               "{}: padding along {} is {} before and {} after, but must not be negative; slice() "
               "the input to crop it",

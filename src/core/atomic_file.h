@@ -7,7 +7,8 @@
 namespace fovea {
 
 // Writes to a temporary beside `path`; commit() renames it into place. Without commit(), and after
-// any failure up to the rename, the temporary is removed and what was at `path` is untouched.
+// any failure up to the rename, the temporary is removed and what was at `path` is untouched. The
+// temporary of a process that was killed is removed by the next one that writes to `path`.
 class AtomicFile {
  public:
   // Throws Error, which starts with `op`, if the folder cannot be written to, or if `path` is there
@@ -24,6 +25,7 @@ class AtomicFile {
   void commit();
 
  private:
+  void open_temporary();
   [[noreturn]] void fail(int error);
   void remove_temporary() noexcept;
 

@@ -8,9 +8,10 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdlib>
-#include <map>
+#include <vector>
 
 #include "core/check.h"
 #include "fovea/memory.h"
@@ -36,6 +37,13 @@ std::size_t size_class(std::size_t bytes) {
   return (lines + step - 1) / step * step;
 }
 
+// Counts the classes: four for each power of two.
+constexpr std::size_t kClasses = 4 * 64;
+std::size_t class_number(std::size_t size) {
+  const auto power = static_cast<std::size_t>(std::bit_width(size) - 1);
+  return 4 * power + ((size >> (power - 2)) & 3);
+}
+
 // Blocks of a few megabytes lie on huge pages, or a walk over one misses the TLB every 4 KiB.
 void* allocate_block(std::size_t size) {
   constexpr std::size_t kHugePage = std::size_t{2} << 20;
@@ -51,17 +59,18 @@ class BlockCache {
   void* take(std::size_t bytes) {
     const std::size_t size = size_class(bytes);
     FOVEA_CHECK(size >= bytes, "memory: cannot reserve {} bytes", bytes);
-    void* block = nullptr;
     {
       const std::lock_guard lock(mutex_);
-      auto found = free_.find(size);
-      if (found != free_.end() && !found->second.empty()) {
-        block = found->second.back();
-        found->second.pop_back();
+      std::vector<void*>& blocks = free_[class_number(size)];
+      if (!blocks.empty()) {
+        void* block = blocks.back();
+        blocks.pop_back();
         stats_.cached -= size;
+        count_in(size);
+        return block;
       }
     }
-    if (block == nullptr) block = allocate_block(size);
+    void* block = allocate_block(size);
     if (block == nullptr) {
       release();  // the cache may hold what is missing, in other sizes
       block = allocate_block(size);
@@ -69,8 +78,7 @@ class BlockCache {
     FOVEA_CHECK(block != nullptr, "memory: the system has no {} bytes left ({} in use)", bytes,
                 stats().in_use);
     const std::lock_guard lock(mutex_);
-    stats_.in_use += size;
-    stats_.high_water = std::max(stats_.high_water, stats_.in_use);
+    count_in(size);
     return block;
   }
 
@@ -80,7 +88,7 @@ class BlockCache {
     stats_.in_use -= size;
     if constexpr (FOVEA_CACHE_BLOCKS != 0) {
       try {
-        free_[size].push_back(block);
+        free_[class_number(size)].push_back(block);
         stats_.cached += size;
         return;
       } catch (const std::bad_alloc&) {
@@ -92,10 +100,10 @@ class BlockCache {
 
   void release() {
     const std::lock_guard lock(mutex_);
-    for (auto& [size, blocks] : free_) {
+    for (std::vector<void*>& blocks : free_) {
       for (void* block : blocks) std::free(block);
+      blocks.clear();
     }
-    free_.clear();
     stats_.cached = 0;
   }
 
@@ -110,8 +118,13 @@ class BlockCache {
   }
 
  private:
+  void count_in(std::size_t size) {
+    stats_.in_use += size;
+    stats_.high_water = std::max(stats_.high_water, stats_.in_use);
+  }
+
   std::mutex mutex_;
-  std::map<std::size_t, std::vector<void*>> free_;
+  std::array<std::vector<void*>, kClasses> free_;
   MemoryStats stats_;
 };
 

@@ -22,10 +22,11 @@ namespace {
 // Apart from the streams that initial weights take, which count from 0.
 constexpr std::uint64_t kShuffleStreams = std::uint64_t{1} << 63;
 
-std::vector<std::int64_t> order_of(std::int64_t count, const LoaderOptions& options) {
+std::vector<std::int64_t> order_of(std::int64_t count, const LoaderOptions& options,
+                                   std::int64_t epoch) {
   if (options.shuffle) {
     Generator generator{.seed = options.seed,
-                        .next_stream = kShuffleStreams + static_cast<std::uint64_t>(options.epoch)};
+                        .next_stream = kShuffleStreams + static_cast<std::uint64_t>(epoch)};
     return permutation(count, generator);
   }
   std::vector<std::int64_t> order(static_cast<std::size_t>(count));
@@ -40,17 +41,21 @@ std::int64_t batch_count(std::int64_t samples, const LoaderOptions& options) {
 
 }  // namespace
 
-// One pass over the data. Used by one consumer thread.
+// One pass over the data, or the rest of one. Used by one consumer thread.
 class Loader::Stream {
  public:
-  Stream(std::shared_ptr<const Dataset> dataset, const LoaderOptions& options)
+  // `position` is where it starts, and is kept up to date.
+  Stream(std::shared_ptr<const Dataset> dataset, const LoaderOptions& options,
+         std::shared_ptr<LoaderPosition> position)
       : dataset_(std::move(dataset)),
         options_(options),
-        order_(order_of(dataset_->size(), options)),
-        batches_(batch_count(dataset_->size(), options)) {
-    if (options_.prefetch == 0 || batches_ == 0) return;
+        order_(order_of(dataset_->size(), options, position->epoch)),
+        batches_(batch_count(dataset_->size(), options)),
+        position_(std::move(position)),
+        taken_(position_->batch) {
+    if (options_.prefetch == 0 || taken_ == batches_) return;
     try {
-      producer_ = std::thread([this] { produce(); });
+      producer_ = std::thread([this, first = taken_] { produce(first); });
     } catch (const std::system_error& error) {
       throw_error(
           fmt::format("loader: cannot start a thread ({}); use prefetch = 0", error.what()));
@@ -73,15 +78,19 @@ class Loader::Stream {
   // The next batch; nothing at the end. Rethrows what the data set threw, once; then the end is
   // reached.
   std::optional<Batch> next() {
-    if (taken_ == batches_) return std::nullopt;
+    if (taken_ == batches_) {
+      if (!failed_) *position_ = {.epoch = position_->epoch + 1, .batch = 0};
+      return std::nullopt;
+    }
     std::optional<Batch> batch;
     try {
       batch = producer_.joinable() ? take() : make_batch(taken_);
     } catch (...) {
       taken_ = batches_;
+      failed_ = true;
       throw;
     }
-    ++taken_;
+    position_->batch = ++taken_;
     return batch;
   }
 
@@ -102,8 +111,8 @@ class Loader::Stream {
     return std::move(prepared.batch);
   }
 
-  void produce() {
-    for (std::int64_t index = 0; index < batches_ && !stop_; ++index) {
+  void produce(std::int64_t first) {
+    for (std::int64_t index = first; index < batches_ && !stop_; ++index) {
       Prepared prepared;
       try {
         prepared.batch = make_batch(index);
@@ -149,7 +158,9 @@ class Loader::Stream {
   const LoaderOptions options_;
   const std::vector<std::int64_t> order_;
   const std::int64_t batches_;
-  std::int64_t taken_ = 0;
+  const std::shared_ptr<LoaderPosition> position_;
+  std::int64_t taken_;
+  bool failed_ = false;
 
   std::mutex mutex_;  // of queue_
   std::condition_variable changed_;
@@ -165,6 +176,7 @@ Loader::Loader(std::shared_ptr<const Dataset> dataset, const LoaderOptions& opti
   FOVEA_CHECK(options_.prefetch >= 0, "loader: prefetch is {}, but must not be negative",
               options_.prefetch);
   FOVEA_CHECK(options_.epoch >= 0, "loader: epoch is {}, but must not be negative", options_.epoch);
+  next_.epoch = options_.epoch;
 }
 
 Loader::~Loader() = default;
@@ -173,9 +185,27 @@ std::int64_t Loader::batches() const {
   return batch_count(dataset_->size(), options_);
 }
 
+std::int64_t Loader::samples() const {
+  return dataset_->size();
+}
+
+LoaderPosition Loader::position() const {
+  return current_ != nullptr ? *current_ : next_;
+}
+
+void Loader::seek(const LoaderPosition& position) {
+  FOVEA_CHECK(position.epoch >= 0 && position.batch >= 0 && position.batch <= batches(),
+              "loader: cannot go to batch {} of epoch {}; an epoch has {} batches, counted from 0",
+              position.batch, position.epoch, batches());
+  next_ = position;
+  current_.reset();
+}
+
 Loader::Iterator Loader::begin() {
-  auto stream = std::make_shared<Stream>(dataset_, options_);
-  ++options_.epoch;
+  auto position = std::make_shared<LoaderPosition>(next_);
+  auto stream = std::make_shared<Stream>(dataset_, options_, position);
+  current_ = std::move(position);
+  next_ = {.epoch = next_.epoch + 1, .batch = 0};
   return Iterator(std::move(stream));
 }
 

@@ -88,8 +88,9 @@ struct Sigmoid {
   HWY_INLINE V operator()(D d, V x) const {
     using T = hn::TFromD<D>;
     const V one = hn::Set(d, static_cast<T>(1));
-    const V e = exp_everywhere(d, hn::Neg(hn::Abs(x)));
-    return hn::Div(hn::IfThenElse(hn::Ge(x, hn::Zero(d)), one, e), hn::Add(one, e));
+    const V e = hn::Exp(d, hn::Neg(hn::Abs(x)));
+    const V y = hn::Div(hn::IfThenElse(hn::Ge(x, hn::Zero(d)), one, e), hn::Add(one, e));
+    return hn::IfThenElse(hn::IsNaN(x), x, y);
   }
 };
 

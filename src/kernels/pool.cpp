@@ -6,6 +6,7 @@
 #include "hwy/highway.h"
 #include "kernels/lanes-inl.h"
 #include "kernels/pool.h"
+#include "kernels/pool_lines.h"
 #include "kernels/pool_window.h"
 #include "kernels/simd.h"
 
@@ -156,37 +157,45 @@ HWY_EXPORT(AvgPoolBackwardF64);
 template <>
 void max_pool(const PoolPlane& plane, std::int64_t first, std::int64_t last, const float* x,
               float* y, std::int64_t* positions) {
-  detect_simd();
+  if (pools_by_lines<float>(plane)) return max_pool_lines(plane, first, last, x, y, positions);
   HWY_DYNAMIC_DISPATCH(MaxPoolF32)(plane, first, last, x, y, positions);
 }
 template <>
 void max_pool(const PoolPlane& plane, std::int64_t first, std::int64_t last, const double* x,
               double* y, std::int64_t* positions) {
-  detect_simd();
+  if (pools_by_lines<double>(plane)) return max_pool_lines(plane, first, last, x, y, positions);
   HWY_DYNAMIC_DISPATCH(MaxPoolF64)(plane, first, last, x, y, positions);
 }
 template <>
 void avg_pool(const PoolPlane& plane, bool count_padding, std::int64_t first, std::int64_t last,
               const float* x, float* y) {
-  detect_simd();
+  if (pools_by_lines<float>(plane)) {
+    return avg_pool_lines(plane, count_padding, first, last, x, y);
+  }
   HWY_DYNAMIC_DISPATCH(AvgPoolF32)(plane, count_padding, first, last, x, y);
 }
 template <>
 void avg_pool(const PoolPlane& plane, bool count_padding, std::int64_t first, std::int64_t last,
               const double* x, double* y) {
-  detect_simd();
+  if (pools_by_lines<double>(plane)) {
+    return avg_pool_lines(plane, count_padding, first, last, x, y);
+  }
   HWY_DYNAMIC_DISPATCH(AvgPoolF64)(plane, count_padding, first, last, x, y);
 }
 template <>
 void avg_pool_backward(const PoolPlane& plane, bool count_padding, std::int64_t first,
                        std::int64_t last, const float* g, float* dx) {
-  detect_simd();
+  if (pools_by_lines<float>(plane) && first == 0 && last == plane.channels) {
+    return avg_pool_lines_backward(plane, count_padding, g, dx);
+  }
   HWY_DYNAMIC_DISPATCH(AvgPoolBackwardF32)(plane, count_padding, first, last, g, dx);
 }
 template <>
 void avg_pool_backward(const PoolPlane& plane, bool count_padding, std::int64_t first,
                        std::int64_t last, const double* g, double* dx) {
-  detect_simd();
+  if (pools_by_lines<double>(plane) && first == 0 && last == plane.channels) {
+    return avg_pool_lines_backward(plane, count_padding, g, dx);
+  }
   HWY_DYNAMIC_DISPATCH(AvgPoolBackwardF64)(plane, count_padding, first, last, g, dx);
 }
 

@@ -18,6 +18,7 @@
 #include "fovea/models.h"
 #include "fovea/save.h"
 #include "models/printable.h"
+#include "models/weights.h"
 
 namespace fovea {
 namespace {
@@ -28,12 +29,6 @@ constexpr const char* kFormat = "fovea";
 constexpr const char* kVersion = "1";
 constexpr std::int64_t kMaxClasses =
     1'000'000;  // the output layer is built before the weights are read
-
-std::vector<nn::NamedTensor> weights_of(const nn::Module& module) {
-  std::vector<nn::NamedTensor> weights = module.named_parameters();
-  for (nn::NamedTensor& buffer : module.named_buffers()) weights.push_back(std::move(buffer));
-  return weights;
-}
 
 std::map<std::string, Tensor> tensors_of(const nn::Module& module) {
   std::map<std::string, Tensor> tensors;
@@ -153,6 +148,28 @@ nn::Model build_model(const Metadata& metadata) {
   return model;
 }
 
+LoadReport assign(const nn::Module& module, const std::map<std::string, Tensor>& tensors,
+                  const std::string& path, const LoadOptions& options) {
+  std::vector<nn::NamedTensor> weights = weights_of(module);
+  LoadReport report = compare(weights, tensors);
+  FOVEA_CHECK(!options.strict || report.complete(), "load: '{}' does not fit the network. {}", path,
+              report.to_string());
+  for (auto& [name, tensor] : weights) {
+    const auto found = tensors.find(name);
+    if (found != tensors.end() && found->second.shape() == tensor.shape())
+      tensor.copy_from(found->second);
+  }
+  return report;
+}
+
+}  // namespace
+
+std::vector<nn::NamedTensor> weights_of(const nn::Module& module) {
+  std::vector<nn::NamedTensor> weights = module.named_parameters();
+  for (nn::NamedTensor& buffer : module.named_buffers()) weights.push_back(std::move(buffer));
+  return weights;
+}
+
 LoadReport compare(const std::vector<nn::NamedTensor>& weights,
                    const std::map<std::string, Tensor>& tensors) {
   LoadReport report;
@@ -170,22 +187,6 @@ LoadReport compare(const std::vector<nn::NamedTensor>& weights,
   for (const auto& [name, tensor] : unexpected) report.unexpected.push_back(name);
   return report;
 }
-
-LoadReport assign(const nn::Module& module, const std::map<std::string, Tensor>& tensors,
-                  const std::string& path, const LoadOptions& options) {
-  std::vector<nn::NamedTensor> weights = weights_of(module);
-  LoadReport report = compare(weights, tensors);
-  FOVEA_CHECK(!options.strict || report.complete(), "load: '{}' does not fit the network. {}", path,
-              report.to_string());
-  for (auto& [name, tensor] : weights) {
-    const auto found = tensors.find(name);
-    if (found != tensors.end() && found->second.shape() == tensor.shape())
-      tensor.copy_from(found->second);
-  }
-  return report;
-}
-
-}  // namespace
 
 std::string LoadReport::to_string() const {
   if (complete()) return "Everything fits.";
@@ -229,6 +230,10 @@ void require_writable(const std::string& path) {
 nn::Model load(const std::string& path) {
   const TensorFile file = read_safetensors(path);
   const auto format = file.metadata.find("format");
+  FOVEA_CHECK(format == file.metadata.end() || format->second != "fovea-checkpoint",
+              "load: '{}' is the checkpoint of a training; `fovea train --resume` or "
+              "load_checkpoint() go on with it",
+              path);
   FOVEA_CHECK(format != file.metadata.end() && format->second == kFormat,
               "load: '{}' holds weights only, it does not say of what network; build the network "
               "and use load_weights",

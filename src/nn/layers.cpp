@@ -192,7 +192,9 @@ Tensor Softmax::forward(const Tensor& input) {
   return softmax(input, axis_);
 }
 
-Dropout::Dropout(double p, std::uint64_t seed) : p_(p), generator_{.seed = seed} {}
+Dropout::Dropout(double p, std::uint64_t seed) : p_(p), generator_{.seed = seed} {
+  add_generator("generator", generator_);
+}
 
 std::string Dropout::describe() const {
   return fmt::format("Dropout({})", p_);

@@ -48,6 +48,12 @@ std::vector<NamedTensor> Module::named_buffers() const {
   return out;
 }
 
+std::vector<NamedGenerator> Module::named_generators() const {
+  std::vector<NamedGenerator> out;
+  collect("", out);
+  return out;
+}
+
 std::vector<Tensor> Module::parameters() const {
   std::vector<Tensor> out;
   for (NamedTensor& parameter : named_parameters()) out.push_back(std::move(parameter.tensor));
@@ -104,6 +110,11 @@ Tensor& Module::add_buffer(std::string name, Tensor& value) {
   return value;
 }
 
+void Module::add_generator(std::string name, Generator& generator) {
+  check_name(name);
+  generators_.emplace_back(std::move(name), &generator);
+}
+
 void Module::add_module(std::string name, Module& child) {
   check_name(name);
   FOVEA_CHECK(&child != this && child.name_.empty(),
@@ -121,7 +132,7 @@ void Module::check_name(const std::string& name) const {
     return std::any_of(members.begin(), members.end(),
                        [&](const auto& member) { return member.first == name; });
   };
-  FOVEA_CHECK(!taken(parameters_) && !taken(buffers_) && !taken(children_),
+  FOVEA_CHECK(!taken(parameters_) && !taken(buffers_) && !taken(generators_) && !taken(children_),
               "module: the name '{}' is taken already; names are unique within a module", name);
 }
 
@@ -130,6 +141,11 @@ void Module::collect(const std::string& prefix, bool buffers, std::vector<NamedT
     out.push_back({prefix + name, *tensor});
   }
   for (const auto& [name, child] : children_) child->collect(prefix + name + ".", buffers, out);
+}
+
+void Module::collect(const std::string& prefix, std::vector<NamedGenerator>& out) const {
+  for (const auto& [name, generator] : generators_) out.push_back({prefix + name, generator});
+  for (const auto& [name, child] : children_) child->collect(prefix + name + ".", out);
 }
 
 Module& Model::module() const {

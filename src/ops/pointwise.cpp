@@ -131,6 +131,22 @@ void for_each_block(std::vector<LoopAxis> axes, const Body& body) {
   });
 }
 
+bool lie_alike(const Tensor& operand, const Tensor& out) {
+  return operand.shape() == out.shape() && operand.strides() == out.strides();
+}
+
+// Calls body(piece, its first element, first element of `out`) where all operands are dense and lie
+// alike, as in most calls: nothing of the above is to be found out.
+template <class Body>
+void in_one_run(Tensor& out, const Body& body) {
+  dispatch_floating(out.dtype(), [&](auto tag) {
+    auto* to = writable<typename decltype(tag)::type>(out);
+    parallel_ranges(out.numel(), kGrain, [&](std::int64_t first, std::int64_t last) {
+      body(kernels::RowBlock{.columns = last - first}, first, to);
+    });
+  });
+}
+
 // Why two shapes cannot be one, with the axis and a likely fix.
 [[noreturn]] void refuse_broadcast(std::string_view op, const Shape& a, const Shape& b,
                                    int from_end) {
@@ -199,6 +215,11 @@ std::vector<TensorSpec> infer_backward(std::string_view op, Specs inputs) {
 
 void run_unary(kernels::Unary op, const Tensor& a, Tensor& out) {
   if (out.numel() == 0) return;
+  if (lie_alike(a, out)) {
+    return in_one_run(out, [&]<class T>(const kernels::RowBlock& run, std::int64_t first, T* to) {
+      kernels::unary(op, run, a.data<T>() + first, to + first);
+    });
+  }
   const Tensor source = prepare(a, out, /*may_repeat=*/false);
   const auto axes = loop_axes(out.shape(), {out.strides(), source.strides(), source.strides()});
   dispatch_floating(out.dtype(), [&](auto tag) {
@@ -214,6 +235,11 @@ void run_unary(kernels::Unary op, const Tensor& a, Tensor& out) {
 
 void run_binary(kernels::Binary op, const Tensor& a, const Tensor& b, Tensor& out) {
   if (out.numel() == 0) return;
+  if (lie_alike(a, out) && lie_alike(b, out)) {
+    return in_one_run(out, [&]<class T>(const kernels::RowBlock& run, std::int64_t first, T* to) {
+      kernels::binary(op, run, a.data<T>() + first, b.data<T>() + first, to + first);
+    });
+  }
   const Tensor first = prepare(a, out, /*may_repeat=*/true);
   const Tensor second = prepare(b, out, /*may_repeat=*/true);
   const auto axes = loop_axes(out.shape(), {out.strides(), first.strides(), second.strides()});

@@ -23,7 +23,7 @@ namespace {
 
 constexpr std::int64_t kLargest =
     std::numeric_limits<std::int32_t>::max();    // of what a patch table can name
-constexpr std::int64_t kReadsPerTask = 1 << 16;  // elements read by one parallel task
+constexpr std::int64_t kReadsPerTask = 1 << 14;  // elements read by one parallel task
 constexpr std::int64_t kChannelsPerTask = 64;    // where tasks are cut over channels
 
 Shape spatial_of(const Shape& shape) {

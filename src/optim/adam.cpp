@@ -15,8 +15,8 @@ namespace fovea::optim {
 Adam::Adam(std::vector<Tensor> parameters, const AdamOptions& options)
     : Optimizer(std::move(parameters), options.lr),
       options_(options),
-      first_(zeros_like(parameters_)),
-      second_(zeros_like(parameters_)) {
+      first_(add_state("first")),
+      second_(add_state("second")) {
   const auto fraction = [](double value) { return value >= 0 && value < 1; };
   require_number("adam", "beta1", options.beta1, fraction(options.beta1),
                  "at least 0 and less than 1");

@@ -1,4 +1,7 @@
-// What optimisers share: the list of parameters, and its checks.
+// What optimisers share: the list of parameters with its checks, and the state.
+//
+// An optimiser that keeps tensors from step to step gets them from add_state(), and with that they
+// are in checkpoints.
 #include <cmath>
 #include <unordered_set>
 #include <utility>
@@ -37,14 +40,43 @@ void Optimizer::zero_grad() {
   for (Tensor& parameter : parameters_) parameter.set_grad({});
 }
 
-std::vector<Tensor> zeros_like(const std::vector<Tensor>& parameters) {
-  std::vector<Tensor> result;
-  result.reserve(parameters.size());
-  for (const Tensor& parameter : parameters) {
-    result.push_back(allocate_tensor(spec_of(parameter)));
-    result.back().fill(0);
+std::vector<Tensor> Optimizer::add_state(std::string_view name) {
+  std::vector<Tensor> tensors;
+  tensors.reserve(parameters_.size());
+  for (const Tensor& parameter : parameters_) {
+    Tensor& tensor = tensors.emplace_back(allocate_tensor(spec_of(parameter)));
+    tensor.fill(0);
+    kept_.emplace(fmt::format("{}.{}", name, tensors.size() - 1), tensor);
   }
-  return result;
+  return tensors;
+}
+
+OptimizerState Optimizer::state() const {
+  return {.method = std::string(method()), .steps = steps_, .lr = lr_, .tensors = kept_};
+}
+
+void Optimizer::set_state(const OptimizerState& state) {
+  FOVEA_CHECK(state.method == method(), "optimizer: this is {}, but the state is one of '{}'",
+              method(), state.method);
+  FOVEA_CHECK(state.steps >= 0, "optimizer: the state counts {} steps", state.steps);
+  require_number("optimizer", "lr", state.lr, state.lr >= 0, "at least 0");
+  for (const auto& [name, tensor] : kept_) {
+    const auto given = state.tensors.find(name);
+    FOVEA_CHECK(given != state.tensors.end() && given->second.defined(),
+                "optimizer: the state has no '{}', which {} with these options keeps", name,
+                method());
+    FOVEA_CHECK(given->second.shape() == tensor.shape() && given->second.dtype() == tensor.dtype(),
+                "optimizer: '{}' of the state is {}, but the parameter is {}", name,
+                given->second.describe(), tensor.describe());
+  }
+  for (const auto& [name, tensor] : state.tensors) {
+    FOVEA_CHECK(kept_.contains(name),
+                "optimizer: the state has a '{}', which {} with these options does not keep", name,
+                method());
+  }
+  for (auto& [name, tensor] : kept_) tensor.copy_from(state.tensors.at(name));
+  steps_ = state.steps;
+  lr_ = state.lr;
 }
 
 Tensor gradient_of(const Tensor& parameter) {

@@ -11,9 +11,6 @@ namespace fovea::optim {
 
 inline constexpr std::int64_t kParametersPerTask = 1 << 15;
 
-// Zeros in the shape, type and memory order of each parameter.
-std::vector<Tensor> zeros_like(const std::vector<Tensor>& parameters);
-
 // The parameter's gradient in its own memory order; undefined where it has none.
 Tensor gradient_of(const Tensor& parameter);
 

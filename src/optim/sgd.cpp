@@ -18,10 +18,11 @@ Sgd::Sgd(std::vector<Tensor> parameters, const SgdOptions& options)
                  "at least 0");
   FOVEA_CHECK(!options.nesterov || options.momentum > 0,
               "sgd: nesterov needs a momentum above 0; 0.9 is usual");
-  if (options.momentum > 0) velocity_ = zeros_like(parameters_);
+  if (options.momentum > 0) velocity_ = add_state("velocity");
 }
 
 void Sgd::step() {
+  ++steps_;
   const kernels::SgdStep update = {.lr = lr_,
                                    .momentum = options_.momentum,
                                    .weight_decay = options_.weight_decay,

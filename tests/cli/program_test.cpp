@@ -23,38 +23,12 @@ using testing::Result;
 using testing::run;
 using testing::TempFolder;
 
-// Ten classes of 28x28 images in MNIST's format: a bright square whose place tells the class, on
-// noise.
-void write_squares(const std::string& folder, int count) {
-  for (const std::string stem : {"/train", "/t10k"}) {
-    std::string pixels;
-    std::string labels;
-    unsigned noise = stem == "/train" ? 1 : 2;
-    for (int i = 0; i < count; ++i) {
-      const int label = i % 10;
-      const int top = 2 + 12 * (label / 5);
-      const int left = 1 + 5 * (label % 5);
-      for (int y = 0; y < 28; ++y) {
-        for (int x = 0; x < 28; ++x) {
-          noise = noise * 1664525 + 1013904223;
-          const bool inside = y >= top && y < top + 10 && x >= left && x < left + 6;
-          pixels += static_cast<char>((noise >> 24) % 64 + (inside ? 160 : 0));
-        }
-      }
-      labels += static_cast<char>(label);
-    }
-    testing::write_file(folder + stem + "-images-idx3-ubyte",
-                        testing::idx_of({count, 28, 28}, pixels));
-    testing::write_file(folder + stem + "-labels-idx1-ubyte", testing::idx_of({count}, labels));
-  }
-}
-
-// A folder with such a data set and a network trained on it, made once.
+// A folder with a data set of squares and a network trained on it, made once.
 class Program : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder = new TempFolder;
-    write_squares(folder->path(), 256);
+    testing::write_squares(folder->path(), 256);
     trained = run("train lenet5 --json --epochs 4 --batch 16 --log '" + (*folder / "log.jsonl") +
                   "' " + data() + " --out '" + model() + "'");
   }
@@ -103,6 +77,10 @@ TEST(ProgramUsage, MisuseExitsWithTwoAndOneLineOnStderr) {
                                       "train lenet5 --data fashion-mnist --optimizer magic",
                                       "train lenet5 --data fashion-mnist --momentum 0.5",
                                       "train lenet5 --data fashion-mnist --lr -1",
+                                      "train lenet5 --data fashion-mnist --checkpoint-every 5",
+                                      "train lenet5 --data fashion-mnist --run x --out y",
+                                      "train --run x --data fashion-mnist",
+                                      "train --resume --run x --checkpoint-every soon",
                                       "evaluate",
                                       "inspect no-such-model",
                                       "inspect lenet5 --input 1x28x",
@@ -113,6 +91,7 @@ TEST(ProgramUsage, MisuseExitsWithTwoAndOneLineOnStderr) {
                                       "conv ic1ih5oc1kh3 --algorithm magic",
                                       "conv ic1ih5oc1kh3 --pass sideways",
                                       "conv ic1ih5oc1kh3 --stride 2",
+                                      "sample --data fashion-mnist --out shoe.jpg",
                                       "conv --input 1x5x5 --filters 1",
                                       "conv --input 1x5x5 --filters 1 --kernel 0",
                                       "conv --input 1x5x5 --filters 1 --kernel 3 --stride -1",
@@ -131,6 +110,32 @@ TEST(ProgramUsage, UnknownNamesAreAnsweredWithTheKnownOnes) {
   EXPECT_CONTAINS(run("train lenet6 --data fashion-mnist").err, "lenet5_1998");
   EXPECT_CONTAINS(run("train lenet5 --data cifar").err, "fashion-mnist");
   EXPECT_CONTAINS(run("conv ic1ih5oc1kh3 --algorithm magic").err, "direct");
+}
+
+TEST(ProgramUsage, MisuseIsExplainedInWordsOfTheCommandLine) {
+  for (const std::string value : {"0", "-1", "x", "1.5", "1e3"}) {
+    EXPECT_CONTAINS(run("train lenet5 --data fashion-mnist --epochs " + value).err,
+                    "--epochs: must be a whole number of at least 1, but is '" + value + "'");
+  }
+  EXPECT_CONTAINS(run("train lenet5 --data fashion-mnist --lr 0").err,
+                  "--lr: must be a number above 0, but is '0'");
+  EXPECT_CONTAINS(run("info --threads 2000").err, "a whole number from 1 to 1024");
+  EXPECT_CONTAINS(run("sample --data fashion-mnist --out shoe.jpg").err, "'shoe.jpg'", ".png");
+  EXPECT_CONTAINS(run("bench conv --bogus").err, "see fovea bench conv --help");
+  EXPECT_CONTAINS(run("bench").err, "see fovea bench --help");
+  EXPECT_CONTAINS(run("conv ic1ih5oc1kh3 --pass back").err, "bwd_d (backward_data)");
+  EXPECT_CONTAINS(run("inspect lenet5 --input 28x28").err,
+                  "lenet5 reads samples of 1x28x28 (channels first), not of 28x28");
+}
+
+TEST(ProgramUsage, AMissingFileIsAFailureEverywhere) {
+  for (const std::string arguments :
+       {"inspect none.fovea", "evaluate none.fovea --data fashion-mnist",
+        "predict none.fovea x.png", "train --resume --run none"}) {
+    const Result result = run(arguments);
+    EXPECT_EQ(result.code, 1) << arguments;
+    EXPECT_CONTAINS(result.err, "none", "o such file");
+  }
 }
 
 TEST(ProgramUsage, AMissingDataSetIsAFailureThatNamesThePackage) {
@@ -346,7 +351,7 @@ TEST(ProgramConv, TheDescriptorItPrintsMeansTheSameProblem) {
 }
 
 TEST(ProgramConv, RunsTheAlgorithmThatWasForced) {
-  const Result result = run("conv ic2ih6oc2kh3 --algorithm reference --pass backward_data --json");
+  const Result result = run("conv ic2ih6oc2kh3 --algorithm reference --pass bwd_d --json");
   ASSERT_EQ(result.code, 0) << result.err;
   const std::vector<Json> lines = lines_of(result.out);
   ASSERT_EQ(lines.size(), 2U);

@@ -162,6 +162,7 @@ TEST(Planner, ForcedAlgorithmIsTheOneThatRuns) {
   const ConvProblem problem = ConvProblem::parse("ic3ih8oc4kh3ph1");
   const ConvBuffers<float> buffers = random_buffers<float>(problem, 1);
   for (const ConvAlgorithmInfo& algorithm : algorithms()) {
+    if (algorithm.name == "dot") continue;  // for pointwise problems: the next test
     for (const Pass pass : kPasses) {
       run_pass(problem, pass, algorithm.name, buffers);
       EXPECT_EQ(last_algorithm(), algorithm.name);
@@ -171,6 +172,18 @@ TEST(Planner, ForcedAlgorithmIsTheOneThatRuns) {
            {.padding = 1, .algorithm = algorithm.name});
     EXPECT_EQ(last_algorithm(), algorithm.name);
   }
+}
+
+TEST(Planner, GivesPointwiseProblemsOfFewPositionsToDotProducts) {
+  const auto chosen = [](const char* descriptor, Pass pass) {
+    return make_plan(ConvProblem::parse(descriptor), pass).algorithm;
+  };
+  EXPECT_EQ(chosen("mb1ic400iw1oc120kw1", Pass::forward), "dot");
+  EXPECT_EQ(chosen("mb64ic400iw1oc120kw1", Pass::forward), "direct");
+  EXPECT_EQ(chosen("mb1ic400iw1oc120kw1", Pass::backward_data), "direct");
+  EXPECT_EQ(chosen("mb1ic3ih3oc4kh3", Pass::forward), "direct");
+  EXPECT_EQ(linear(Tensor::ones({1, 37}), Tensor::ones({11, 37})).at({0, 10}), 37);
+  EXPECT_EQ(last_algorithm(), "dot");
 }
 
 TEST(Planner, RefusesAnUnknownNameAndListsTheOthers) {

@@ -46,6 +46,25 @@ TEST(AtomicFile, WithoutCommitTheOldFileStays) {
   EXPECT_EQ(folder.entries(), 1);
 }
 
+TEST(AtomicFile, RemovesWhatAKilledWriterLeft) {
+  const TempFolder folder;
+  const std::string path = folder / "file";
+  const std::vector<std::string> others = {"file.tmp",      "file.tmp-",       "file.tmp-12",
+                                           "file.tmp-1-2x", "file.tmp-mine-1", "files.tmp-1-2",
+                                           "afile.tmp-1-2"};
+  for (const std::string& name : others) write_file(folder / name, "not a temporary of 'file'");
+  write_file(folder / "file.tmp-99999999-0", "half a fi");
+  write_file(folder / ("file.tmp-" + std::to_string(::getpid()) + "-0"), "of the same number");
+  AtomicFile busy("test", path);  // one that is being written stays
+  busy.write("busy", 4);
+  replace(path, "new");
+  EXPECT_EQ(read_file(path), "new");
+  EXPECT_EQ(folder.entries(), static_cast<std::ptrdiff_t>(others.size() + 2));
+  busy.commit();
+  EXPECT_EQ(read_file(path), "busy");
+  for (const std::string& name : others) EXPECT_TRUE(std::filesystem::exists(folder / name));
+}
+
 TEST(AtomicFile, KeepsPermissionsAndFollowsLinks) {
   const TempFolder folder;
   write_file(folder / "target", "old");

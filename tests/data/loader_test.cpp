@@ -109,6 +109,49 @@ TEST(Loader, EachBeginStartsTheNextEpoch) {
   EXPECT_EQ(labels_of(loader), shuffled(1, 7, 2));
 }
 
+TEST(Loader, KnowsWhereItStands) {
+  Loader loader(std::make_shared<Counting>(20), {.batch = 6, .epoch = 3});
+  EXPECT_EQ(loader.position(), (LoaderPosition{3, 0}));
+  std::int64_t done = 0;
+  for ([[maybe_unused]] const auto& batch : loader)
+    EXPECT_EQ(loader.position(), (LoaderPosition{3, ++done}));
+  EXPECT_EQ(done, 4);
+  EXPECT_EQ(loader.position(), (LoaderPosition{4, 0}));
+  for ([[maybe_unused]] const auto& batch : loader) break;
+  EXPECT_EQ(loader.position(), (LoaderPosition{4, 1}));
+  loader.begin();
+  EXPECT_EQ(loader.position(), (LoaderPosition{5, 1}));
+}
+
+TEST(Loader, SeekGoesOnInTheMiddleOfAnEpoch) {
+  for (const int prefetch : {0, 2}) {
+    const LoaderOptions options{.batch = 7, .shuffle = true, .prefetch = prefetch};
+    const auto dataset = std::make_shared<Counting>(101);
+    const auto whole = shuffled(1, 2, prefetch);
+    for (const std::int64_t batch : {0, 1, 14}) {
+      Loader loader(dataset, options);
+      loader.seek({.epoch = 2, .batch = batch});
+      EXPECT_EQ(loader.position(), (LoaderPosition{2, batch}));
+      const auto rest = labels_of(loader);
+      EXPECT_EQ(rest, std::vector<std::int64_t>(whole.begin() + 7 * batch, whole.end()));
+      EXPECT_EQ(loader.position(), (LoaderPosition{3, 0}));
+      EXPECT_EQ(labels_of(loader), shuffled(1, 3, prefetch));
+    }
+    Loader loader(dataset, options);
+    loader.seek({.epoch = 2, .batch = loader.batches()});
+    EXPECT_TRUE(labels_of(loader).empty());
+    EXPECT_EQ(loader.position(), (LoaderPosition{3, 0}));
+  }
+}
+
+TEST(Loader, SeekRefusesWhatNoEpochHas) {
+  Loader loader(std::make_shared<Counting>(20), {.batch = 6});
+  EXPECT_CONTAINS(error_of([&] { loader.seek({.epoch = 0, .batch = 5}); }), "batch 5", "4 batches");
+  EXPECT_CONTAINS(error_of([&] { loader.seek({.epoch = -1, .batch = 0}); }), "epoch -1");
+  EXPECT_CONTAINS(error_of([&] { loader.seek({.epoch = 0, .batch = -1}); }), "batch -1");
+  EXPECT_EQ(loader.position(), (LoaderPosition{0, 0}));
+}
+
 TEST(Loader, DropLastLeavesOutAnIncompleteBatch) {
   Loader loader(std::make_shared<Counting>(20), {.batch = 6, .drop_last = true});
   EXPECT_EQ(loader.batches(), 3);

@@ -1,10 +1,9 @@
-// The transposition of the weight gradient's sums, on every SIMD target.
+// Transposition on every SIMD target.
 #include "kernels/transpose.h"
 
 #include <gtest/gtest.h>
 
-#include <cstdint>
-#include <string>
+#include <numeric>
 #include <vector>
 
 #include "support/settings.h"
@@ -12,35 +11,41 @@
 namespace fovea::testing {
 namespace {
 
+// Every element arrives at its place, and what lies between the rows of the result stays.
 template <class T>
-void expect_transposed(std::int64_t count, std::int64_t width) {
-  const std::int64_t step = count + 3;  // columns need not follow each other closely
-  std::vector<T> in(static_cast<std::size_t>(count * width));
-  for (std::size_t i = 0; i < in.size(); ++i) in[i] = static_cast<T>(i + 1);
-  std::vector<const T*> rows;
-  for (std::int64_t i = 0; i < count; ++i) rows.push_back(in.data() + i * width);
-  std::vector<T> expected(static_cast<std::size_t>(step * width), T(-1));
-  for (std::int64_t i = 0; i < count; ++i) {
-    for (std::int64_t j = 0; j < width; ++j) {
-      expected[static_cast<std::size_t>(j * step + i)] =
-          in[static_cast<std::size_t>(i * width + j)];
+void check(std::int64_t rows, std::int64_t columns, std::int64_t gap) {
+  const kernels::TransposeShape shape{
+      .rows = rows, .columns = columns, .from_stride = columns + gap, .to_stride = rows + gap};
+  std::vector<T> from(static_cast<std::size_t>(rows * shape.from_stride));
+  std::iota(from.begin(), from.end(), T(1));
+  std::vector<T> expected(static_cast<std::size_t>(columns * shape.to_stride), T(-1));
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t c = 0; c < columns; ++c) {
+      expected[static_cast<std::size_t>(c * shape.to_stride + r)] =
+          from[static_cast<std::size_t>(r * shape.from_stride + c)];
     }
   }
-  for (const std::string& target : simd_targets()) {
-    const TargetGuard guard(target);
-    std::vector<T> out(expected.size(), T(-1));
-    kernels::transpose(rows.data(), count, width, out.data(), step);
-    EXPECT_EQ(out, expected) << count << " x " << width << ' ' << target;
-  }
+  std::vector<T> actual(expected.size(), T(-1));
+  kernels::transpose(shape, from.data(), actual.data());
+  EXPECT_EQ(actual, expected) << rows << " x " << columns << ", gap " << gap;
 }
 
-TEST(Transpose, TurnsWholeSquaresAndWhatIsLeftAtBothEdges) {
-  for (const std::int64_t count : {1, 2, 4, 7, 9, 16}) {
-    for (const std::int64_t width : {1, 3, 4, 6, 32}) {
-      expect_transposed<float>(count, width);
-      expect_transposed<double>(count, width);
+TEST(Transpose, PutsEveryElementInItsPlaceOnEverySimdTarget) {
+  for_simd_targets([] {
+    for (const std::int64_t rows : {1, 2, 3, 4, 5, 6, 16, 17, 35}) {
+      for (const std::int64_t columns : {1, 2, 3, 4, 7, 8, 16, 19, 33}) {
+        for (const std::int64_t gap : {0, 3}) {
+          check<float>(rows, columns, gap);
+          check<double>(rows, columns, gap);
+        }
+      }
     }
-  }
+  });
+}
+
+TEST(Transpose, OfNothingIsNothing) {
+  check<float>(0, 3, 0);
+  check<float>(5, 0, 1);
 }
 
 }  // namespace

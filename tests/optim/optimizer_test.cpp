@@ -177,6 +177,62 @@ TEST(Optimizer, ReachesTheMinimumOfAParabola) {
   }
 }
 
+std::vector<std::function<std::unique_ptr<optim::Optimizer>(Tensor)>> methods() {
+  return {[](const Tensor& w) { return std::make_unique<optim::Adam>(std::vector{w}); },
+          [](const Tensor& w) {
+            return std::make_unique<optim::Sgd>(std::vector{w}, optim::SgdOptions{.momentum = 0.9});
+          },
+          [](const Tensor& w) {
+            return std::make_unique<optim::Sgd>(std::vector{w}, optim::SgdOptions{});
+          }};
+}
+
+TEST(Optimizer, GoesOnFromItsState) {
+  for (const auto& make : methods()) {
+    Tensor w = random_tensor({kCount}, 1, DType::float32).set_requires_grad();
+    const auto run = [](optim::Optimizer& optimizer, Tensor& parameter, int first, int last) {
+      for (int step = first; step < last; ++step) {
+        parameter.set_grad(gradient_at(step, DType::float32));
+        optimizer.set_lr(0.1 / (step + 1));
+        optimizer.step();
+      }
+    };
+    const auto optimizer = make(w);
+    run(*optimizer, w, 0, 3);
+    const optim::OptimizerState state = optimizer->state();
+    EXPECT_EQ(state.method, optimizer->method());
+    EXPECT_EQ(state.steps, 3);
+    EXPECT_EQ(state.lr, 0.1 / 3);
+    Tensor copy = w.detach().clone().set_requires_grad();
+    const auto other = make(copy);
+    other->set_state(state);
+    EXPECT_EQ(other->lr(), 0.1 / 3);
+    run(*optimizer, w, 3, 6);
+    run(*other, copy, 3, 6);
+    expect_identical(copy.detach(), w.detach());
+  }
+}
+
+TEST(Optimizer, AStateThatDoesNotFitChangesNothing) {
+  Tensor w = random_tensor({kCount}, 1).set_requires_grad();
+  optim::Adam adam({w});
+  optim::Sgd sgd({w}, {.lr = 0.5, .momentum = 0.9});
+  EXPECT_CONTAINS(error_of([&] { adam.set_state(sgd.state()); }), "this is adam", "'sgd'");
+  EXPECT_CONTAINS(error_of([&] { optim::Sgd({w}, {}).set_state(sgd.state()); }), "velocity.0");
+  EXPECT_CONTAINS(error_of([&] { sgd.set_state(optim::Sgd({w}, {}).state()); }),
+                  "has no 'velocity.0'");
+  optim::OptimizerState state = sgd.state();
+  state.tensors["velocity.0"] = Tensor::zeros({2}, DType::float64);
+  EXPECT_CONTAINS(error_of([&] { sgd.set_state(state); }), "velocity.0", "[2]", "[37]");
+  state = sgd.state();
+  state.lr = -1;
+  EXPECT_CONTAINS(error_of([&] { sgd.set_state(state); }), "lr is -1");
+  state = sgd.state();
+  state.steps = -1;
+  EXPECT_CONTAINS(error_of([&] { sgd.set_state(state); }), "-1 steps");
+  EXPECT_EQ(sgd.lr(), 0.5);
+}
+
 TEST(Optimizer, SameBitsForAnyNumberOfThreads) {
   const Tensor values = random_tensor({100000}, 7, DType::float32);
   Tensor first;

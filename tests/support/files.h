@@ -52,11 +52,13 @@ inline std::string read_file(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// A file system of 64 KiB, for tests of a full disk. Mounting one needs root; without, mounted() is
+// A small file system, for tests of a full disk. Mounting one needs root; without, mounted() is
 // false.
 class SmallDisk {
  public:
-  SmallDisk() : mounted_(::mount("tmpfs", folder_.path().c_str(), "tmpfs", 0, "size=64k") == 0) {}
+  explicit SmallDisk(const std::string& size = "64k")
+      : mounted_(::mount("tmpfs", folder_.path().c_str(), "tmpfs", 0, ("size=" + size).c_str()) ==
+                 0) {}
   ~SmallDisk() {
     if (mounted_) ::umount(folder_.path().c_str());
   }
@@ -64,6 +66,9 @@ class SmallDisk {
   SmallDisk& operator=(const SmallDisk&) = delete;
 
   bool mounted() const { return mounted_; }
+  bool make_read_only() const {
+    return ::mount("tmpfs", folder_.path().c_str(), "tmpfs", MS_REMOUNT | MS_RDONLY, "") == 0;
+  }
   const TempFolder& folder() const { return folder_; }
 
  private:

@@ -48,4 +48,29 @@ inline void write_small_mnist(const std::string& folder, int count) {
   }
 }
 
+// Ten classes of 28x28 images in MNIST's format: a bright square whose place tells the class, on
+// noise.
+inline void write_squares(const std::string& folder, int count) {
+  for (const std::string stem : {"/train", "/t10k"}) {
+    std::string pixels;
+    std::string labels;
+    unsigned noise = stem == "/train" ? 1 : 2;
+    for (int i = 0; i < count; ++i) {
+      const int label = i % 10;
+      const int top = 2 + 12 * (label / 5);
+      const int left = 1 + 5 * (label % 5);
+      for (int y = 0; y < 28; ++y) {
+        for (int x = 0; x < 28; ++x) {
+          noise = noise * 1664525 + 1013904223;
+          const bool inside = y >= top && y < top + 10 && x >= left && x < left + 6;
+          pixels += static_cast<char>((noise >> 24) % 64 + (inside ? 160 : 0));
+        }
+      }
+      labels += static_cast<char>(label);
+    }
+    write_file(folder + stem + "-images-idx3-ubyte", idx_of({count, 28, 28}, pixels));
+    write_file(folder + stem + "-labels-idx1-ubyte", idx_of({count}, labels));
+  }
+}
+
 }  // namespace fovea::testing

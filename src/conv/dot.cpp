@@ -1,0 +1,69 @@
+// `dot`: a pointwise forward pass over a few positions, such as a linear layer on one sample. Each
+// result is a dot product of a position's channels with a row of the weights, which are read once,
+// as they lie: packing them, or filling the rows of a register tile, would not pay.
+#include <algorithm>
+
+#include "conv/algorithms.h"
+#include "conv/axes.h"
+#include "core/dispatch.h"
+#include "fovea/executor.h"
+#include "kernels/dot.h"
+
+namespace fovea::conv {
+namespace {
+
+constexpr std::int64_t kMostPositions = 3;         // beyond, the tiles of `direct` are faster
+constexpr std::int64_t kWeightsPerTask = 1 << 17;  // some ten microseconds
+
+std::optional<std::string> refuses(const ConvProblem& problem, Pass pass) {
+  if (pass != Pass::forward) return "it computes dot products over input channels: forward only";
+  if (problem.groups > 1) return "it has no loops over groups";
+  for (const ConvAxis& axis : three_axes(problem)) {
+    if (axis.kernel > 1 || axis.stride > 1 || axis.padding != Sides{}) {
+      return "the kernel is not 1x1 without stride and padding";
+    }
+  }
+  return std::nullopt;
+}
+
+bool suits(const ConvProblem& problem, Pass) {
+  return problem.output_positions() <= kMostPositions;
+}
+
+std::size_t workspace(const ConvProblem&, Pass) {
+  return 0;
+}
+
+void run(const ConvProblem& problem, Pass, const ConvArgs& args) {
+  const std::int64_t in = problem.in_channels;
+  const std::int64_t out = problem.out_channels;
+  const std::int64_t grain = std::max<std::int64_t>(8, kWeightsPerTask / in / 8 * 8);
+  dispatch_floating(problem.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T* bias = static_cast<const T*>(args.bias);
+    parallel_ranges(out, grain, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t position = 0; position < problem.output_positions(); ++position) {
+        kernels::dot_rows<T>({.matrix = static_cast<const T*>(args.second) + first * in,
+                              .x = static_cast<const T*>(args.first) + position * in,
+                              .start = bias == nullptr ? nullptr : bias + first,
+                              .out = static_cast<T*>(args.result) + position * out + first,
+                              .rows = last - first,
+                              .columns = in});
+      }
+    });
+  });
+}
+
+}  // namespace
+
+const ConvAlgorithm dot = {
+    .name = "dot",
+    .summary = "dot products over channels, for a linear layer on few samples",
+    .refuses = refuses,
+    .predict = least_cost,
+    .workspace = workspace,
+    .run = run,
+    .suits = suits,
+};
+
+}  // namespace fovea::conv
