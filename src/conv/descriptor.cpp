@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "core/check.h"
+#include "core/printable.h"
 #include "fovea/conv.h"
 
 namespace fovea {
@@ -29,10 +30,13 @@ class Parser {
   }
 
  private:
+  // How messages start. The line may come from a file.
+  std::string title() const { return fmt::format("conv descriptor '{}'", printable(text_)); }
+
   [[noreturn]] void fail(std::size_t place, const std::string& why) const {
-    throw_error(fmt::format("conv descriptor '{}': {} at character {} ('{}')", text_, why,
-                            place + 1,
-                            place < text_.size() ? text_.substr(place, 8) : "end of line"));
+    throw_error(
+        fmt::format("{}: {} at character {} ('{}')", title(), why, place + 1,
+                    place < text_.size() ? printable(text_.substr(place, 8)) : "end of line"));
   }
 
   std::string_view read_letters() {
@@ -134,7 +138,7 @@ class Parser {
     }
     for (int i = 0; i < problem.dims; ++i)
       problem.axes[static_cast<std::size_t>(i)] = build_axis(problem.dims, i);
-    problem.validate("conv descriptor '" + std::string(text_) + "'");
+    problem.validate(title());
     check_outputs(problem);
     return problem;
   }
@@ -177,8 +181,8 @@ class Parser {
       const auto output = size('o', problem.dims, i);
       const std::int64_t actual = problem.axes[static_cast<std::size_t>(i)].output();
       if (output && *output != actual) {
-        throw_error(fmt::format("conv descriptor '{}': o{} is {}, but the other numbers give {}",
-                                text_, kDimensions[static_cast<std::size_t>(3 - problem.dims + i)],
+        throw_error(fmt::format("{}: o{} is {}, but the other numbers give {}", title(),
+                                kDimensions[static_cast<std::size_t>(3 - problem.dims + i)],
                                 *output, actual));
       }
     }

@@ -32,6 +32,7 @@ Tensor fill_pairs(const Shape& shape, Generator& generator, DType dtype, Draw dr
   Tensor tensor = Tensor::empty(shape, dtype);
   const std::uint64_t seed = generator.seed;
   const std::uint64_t stream = generator.next_stream++;
+  if (tensor.is_abstract()) return tensor;
   dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     T* out = writable<T>(tensor);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/abstract_scope.h"
 #include "core/check.h"
 #include "core/convert.h"
 #include "core/dispatch.h"
@@ -12,6 +13,8 @@
 
 namespace fovea {
 namespace {
+
+thread_local int abstract_scopes = 0;  // that live on this thread
 
 const TensorImpl& checked(const std::shared_ptr<TensorImpl>& impl) {
   FOVEA_CHECK(impl != nullptr,
@@ -29,8 +32,16 @@ std::size_t byte_count(const Shape& shape, DType dtype) {
   return static_cast<std::size_t>(count) * size_of(dtype);
 }
 
+void require_data(const TensorImpl& impl) {
+  FOVEA_CHECK(impl.storage != nullptr,
+              "tensor: {} {} has a shape but no data, because only shapes are being traced; the "
+              "code asked for its values",
+              name(impl.dtype), impl.shape);
+}
+
 template <class T>
 T* element_pointer(const TensorImpl& impl) {
+  require_data(impl);
   return static_cast<T*>(impl.storage->data()) + impl.offset;
 }
 
@@ -69,7 +80,7 @@ void for_each_row(const Shape& shape, const Strides& a, const Strides& b, F&& f)
 }
 
 Tensor scalar_of(double value, DType dtype) {
-  Tensor tensor = Tensor::empty({}, dtype);
+  Tensor tensor = allocate_tensor(make_spec({}, dtype));
   with_data(tensor,
             [&](auto* data) { *data = convert<std::remove_pointer_t<decltype(data)>>(value); });
   return tensor;
@@ -93,6 +104,14 @@ Shape gather(const Shape& values, const Shape& axes) {
   return result;
 }
 
+// The step of the next axis outwards. An axis of size zero counts as one: the tensor is empty, but
+// its strides must be numbers as well.
+std::int64_t next_step(std::int64_t step, std::int64_t size, const Shape& shape) {
+  FOVEA_CHECK(!__builtin_mul_overflow(step, std::max<std::int64_t>(size, 1), &step),
+              "tensor: the shape {} needs strides of more than 63 bits", shape);
+  return step;
+}
+
 }  // namespace
 
 Strides strides_of(const Shape& shape, Layout layout) {
@@ -100,7 +119,7 @@ Strides strides_of(const Shape& shape, Layout layout) {
   std::int64_t step = 1;
   const auto place = [&](int axis) {
     strides[axis] = step;
-    step *= std::max<std::int64_t>(shape[axis], 1);
+    step = next_step(step, shape[axis], shape);
   };
   const bool channels_last = layout == Layout::channels_last && shape.rank() > 2;
   if (channels_last) place(1);
@@ -119,7 +138,7 @@ Strides strides_like(const Shape& shape, const Strides& like) {
   for (int i = shape.rank() - 1; i >= 0; --i) {
     const int axis = static_cast<int>(order[i]);
     strides[axis] = step;
-    step *= std::max<std::int64_t>(shape[axis], 1);
+    step = next_step(step, shape[axis], shape);
   }
   return strides;
 }
@@ -161,6 +180,16 @@ TensorSpec spec_of(const Tensor& tensor) {
 
 TensorSpec make_spec(const Shape& shape, DType dtype, Layout layout) {
   return {.shape = shape, .dtype = dtype, .strides = strides_of(shape, layout), .defined = true};
+}
+
+AbstractScope::AbstractScope() {
+  ++abstract_scopes;
+}
+AbstractScope::~AbstractScope() {
+  --abstract_scopes;
+}
+bool AbstractScope::active() {
+  return abstract_scopes > 0;
 }
 
 Tensor allocate_tensor(const TensorSpec& spec, bool abstract) {
@@ -287,11 +316,12 @@ Tensor dense(const Tensor& tensor, Layout layout) {
 
 Tensor Tensor::empty(const Shape& shape, DType dtype, Layout layout) {
   byte_count(shape, dtype);  // before strides are multiplied
-  return allocate_tensor(make_spec(shape, dtype, layout));
+  return allocate_tensor(make_spec(shape, dtype, layout), AbstractScope::active());
 }
 
 Tensor Tensor::zeros(const Shape& shape, DType dtype, Layout layout) {
   Tensor tensor = empty(shape, dtype, layout);
+  if (tensor.is_abstract()) return tensor;
   std::memset(tensor.impl_->storage->data(), 0, byte_count(shape, dtype));
   return tensor;
 }
@@ -307,7 +337,7 @@ Tensor Tensor::from(std::span<const T> values, const Shape& shape) {
   FOVEA_CHECK(static_cast<std::int64_t>(values.size()) == shape.numel(),
               "tensor: {} values given, but shape {} needs {}", values.size(), shape,
               shape.numel());
-  Tensor tensor = empty(shape, dtype_of<T>);
+  Tensor tensor = allocate_tensor(make_spec(shape, dtype_of<T>));
   std::copy(values.begin(), values.end(), writable<T>(tensor));
   return tensor;
 }
@@ -370,10 +400,7 @@ const void* Tensor::raw_data(DType expected) const {
   FOVEA_CHECK(impl.dtype == expected,
               "tensor: data of type {} was asked for, but this is {}; use to(DType::{})",
               name(expected), describe(), name(expected));
-  FOVEA_CHECK(impl.storage != nullptr,
-              "tensor: {} has a shape but no data, because only shapes are being traced; the code "
-              "asked for its values",
-              describe());
+  require_data(impl);
   return static_cast<const char*>(impl.storage->data()) +
          impl.offset * static_cast<std::int64_t>(size_of(impl.dtype));
 }
@@ -409,6 +436,7 @@ double Tensor::at(const Shape& index) const {
 
 template <class T>
 std::vector<T> Tensor::to_vector() const {
+  require_data(checked(impl_));
   std::vector<T> values(static_cast<std::size_t>(numel()));
   Tensor target = from_blob(values.data(), shape());
   copy_elements(*this, target);
@@ -423,10 +451,11 @@ void Tensor::copy_from(const Tensor& source) {
   FOVEA_CHECK(source.shape() == shape(),
               "copy_from: the source is {}, this is {}; shapes must be equal", source.describe(),
               describe());
-  copy_elements(source, *this);
+  if (!is_abstract()) copy_elements(source, *this);
 }
 
 void Tensor::fill(double value) {
+  if (is_abstract()) return;
   const Tensor source = scalar_of(value, dtype());
   copy_elements(view::broadcast(source, shape()), *this);
 }

@@ -45,7 +45,9 @@ class PlainStream : public ByteStream {
 
 class GzipStream : public ByteStream {
  public:
-  explicit GzipStream(InputFile& file) : file_(file), input_(kChunk) {
+  explicit GzipStream(InputFile& file)
+      : file_(file),
+        input_(std::clamp<std::size_t>(static_cast<std::size_t>(file.size()), 1, kChunk)) {
     constexpr int kGzipOnly = 16 + MAX_WBITS;
     const int status = inflateInit2(&zlib_, kGzipOnly);
     FOVEA_CHECK(status == Z_OK, "read_idx: zlib cannot start (status {})", status);
@@ -117,6 +119,7 @@ Header read_header(ByteStream& stream, const std::string& path) {
   Header header;
   header.bytes = 4 + 4 * rank;
   std::int64_t elements = 1;
+  std::int64_t strides = 1;  // where a size is zero, the others must still have a product
   bool countable = true;
   for (int axis = 0; axis < rank; ++axis) {
     std::array<std::uint8_t, 4> size{};
@@ -125,7 +128,8 @@ Header read_header(ByteStream& stream, const std::string& path) {
     const std::int64_t value =
         (std::int64_t{size[0]} << 24) | (size[1] << 16) | (size[2] << 8) | size[3];
     header.shape.push_back(value);
-    countable = countable && !__builtin_mul_overflow(elements, value, &elements);
+    countable = countable && !__builtin_mul_overflow(elements, value, &elements) &&
+                !__builtin_mul_overflow(strides, std::max<std::int64_t>(value, 1), &strides);
   }
   countable = countable && !__builtin_add_overflow(header.bytes, elements, &header.bytes);
   FOVEA_CHECK(countable,

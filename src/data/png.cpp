@@ -47,7 +47,9 @@ bool read_header(Decoder& decoder, std::FILE* stream, Header& header) {
   png_structp png = decoder.png;
   if (setjmp(png_jmpbuf(png)) != 0) return false;
   png_set_user_limits(png, kMaxSide, kMaxSide);
-  png_set_chunk_malloc_max(png, png_alloc_size_t{8} << 20);
+  // Only the chunks that hold the picture are read; of the others libpng would reserve whatever
+  // length they claim.
+  png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
   png_init_io(png, stream);
   png_read_info(png, decoder.info);
   header.width = png_get_image_width(png, decoder.info);

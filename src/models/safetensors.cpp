@@ -20,9 +20,9 @@
 #include "core/check.h"
 #include "core/dispatch.h"
 #include "core/input_file.h"
+#include "core/printable.h"
 #include "core/tensor_impl.h"
 #include "fovea/save.h"
-#include "models/printable.h"
 
 namespace fovea {
 namespace {
@@ -157,7 +157,7 @@ class Reader {
       return Json::parse(text, watch);
     } catch (const Json::exception& error) {
       throw_error(fmt::format("read_safetensors: '{}': the header is not valid JSON ({})",
-                              file_.path(), error.what()));
+                              file_.path(), printable(error.what())));
     }
   }
 

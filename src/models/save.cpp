@@ -7,17 +7,23 @@
 //   input           JSON array, the shape of one sample without the batch axis: [1, 28, 28]
 //   mean, stddev    JSON arrays, per channel of inputs scaled to 0..1; [] if unknown
 //   classes         JSON array of names, in the order of the outputs; [] if unknown
+//   checksum        CRC-32 of all other keys and values, eight hexadecimal digits; a file without
+//   it
+//                   is read unchecked. The weights are checked by their names and shapes.
+#include <zlib.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "core/abstract_scope.h"
 #include "core/atomic_file.h"
 #include "core/check.h"
+#include "core/printable.h"
 #include "fovea/models.h"
 #include "fovea/save.h"
-#include "models/printable.h"
 #include "models/weights.h"
 
 namespace fovea {
@@ -27,8 +33,8 @@ using Json = nlohmann::json;
 
 constexpr const char* kFormat = "fovea";
 constexpr const char* kVersion = "1";
-constexpr std::int64_t kMaxClasses =
-    1'000'000;  // the output layer is built before the weights are read
+constexpr const char* kChecksum = "checksum";
+constexpr std::int64_t kMaxClasses = 1'000'000;
 
 std::map<std::string, Tensor> tensors_of(const nn::Module& module) {
   std::map<std::string, Tensor> tensors;
@@ -46,11 +52,25 @@ std::string dump(const Json& json) {
   }
 }
 
+// A zero byte behind each text keeps "ab", "c" apart from "a", "bc".
+std::string checksum_of(const std::map<std::string, std::string>& metadata) {
+  uLong sum = crc32(0, nullptr, 0);
+  for (const auto& [key, value] : metadata) {
+    if (key == kChecksum) continue;
+    for (const std::string& text : {key, value}) {
+      sum = crc32_z(sum, reinterpret_cast<const Bytef*>(text.c_str()), text.size() + 1);
+    }
+  }
+  return fmt::format("{:08x}", sum);
+}
+
 // The metadata of one file, every value checked.
 class Metadata {
  public:
   Metadata(const std::string& path, const std::map<std::string, std::string>& values)
       : path_(path), values_(values) {}
+
+  const std::string& path() const { return path_; }
 
   const std::string& text(const std::string& key) const {
     const auto found = values_.find(key);
@@ -59,14 +79,33 @@ class Metadata {
     return found->second;
   }
 
+  void check_sum() const {
+    const auto found = values_.find(kChecksum);
+    check(found == values_.end() || found->second == checksum_of(values_),
+          "has metadata that does not match its checksum: it is damaged. If it was edited on "
+          "purpose, remove the key '{}'",
+          kChecksum);
+  }
+
   template <class T>
   T value(const std::string& key) const {
     try {
-      return Json::parse(text(key)).get<T>();
+      return parse(key).get<T>();
     } catch (const Json::exception& error) {
       throw_error(fmt::format("load: '{}' has a damaged '{}' in its metadata ({})", path_, key,
-                              error.what()));
+                              printable(error.what())));
     }
+  }
+
+  // Natural numbers: converting others would not be defined.
+  std::vector<std::int64_t> sizes(const std::string& key) const {
+    const Json list = value<Json>(key);
+    const bool valid =
+        list.is_array() && std::all_of(list.begin(), list.end(), [](const Json& size) {
+          return size.is_number_unsigned() && size.get<std::uint64_t>() <= INT64_MAX;
+        });
+    check(valid, "has a damaged '{}' in its metadata: it is no list of sizes", key);
+    return list.get<std::vector<std::int64_t>>();
   }
 
   template <class... Args>
@@ -76,6 +115,16 @@ class Metadata {
   }
 
  private:
+  // No value holds a list within a list; nested deeply, one would take a multiple of its text.
+  Json parse(const std::string& key) const {
+    return Json::parse(text(key), [&](int depth, Json::parse_event_t event, const Json&) {
+      using Event = Json::parse_event_t;
+      const bool starts = event == Event::object_start || event == Event::array_start;
+      check(!starts || depth == 0, "has a damaged '{}' in its metadata: a list within a list", key);
+      return true;
+    });
+  }
+
   const std::string& path_;
   const std::map<std::string, std::string>& values_;
 };
@@ -126,7 +175,14 @@ void check_info(const Metadata& metadata, const nn::ModelInfo& info, const nn::M
       "names {} classes, but has {}", info.classes.size(), options.classes);
 }
 
-nn::Model build_model(const Metadata& metadata) {
+void require_fit(const LoadReport& report, const std::string& path) {
+  FOVEA_CHECK(report.complete(), "load: '{}' does not fit the network. {}", path,
+              report.to_string());
+}
+
+// The network that the metadata describes, with room for its weights; none is taken for a network
+// that the weights in the file do not fit.
+nn::Model build_model(const Metadata& metadata, const std::map<std::string, Tensor>& tensors) {
   nn::ModelInfo info;
   info.architecture = metadata.text("architecture");
   const auto known = models::list();
@@ -134,7 +190,7 @@ nn::Model build_model(const Metadata& metadata) {
                              [&](const auto& def) { return def.name == info.architecture; }),
                  "holds a network '{}', which this version does not know", info.architecture);
   info.options = metadata.value<std::map<std::string, std::string>>("options");
-  const auto input = metadata.value<std::vector<std::int64_t>>("input");
+  const auto input = metadata.sizes("input");
   metadata.check(!input.empty() && input.size() <= kMaxRank, "has an input of {} axes",
                  input.size());
   info.input = Shape(std::span<const std::int64_t>(input));
@@ -142,8 +198,13 @@ nn::Model build_model(const Metadata& metadata) {
   info.stddev = metadata.value<std::vector<double>>("stddev");
   info.classes = metadata.value<std::vector<std::string>>("classes");
   const models::Options options = read_options(metadata, info.options);
+  {
+    const AbstractScope shapes_only;
+    const nn::Model sketch = models::build(info.architecture, options);
+    check_info(metadata, info, sketch.info, options);
+    require_fit(compare(weights_of(sketch.module()), tensors), metadata.path());
+  }
   nn::Model model = models::build(info.architecture, options);
-  check_info(metadata, info, model.info, options);
   model.info = std::move(info);
   return model;
 }
@@ -152,8 +213,7 @@ LoadReport assign(const nn::Module& module, const std::map<std::string, Tensor>&
                   const std::string& path, const LoadOptions& options) {
   std::vector<nn::NamedTensor> weights = weights_of(module);
   LoadReport report = compare(weights, tensors);
-  FOVEA_CHECK(!options.strict || report.complete(), "load: '{}' does not fit the network. {}", path,
-              report.to_string());
+  if (options.strict) require_fit(report, path);
   for (auto& [name, tensor] : weights) {
     const auto found = tensors.find(name);
     if (found != tensors.end() && found->second.shape() == tensor.shape())
@@ -220,6 +280,7 @@ void save(const nn::Model& model, const std::string& path) {
       {"stddev", dump(info.stddev)},
       {"classes", dump(info.classes)},
   };
+  file.metadata[kChecksum] = checksum_of(file.metadata);
   write_safetensors(path, file);
 }
 
@@ -242,9 +303,10 @@ nn::Model load(const std::string& path) {
   metadata.check(metadata.text("format_version") == kVersion,
                  "has the format version {}, this version of fovea reads {}",
                  metadata.text("format_version"), kVersion);
+  metadata.check_sum();
   metadata.check(!metadata.text("architecture").empty(),
                  "was saved from a network of one's own; build that network and use load_weights");
-  nn::Model model = build_model(metadata);
+  nn::Model model = build_model(metadata, file.tensors);
   // A network that was saved in double precision comes back in double precision.
   const bool all_double =
       std::all_of(file.tensors.begin(), file.tensors.end(),

@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "core/check.h"
+#include "core/printable.h"
 #include "fovea/save.h"
-#include "models/printable.h"
 #include "models/weights.h"
 
 namespace fovea {

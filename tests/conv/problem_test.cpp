@@ -72,6 +72,11 @@ TEST(ConvDescriptor, PointsAtWhatItCannotRead) {
   EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic3ih5oc4kh3n\"x"); }), "closing quote");
 }
 
+TEST(ConvDescriptor, WhatItQuotesCannotDriveATerminal) {
+  const std::string message = error_of([] { ConvProblem::parse("ic1\x1b[2Joc\xff"); });
+  EXPECT_CONTAINS(message, R"('ic1\x1b[2Joc\xff')", R"(at character 4 ('\x1b[2Joc\xff'))");
+}
+
 TEST(ConvProblem, RefusesNumbersThatMakeNoSense) {
   EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic3ih5oc4kh3sh0"); }),
                   "stride along H is 0, but must be at least 1");

@@ -6,8 +6,10 @@
 #include <cmath>
 #include <sstream>
 
+#include "core/abstract_scope.h"
 #include "core/tensor_impl.h"
 #include "fovea/memory.h"
+#include "fovea/random.h"
 #include "support/errors.h"
 #include "support/tensors.h"
 
@@ -138,6 +140,38 @@ TEST(Tensor, RefusesShapesThatCannotBe) {
   EXPECT_CONTAINS(error_of([] { Tensor::zeros({1LL << 40, 1LL << 40}); }), "63 bits");
   EXPECT_CONTAINS(error_of([] { Tensor::zeros({1LL << 46}); }), "no ");
   EXPECT_CONTAINS(error_of([] { Shape({1, 2, 3, 4, 5, 6, 7, 8, 9}); }), "at most 8");
+}
+
+TEST(Tensor, RefusesStridesThatCannotBeCounted) {
+  const std::int64_t large = std::int64_t{1} << 62;
+  EXPECT_CONTAINS(error_of([&] { Tensor::empty({0, large, 4}); }), "strides");
+  EXPECT_CONTAINS(error_of([&] {
+                    Tensor::empty({0, 4, large}, DType::float32, Layout::channels_last);
+                  }),
+                  "strides");
+}
+
+TEST(Tensor, AbstractOnesHaveShapesButNoValues) {
+  reset_high_water();
+  const std::size_t before = memory_stats().high_water;
+  std::vector<Tensor> tensors;
+  {
+    const AbstractScope scope;
+    Generator generator;
+    tensors = {Tensor::empty({1 << 20, 1 << 10}), Tensor::zeros({1 << 20, 1 << 10}),
+               Tensor::ones({1 << 20, 1 << 10}), uniform({1 << 20, 1 << 10}, 0, 1, generator)};
+    EXPECT_EQ(generator.next_stream, 1U);  // as if it had been drawn
+    tensors[0].fill(1);
+    tensors[0].copy_from(tensors[1]);
+  }
+  EXPECT_EQ(memory_stats().high_water, before);
+  for (const Tensor& tensor : tensors) {
+    EXPECT_TRUE(tensor.is_abstract());
+    EXPECT_EQ(tensor.shape(), Shape({1 << 20, 1 << 10}));
+    EXPECT_CONTAINS(error_of([&] { tensor.at({0, 0}); }), "a shape but no data");
+    EXPECT_CONTAINS(error_of([&] { tensor.to_vector<float>(); }), "a shape but no data");
+  }
+  EXPECT_FALSE(Tensor::empty({1}).is_abstract());
 }
 
 TEST(Tensor, EmptyTensorsWork) {

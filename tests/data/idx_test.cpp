@@ -95,6 +95,9 @@ TEST_F(ReadIdx, LyingCountsAreRefusedBeforeMemoryIsReserved) {
   const std::int64_t most = 0xffffffff;
   EXPECT_CONTAINS(error(idx_of({most, most, most, most}, "")), "more than any file can hold");
   EXPECT_CONTAINS(error(gzip_of(idx_of({most, most}, ""))), "more than any file can hold");
+  // No elements, but the product of the other sizes is still needed.
+  EXPECT_CONTAINS(error(idx_of({0, most, most, most}, "")), "more than any file can hold");
+  EXPECT_CONTAINS(error(gzip_of(idx_of({0, most, most, most}, ""))), "more than any file can hold");
 }
 
 TEST_F(ReadIdx, WrongHeadersAreRefused) {

@@ -1,12 +1,13 @@
 // PNG images: every kind of pixel comes out as 8-bit grey or RGB, and damaged files as errors.
 #include <gtest/gtest.h>
-#include <zlib.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "fovea/data.h"
 #include "support/errors.h"
 #include "support/files.h"
+#include "support/png.h"
 
 namespace fovea::data {
 namespace {
@@ -15,42 +16,13 @@ using testing::error_of;
 using testing::read_file;
 using testing::TempFolder;
 using testing::write_file;
-
-std::string big_endian(std::uint64_t value) {
-  std::string bytes;
-  for (const int shift : {24, 16, 8, 0}) bytes += static_cast<char>((value >> shift) & 0xff);
-  return bytes;
-}
-
-std::string chunk(const std::string& type, const std::string& data) {
-  const std::string body = type + data;
-  const auto sum =
-      crc32(0, reinterpret_cast<const Bytef*>(body.data()), static_cast<uInt>(body.size()));
-  return big_endian(data.size()) + body + big_endian(sum);
-}
-
-enum Color : char { kGrey = 0, kRgb = 2, kPalette = 3, kGreyAlpha = 4, kRgba = 6 };
-
-struct Pixels {
-  std::uint32_t width = 1;
-  std::uint32_t height = 1;
-  char depth = 8;
-  Color color = kGrey;
-  char interlaced = 0;
-};
-
-// `rows`: each scan line with its filter byte. `before`: chunks between header and data.
-std::string png_of(const Pixels& pixels, const std::string& rows, const std::string& before = "") {
-  std::string packed(compressBound(rows.size()), '\0');
-  uLongf size = packed.size();
-  compress(reinterpret_cast<Bytef*>(packed.data()), &size,
-           reinterpret_cast<const Bytef*>(rows.data()), rows.size());
-  packed.resize(size);
-  const std::string header = big_endian(pixels.width) + big_endian(pixels.height) +
-                             std::string{pixels.depth, pixels.color, 0, 0, pixels.interlaced};
-  return "\x89PNG\r\n\x1a\n" + chunk("IHDR", header) + before + chunk("IDAT", packed) +
-         chunk("IEND", "");
-}
+using testing::png::big_endian;
+using testing::png::chunk;
+using testing::png::kGreyAlpha;
+using testing::png::kPalette;
+using testing::png::kRgb;
+using testing::png::kRgba;
+using testing::png::png_of;
 
 class Png : public ::testing::Test {
  protected:
@@ -168,6 +140,31 @@ TEST_F(Png, LyingSizesAreRefused) {
   error(png_of({.width = 0, .height = 2}, ""));
   EXPECT_CONTAINS(error("GIF89a not a PNG"), "not a PNG file");
   EXPECT_CONTAINS(error_of([] { read_png("/none/a.png"); }), "/none/a.png");
+}
+
+// The most address space that this process ever had, in bytes.
+std::int64_t peak_address_space() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmPeak:")) return 1024 * std::stoll(line.substr(7));
+  }
+  return 0;
+}
+
+TEST_F(Png, MemoryIsNotReservedForWhatAChunkClaims) {
+  const std::int64_t before = peak_address_space();
+  std::string bytes = png_of({.width = 2}, std::string(3, '\0'));
+  bytes.insert(33, big_endian(0x7ffffff0) + "eXIf");  // behind the header
+  EXPECT_CONTAINS(error(bytes), "truncated or damaged");
+  EXPECT_LT(peak_address_space() - before, std::int64_t{1} << 30);
+}
+
+TEST_F(Png, ChunksBesideThePictureAreNotRead) {
+  for (const char* type : {"eXIf", "zTXt", "iCCP", "tIME", "sPLT"}) {
+    EXPECT_EQ(values(png_of({.width = 2}, std::string("\0\1\2", 3), chunk(type, "\xff\xff\xff"))),
+              Values({1, 2}))
+        << type;
+  }
 }
 
 TEST_F(Png, OnlyImagesAreWritten) {

@@ -202,6 +202,8 @@ TEST_F(Safetensors, WrongJsonIsRefused) {
   EXPECT_CONTAINS(error(file_of(R"({"__metadata__":[]})", "")), "not an object");
   EXPECT_CONTAINS(error(file_of(R"({"a\u001b[2J\n\u009bä":[]})", "")), R"('a\x1b[2J\x0a\x9bä')");
   EXPECT_CONTAINS(error(file_of("{\"\xff\":{}}", "")), "not valid JSON");
+  // What the JSON parser quotes is made printable as well.
+  EXPECT_CONTAINS(error(file_of("{\"\x7f\xff", "")), R"('"\x7f\xff')");
   EXPECT_CONTAINS(error(file_of(R"({"a":)" + std::string(1'000'000, '['), "")), "deeper");
 }
 

@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
+#include <fstream>
 
+#include "fovea/memory.h"
 #include "fovea/models.h"
 #include "fovea/random.h"
 #include "support/errors.h"
@@ -65,6 +68,7 @@ class Save : public ::testing::Test {
     save(described_lenet(), path_);
     TensorFile file = read_safetensors(path_);
     file.metadata[key] = value;
+    file.metadata.erase("checksum");
     write_safetensors(path_, file);
     std::string message = error_of([&] { load(path_); });
     EXPECT_CONTAINS(message, path_);
@@ -190,10 +194,90 @@ TEST_F(Save, DamagedMetadataIsRefused) {
   EXPECT_CONTAINS(error_with("input", "[1, 28]"), "input [1, 28]");
   EXPECT_CONTAINS(error_with("input", "[]"), "0 axes");
   EXPECT_CONTAINS(error_with("input", "[1,1,1,1,1,1,1,1,1]"), "9 axes");
+  EXPECT_CONTAINS(error_with("input", "[1, 28, 4.6e19]"), "no list of sizes");
+  EXPECT_CONTAINS(error_with("input", "[1, 28, -28]"), "no list of sizes");
+  EXPECT_CONTAINS(error_with("input", "[1, 28, 18446744073709551615]"), "no list of sizes");
+  EXPECT_CONTAINS(error_with("input", "28"), "no list of sizes");
   EXPECT_CONTAINS(error_with("mean", "[0.1, 0.2]"), "2 means");
   EXPECT_CONTAINS(error_with("stddev", "[0]"), "deviation 0");
   EXPECT_CONTAINS(error_with("mean", "[null]"), "damaged 'mean'");
   EXPECT_CONTAINS(error_with("classes", R"(["a"])"), "names 1 classes");
+  EXPECT_CONTAINS(error_with("classes", "[[[[]]]]"), "damaged 'classes'");
+  EXPECT_CONTAINS(error_with("mean", "[\x7f]"), R"(\x7f)");
+}
+
+TEST_F(Save, EditedMetadataIsNoticed) {
+  save(described_lenet(), path_);
+  TensorFile file = read_safetensors(path_);
+  file.metadata["mean"] = "[0.2]";
+  write_safetensors(path_, file);
+  EXPECT_CONTAINS(error_of([&] { load(path_); }), path_, "checksum");
+  file.metadata.erase("checksum");
+  write_safetensors(path_, file);
+  EXPECT_EQ(load(path_).info.mean, std::vector<double>{0.2});
+}
+
+// What the file tells of itself, and all weights.
+void expect_same_model(const nn::Model& model, const nn::Model& expected) {
+  EXPECT_EQ(model.info.architecture, expected.info.architecture);
+  EXPECT_EQ(model.info.options, expected.info.options);
+  EXPECT_EQ(model.info.input, expected.info.input);
+  EXPECT_EQ(model.info.mean, expected.info.mean);
+  EXPECT_EQ(model.info.stddev, expected.info.stddev);
+  EXPECT_EQ(model.info.classes, expected.info.classes);
+  EXPECT_EQ(all_values(model.module()), all_values(expected.module()));
+}
+
+TEST_F(Save, EachFlippedByteOfTheHeaderIsRefusedOrLoadsTheSame) {
+  const nn::Model model = described_lenet();
+  save(model, path_);
+  const std::string bytes = read_file(path_);
+  std::uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), sizeof(length));
+  std::size_t refused = 0;
+  for (std::size_t i = 0; i < 8 + length; ++i) {
+    for (const int flip : {0x01, 0x20, 0xff}) {
+      // In place: writing the whole file anew for each byte would take most of the time.
+      std::fstream file(path_, std::ios::binary | std::ios::in | std::ios::out);
+      const auto put = [&](char byte) {
+        file.seekp(static_cast<std::streamoff>(i)).put(byte).flush();
+      };
+      put(static_cast<char>(bytes[i] ^ flip));
+      try {
+        expect_same_model(load(path_), model);
+      } catch (const Error& caught) {
+        EXPECT_CONTAINS(caught.what(), path_);
+        ++refused;
+      }
+      put(bytes[i]);
+    }
+  }
+  EXPECT_GT(refused, 2 * length);
+  expect_same_model(load(path_), model);
+}
+
+TEST_F(Save, EachTruncationIsRefused) {
+  save(described_lenet(), path_);
+  const std::string bytes = read_file(path_);
+  for (std::size_t length = 0; length <= 4096; ++length) {
+    testing::write_file(path_, bytes.substr(0, length));
+    EXPECT_CONTAINS(error_of([&] { load(path_); }), path_);
+  }
+}
+
+TEST_F(Save, LyingClassCountsAreRefusedBeforeMemoryIsReserved) {
+  save(described_lenet(), path_);
+  TensorFile file = read_safetensors(path_);
+  file.metadata["options"] = R"({"classes": "1000000"})";
+  file.metadata["classes"] = "[]";
+  file.metadata.erase("checksum");
+  write_safetensors(path_, file);
+  file = {};
+  reset_high_water();
+  const std::size_t before = memory_stats().high_water;
+  EXPECT_CONTAINS(error_of([&] { load(path_); }), "fc3.weight: file [3, 84], module [1000000, 84]");
+  // What was read of the file itself, and not 336 MB for a layer.
+  EXPECT_LT(memory_stats().high_water, before + 2 * read_file(path_).size());
 }
 
 TEST_F(Save, WeightsThatDoNotFitTheArchitectureAreRefused) {

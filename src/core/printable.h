@@ -6,7 +6,8 @@
 
 namespace fovea {
 
-// UTF-8 with its control characters, which could drive a terminal, written as \xNN.
+// UTF-8, in which control characters, which could drive a terminal, and bytes that are no UTF-8 are
+// written as \xNN.
 std::string printable(std::string_view text);
 
 }  // namespace fovea
