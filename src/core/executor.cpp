@@ -1,20 +1,11 @@
-// parallel_for and the library's own executor, a oneTBB arena.
+// parallel_for, and the choice of the executor that runs it: the host's or the library's own pool.
 //
-// On an idle machine pthreadpool wakes its workers in 0.3 us where oneTBB takes 1 us. But it waits
-// for every worker at each loop, so on a machine with other work a LeNet step was seen to take 140
-// to 320 ms instead of oneTBB's 4 to 8: there, whoever runs takes the tasks. What neither promises
-// (nested calls, which exception) is added here, for any executor.
+// What no executor promises (nested calls, which exception) is added here, for any of them.
 #include "fovea/executor.h"
 
 #include <sched.h>
-#include <tbb/blocked_range.h>
-#include <tbb/global_control.h>
-#include <tbb/info.h>
-#include <tbb/parallel_for.h>
-#include <tbb/task_arena.h>
 
 #include <algorithm>
-#include <atomic>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
@@ -24,6 +15,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/pool_executor.h"
 
 namespace fovea {
 namespace {
@@ -45,42 +37,6 @@ int default_threads() {
   return count;
 }
 
-// Tasks of one caller at a time; a second caller meanwhile computes on its own thread, which keeps
-// every core busy.
-class PoolExecutor final : public Executor {
- public:
-  // An arena starts its threads when it is first entered.
-  explicit PoolExecutor(int threads)
-      : threads_(threads),
-        limit_(tbb::global_control::max_allowed_parallelism,
-               static_cast<std::size_t>(std::max(threads, tbb::info::default_concurrency()))),
-        arena_(threads) {}
-
-  int concurrency() const override { return threads_; }
-
-  void run(std::int64_t count, const std::function<void(std::int64_t)>& task) override {
-    const std::unique_lock lock(mutex_, std::try_to_lock);
-    if (threads_ == 1 || !lock.owns_lock()) {
-      for (std::int64_t i = 0; i < count; ++i) task(i);
-      return;
-    }
-    arena_.execute([&] {
-      tbb::parallel_for(
-          tbb::blocked_range<std::int64_t>(0, count, 1),
-          [&](const tbb::blocked_range<std::int64_t>& range) {
-            for (std::int64_t i = range.begin(); i != range.end(); ++i) task(i);
-          },
-          tbb::simple_partitioner());
-    });
-  }
-
- private:
-  int threads_;
-  std::mutex mutex_;
-  tbb::global_control limit_;  // or oneTBB prints a warning when there are more threads than cores
-  tbb::task_arena arena_;
-};
-
 struct Settings {
   std::mutex mutex;
   std::shared_ptr<Executor> executor;  // in use
@@ -99,7 +55,7 @@ std::shared_ptr<Executor> current_executor() {
   const std::lock_guard lock(all.mutex);
   if (all.executor == nullptr) {
     if (all.threads == 0) all.threads = default_threads();
-    all.executor = std::make_shared<PoolExecutor>(all.threads);
+    all.executor = make_pool_executor(all.threads);
   }
   return all.executor;
 }

@@ -85,19 +85,76 @@ TEST(ParallelFor, MayBeCalledFromManyThreadsAtOnce) {
   EXPECT_EQ(sums, std::vector<std::int64_t>(8, 50 * 64 * 63 / 2));
 }
 
-TEST(ParallelFor, WorksInAChildThatForkedBeforeFirstUse) {
-  // A new pool, which has not started a thread yet.
-  const ThreadGuard guard(2);
+// The sum of 0 ... 99, each added by a task of its own, in a child of this process.
+void expect_loops_work_in_a_child() {
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
-    std::atomic<int> calls = 0;
-    parallel_for(100, [&](std::int64_t) { ++calls; });
-    _exit(calls == 100 ? 0 : 1);
+    alarm(60);  // a loop that hangs is a failure
+    std::atomic<std::int64_t> sum = 0;
+    for (int round = 0; round < 3; ++round) parallel_for(100, [&](std::int64_t i) { sum += i; });
+    set_num_threads(2);
+    parallel_for(100, [&](std::int64_t i) { sum += i; });
+    _exit(sum == 4 * 4950 ? 0 : 1);
   }
   int status = 0;
   ASSERT_EQ(waitpid(child, &status, 0), child);
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+}
+
+TEST(ParallelFor, WorksInAChildThatForkedBeforeFirstUse) {
+  // A new pool, which has not started a thread yet.
+  const ThreadGuard guard(2);
+  expect_loops_work_in_a_child();
+}
+
+TEST(ParallelFor, WorksInAChildThatForkedAfterFirstUse) {
+  const ThreadGuard guard(3);
+  parallel_for(100, [](std::int64_t) {});
+  expect_loops_work_in_a_child();
+  parallel_for(100, [](std::int64_t) {});  // and still in the parent
+}
+
+TEST(ParallelFor, ThrowsOutOfNestedCalls) {
+  const ThreadGuard guard(3);
+  std::atomic<int> calls = 0;
+  try {
+    parallel_for(4, [&](std::int64_t outer) {
+      parallel_for(8, [&](std::int64_t inner) {
+        ++calls;
+        if (outer >= 1 && inner == 5) throw std::runtime_error(std::to_string(outer));
+      });
+    });
+    FAIL() << "nothing was thrown";
+  } catch (const std::runtime_error& error) {
+    EXPECT_STREQ(error.what(), "1");
+  }
+  EXPECT_EQ(calls, 32);
+  parallel_for(4, [&](std::int64_t) { ++calls; });  // the pool is as good as before
+  EXPECT_EQ(calls, 36);
+}
+
+TEST(ParallelFor, RunsWhileTheNumberOfThreadsChanges) {
+  const ThreadGuard guard(2);
+  std::atomic<bool> stop = false;
+  std::atomic<std::int64_t> wrong = 0;
+  std::vector<std::thread> callers;
+  for (int t = 0; t < 3; ++t) {
+    callers.emplace_back([&] {
+      while (!stop) {
+        std::vector<int> values(50);
+        parallel_for(50, [&](std::int64_t i) { ++values[static_cast<std::size_t>(i)]; });
+        if (values != std::vector<int>(50, 1)) ++wrong;
+      }
+    });
+  }
+  for (int round = 0; round < 50; ++round) {
+    set_num_threads(1 + round % 4);
+    parallel_for(8, [](std::int64_t) {});
+  }
+  stop = true;
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(wrong, 0);
 }
 
 TEST(ParallelFor, GoesThroughTheExecutorOfTheHost) {
