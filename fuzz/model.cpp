@@ -1,0 +1,9 @@
+// .fovea files, from which a network is built; target.h says how they lie in the input.
+#include "fovea/save.h"
+#include "target.h"
+
+int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string file = fovea::fuzz::safetensors_of(fovea::fuzz::string_of(data, size));
+  fovea::fuzz::expect_refusal_or_success(file, [](const std::string& path) { fovea::load(path); });
+  return 0;
+}
