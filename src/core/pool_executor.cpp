@@ -56,17 +56,25 @@ bool may_start_threads() {
   return forks_at_start == forks;
 }
 
+// Or oneTBB prints a warning when there are more threads than cores. One limit for all pools, and
+// for good: of several the lowest would count, and an old pool may still be at work beside a new
+// one.
+void allow_many_threads() {
+  constexpr int kMany = 1024;
+  static const auto* limit = new tbb::global_control(
+      tbb::global_control::max_allowed_parallelism,
+      static_cast<std::size_t>(std::max(kMany, tbb::info::default_concurrency())));
+  static_cast<void>(limit);
+}
+
 // Tasks of one caller at a time; a second caller meanwhile computes on its own thread, which keeps
 // every core busy.
 class PoolExecutor final : public Executor {
  public:
   // An arena starts its threads when it is first entered.
-  explicit PoolExecutor(int threads)
-      : threads_(threads),
-        limit_(tbb::global_control::max_allowed_parallelism,
-               static_cast<std::size_t>(std::max(threads, tbb::info::default_concurrency()))),
-        arena_(threads) {
+  explicit PoolExecutor(int threads) : threads_(threads), arena_(threads) {
     count_forks();
+    allow_many_threads();
   }
 
   int concurrency() const override { return threads_; }
@@ -100,7 +108,6 @@ class PoolExecutor final : public Executor {
 
   int threads_;
   std::mutex mutex_;
-  tbb::global_control limit_;  // or oneTBB prints a warning when there are more threads than cores
   tbb::task_arena arena_;
 };
 
