@@ -30,31 +30,45 @@ HWY_INLINE void for_rows(std::int64_t rows, const Body& body) {
   for (; o < rows; ++o) body(o, std::integral_constant<std::int64_t, 1>());
 }
 
-// y[o], ..., y[o + kCount - 1] of one sample.
-template <std::int64_t kCount, class T>
-HWY_INLINE void dot(const LocalSizes& sizes, const T* x, const T* weights, T* y) {
+// y[o], ..., y[o + kCount - 1] of kSamples samples.
+template <std::int64_t kCount, std::int64_t kSamples, class T>
+HWY_INLINE void dot(std::int64_t values, RowsOf<const T> x, const T* weights, RowsOf<T> y) {
   const hn::ScalableTag<T> d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  hn::Vec<decltype(d)> sums[kCount];
-  for (auto& sum : sums) sum = hn::Zero(d);
-  std::int64_t j = 0;
-  for (; j + lanes <= sizes.values; j += lanes) {
-    const auto value = hn::LoadU(d, x + j);
-    for (std::int64_t i = 0; i < kCount; ++i)
-      sums[i] = hn::MulAdd(hn::LoadU(d, weights + i * sizes.values + j), value, sums[i]);
+  hn::Vec<decltype(d)> sums[kSamples][kCount];
+  for (auto& of_sample : sums) {
+    for (auto& sum : of_sample) sum = hn::Zero(d);
   }
-  for (std::int64_t i = 0; i < kCount; ++i) {
-    T total = hn::GetLane(hn::SumOfLanes(d, sums[i]));
-    for (std::int64_t k = j; k < sizes.values; ++k) total += weights[i * sizes.values + k] * x[k];
-    y[i] = total;
+  std::int64_t j = 0;
+  for (; j + lanes <= values; j += lanes) {
+    hn::Vec<decltype(d)> w[kCount];
+    for (std::int64_t i = 0; i < kCount; ++i) w[i] = hn::LoadU(d, weights + i * values + j);
+    for (std::int64_t n = 0; n < kSamples; ++n) {
+      const auto value = hn::LoadU(d, x.row(n) + j);
+      for (std::int64_t i = 0; i < kCount; ++i) sums[n][i] = hn::MulAdd(w[i], value, sums[n][i]);
+    }
+  }
+  for (std::int64_t n = 0; n < kSamples; ++n) {
+    for (std::int64_t i = 0; i < kCount; ++i) {
+      T total = hn::GetLane(hn::SumOfLanes(d, sums[n][i]));
+      for (std::int64_t k = j; k < values; ++k) total += weights[i * values + k] * x.row(n)[k];
+      y.row(n)[i] = total;
+    }
   }
 }
 
 template <class T>
 HWY_INLINE void forward(const LocalSizes& sizes, RowsOf<const T> x, const T* weights, RowsOf<T> y) {
+  constexpr std::int64_t kSamples = 4;
   for_rows(sizes.outputs, [&](std::int64_t o, auto count) HWY_ATTR {
-    for (std::int64_t n = 0; n < sizes.samples; ++n)
-      dot<decltype(count)::value>(sizes, x.row(n), weights + o * sizes.values, y.row(n) + o);
+    constexpr std::int64_t kCount = decltype(count)::value;
+    const T* rows = weights + o * sizes.values;
+    const auto from = [&](std::int64_t n) { return RowsOf<const T>{x.row(n), x.stride}; };
+    const auto to = [&](std::int64_t n) { return RowsOf<T>{y.row(n) + o, y.stride}; };
+    std::int64_t n = 0;
+    for (; n + kSamples <= sizes.samples; n += kSamples)
+      dot<kCount, kSamples>(sizes.values, from(n), rows, to(n));
+    for (; n < sizes.samples; ++n) dot<kCount, 1>(sizes.values, from(n), rows, to(n));
   });
 }
 

@@ -6,6 +6,7 @@
 // the other's derivative. fold gathers: each input row is summed by one task, in the order of the
 // taps.
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "conv/axes.h"
@@ -42,48 +43,158 @@ Shape columns_shape(const ConvProblem& problem) {
   return {problem.batch, problem.in_channels * problem.taps(), positions(problem)};
 }
 
-struct Tables {
-  explicit Tables(const ConvProblem& problem)
+// Longest run that is moved as a whole, in one step of fixed size.
+constexpr std::int64_t kLongestMove = 8;
+
+struct Windows {
+  explicit Windows(const ConvProblem& problem)
       : axes(conv::three_axes(problem)),
         channels(problem.in_channels),
         taps(problem.taps()),
-        outputs(conv::output_sizes(axes)) {
-    for (std::size_t a = 0; a < 3; ++a)
+        outputs(conv::output_sizes(axes)),
+        runs(axes[2].dilation == 1 ? 1 : axes[2].kernel),
+        run(axes[2].kernel / runs),
+        width(axes[2].input + axes[2].padding.before + axes[2].padding.after + kLongestMove),
+        column_row(outputs[2] * channels * taps),
+        input_row(axes[2].input * channels) {
+    for (std::size_t a = 0; a < 2; ++a)
       table[a] = conv::make_axis_table(axes[a], PaddingMode::zeros);
   }
+
+  // The input row that taps k0, k1 of output row o0, o1 read, or kPaddingCell.
+  std::int64_t source(int k0, std::int64_t o0, int k1, std::int64_t o1) const {
+    const std::int32_t i0 = table[0].at(k0, o0);
+    const std::int32_t i1 = table[1].at(k1, o1);
+    if (i0 == kPaddingCell || i1 == kPaddingCell) return kPaddingCell;
+    return i0 * axes[1].input + i1;
+  }
+
   std::array<ConvAxis, 3> axes;
-  std::array<AxisTable, 3> table;
+  std::array<AxisTable, 2> table;  // of the outer axes
   std::int64_t channels;
   std::int64_t taps;
   std::array<std::int64_t, 3> outputs;
+  std::int64_t runs;        // per row of the kernel: one where it is dense
+  std::int64_t run;         // values of each
+  std::int64_t width;       // of a turned row: one channel of the padded row, and room behind it
+  std::int64_t column_row;  // values of the columns of one row of outputs
+  std::int64_t input_row;
 };
 
 // ---- unfold
 
-// The columns of one row of outputs.
+// The turned input rows that a task reads: as many as a kernel spans, kept while they are in use.
 template <class T>
-void unfold_row(const Tables& t, const T* image, std::int64_t o0, std::int64_t o1, T* columns) {
-  const std::int64_t column = t.channels * t.taps;
-  T* tap = columns;
-  for (int k0 = 0; k0 < t.table[0].taps; ++k0) {
-    const std::int32_t i0 = t.table[0].at(k0, o0);
-    for (int k1 = 0; k1 < t.table[1].taps; ++k1) {
-      const std::int32_t i1 = t.table[1].at(k1, o1);
-      const bool outside = i0 == kPaddingCell || i1 == kPaddingCell;
-      const T* row =
-          image + (outside ? 0 : (i0 * t.axes[1].input + i1) * t.axes[2].input * t.channels);
-      for (int k2 = 0; k2 < t.table[2].taps; ++k2, ++tap) {
-        T* to = tap;
-        for (std::int64_t o2 = 0; o2 < t.outputs[2]; ++o2, to += column) {
-          const std::int32_t i2 = t.table[2].at(k2, o2);
-          if (outside || i2 == kPaddingCell) {
-            for (std::int64_t c = 0; c < t.channels; ++c) to[c * t.taps] = T(0);
-          } else {
-            const T* from = row + i2 * t.channels;
-            for (std::int64_t c = 0; c < t.channels; ++c) to[c * t.taps] = from[c];
-          }
-        }
+class TurnedRows {
+ public:
+  TurnedRows(const Windows& windows, const T* input)
+      : windows_(windows),
+        input_(input),
+        slab_(windows.channels * windows.width),
+        memory_(static_cast<std::size_t>((windows.axes[0].kernel * windows.axes[1].kernel + 1) *
+                                         slab_)),
+        held_(static_cast<std::size_t>(windows.axes[0].kernel * windows.axes[1].kernel),
+              kPaddingCell),
+        used_(held_.size(), 0) {}
+
+  // One row of zeros for padding; valid until as many other rows as a kernel has were asked for.
+  const T* row(std::int64_t index) {
+    if (index == kPaddingCell) return memory_.data() + std::ssize(held_) * slab_;
+    const auto found = std::find(held_.begin(), held_.end(), index);
+    const auto place = found != held_.end()
+                           ? found - held_.begin()
+                           : std::min_element(used_.begin(), used_.end()) - used_.begin();
+    used_[static_cast<std::size_t>(place)] = ++now_;
+    T* const slab = memory_.data() + place * slab_;
+    if (found == held_.end()) {
+      held_[static_cast<std::size_t>(place)] = index;
+      turn(input_ + index * windows_.input_row, slab + windows_.axes[2].padding.before);
+    }
+    return slab;
+  }
+
+ private:
+  void turn(const T* from, T* to) const {
+    const std::int64_t channels = windows_.channels;
+    const std::int64_t width = windows_.width;
+    for (std::int64_t i = 0; i < windows_.axes[2].input; ++i, from += channels) {
+      for (std::int64_t c = 0; c < channels; ++c) to[c * width + i] = from[c];
+    }
+  }
+
+  const Windows& windows_;
+  const T* input_;
+  std::int64_t slab_;
+  std::vector<T> memory_;  // zeros where nothing is turned
+  std::vector<std::int64_t> held_;
+  std::vector<std::int64_t> used_;
+  std::int64_t now_ = 0;
+};
+
+// One column. With kMove > 0 each run is moved as so many values, of which the next run overwrites
+// the last ones; 0 moves exactly what belongs there. Sizes are kept in locals: a store could change
+// a member for all that the compiler knows.
+template <std::int64_t kMove, class T>
+void write_column(const Windows& w, const std::vector<const T*>& rows, std::int64_t place, T* to) {
+  const std::int64_t run = w.run;
+  const std::int64_t width = w.width;
+  const std::size_t bytes = static_cast<std::size_t>(kMove > 0 ? kMove : run) * sizeof(T);
+  const T* const* const first = rows.data();
+  const T* const* const last = first + rows.size();
+  const std::int64_t end = place + w.channels * width;
+  if (w.runs == 1) {
+    for (; place < end; place += width) {
+      for (const T* const* row = first; row < last; ++row, to += run)
+        std::memcpy(to, *row + place, bytes);
+    }
+    return;
+  }
+  const std::int64_t dilation = w.axes[2].dilation;
+  const std::int64_t reach = w.runs * dilation;
+  for (; place < end; place += width) {
+    for (const T* const* row = first; row < last; ++row) {
+      for (std::int64_t k = 0; k < reach; k += dilation, to += run)
+        std::memcpy(to, *row + place + k, bytes);
+    }
+  }
+}
+
+template <std::int64_t kMove, class T>
+void write_row(const Windows& w, const std::vector<const T*>& rows, T* columns) {
+  const std::int64_t column = w.channels * w.taps;
+  const std::int64_t last = w.outputs[2] - 1;
+  for (std::int64_t o2 = 0; o2 < last; ++o2)
+    write_column<kMove>(w, rows, o2 * w.axes[2].stride, columns + o2 * column);
+  write_column<0>(w, rows, last * w.axes[2].stride, columns + last * column);
+}
+
+template <class T>
+void unfold_rows(const Windows& w, const T* input, std::int64_t begin, std::int64_t end,
+                 T* columns) {
+  TurnedRows<T> turned(w, input);
+  std::vector<const T*> rows(static_cast<std::size_t>(w.axes[0].kernel * w.axes[1].kernel));
+  for (std::int64_t i = begin; i < end; ++i) {
+    const std::int64_t o1 = i % w.outputs[1];
+    const std::int64_t o0 = i / w.outputs[1] % w.outputs[0];
+    const std::int64_t first = i / w.outputs[1] / w.outputs[0] * w.axes[0].input * w.axes[1].input;
+    auto row = rows.begin();
+    for (int k0 = 0; k0 < w.table[0].taps; ++k0) {
+      for (int k1 = 0; k1 < w.table[1].taps; ++k1) {
+        const std::int64_t source = w.source(k0, o0, k1, o1);
+        *row++ = turned.row(source == kPaddingCell ? source : first + source);
       }
+    }
+    T* const to = columns + i * w.column_row;
+    if (w.run == 1) {
+      write_row<1>(w, rows, to);
+    } else if (w.run == 2) {
+      write_row<2>(w, rows, to);
+    } else if (w.run <= 4) {
+      write_row<4>(w, rows, to);
+    } else if (w.run <= kLongestMove && w.channels * w.taps >= kLongestMove) {
+      write_row<kLongestMove>(w, rows, to);
+    } else {
+      write_row<0>(w, rows, to);
     }
   }
 }
@@ -97,23 +208,18 @@ std::vector<TensorSpec> infer_unfold(Specs inputs, const Attributes& attributes)
 
 void run_unfold(Inputs inputs, const Attributes& attributes, Outputs outputs) {
   const ConvProblem problem = window_problem(inputs[0].shape(), inputs[0].dtype(), attributes);
-  const Tables tables(problem);
+  const Windows windows(problem);
   const Tensor x = dense(inputs[0], Layout::channels_last);
-  const std::int64_t image = x.numel() / problem.batch;
-  const std::int64_t row = tables.outputs[2] * tables.channels * tables.taps;
+  // Rows that follow each other share turned rows.
+  constexpr std::int64_t kShare = 8;
+  const std::int64_t grain = std::max<std::int64_t>(kShare, kTask / windows.column_row);
   dispatch_floating(problem.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* in = x.data<T>();
     T* out = writable<T>(outputs[0]);
-    parallel_ranges(outputs[0].numel() / row, std::max<std::int64_t>(1, kTask / row),
-                    [&](std::int64_t begin, std::int64_t end) {
-                      for (std::int64_t i = begin; i < end; ++i) {
-                        const std::int64_t o1 = i % tables.outputs[1];
-                        const std::int64_t o0 = i / tables.outputs[1] % tables.outputs[0];
-                        const std::int64_t n = i / tables.outputs[1] / tables.outputs[0];
-                        unfold_row(tables, in + n * image, o0, o1, out + i * row);
-                      }
-                    });
+    parallel_ranges(
+        outputs[0].numel() / windows.column_row, grain,
+        [&](std::int64_t begin, std::int64_t end) { unfold_rows(windows, in, begin, end, out); });
   });
 }
 
@@ -141,18 +247,57 @@ std::vector<std::vector<Reader>> readers(const AxisTable& table, std::int64_t ce
   return result;
 }
 
-// Adds, for one pair of outer taps, the columns of a row of outputs to a row of inputs.
-template <class T>
-void fold_row(const Tables& t, const T* columns, T* row) {
-  const std::int64_t column = t.channels * t.taps;
-  for (int k2 = 0; k2 < t.table[2].taps; ++k2) {
-    const T* from = columns + k2;
-    for (std::int64_t o2 = 0; o2 < t.outputs[2]; ++o2, from += column) {
-      const std::int32_t i2 = t.table[2].at(k2, o2);
-      if (i2 == kPaddingCell) continue;
-      T* to = row + i2 * t.channels;
-      for (std::int64_t c = 0; c < t.channels; ++c) to[c] += from[c * t.taps];
+// Adds, for one pair of outer taps, the columns of a row of outputs to a turned row of inputs.
+// kRun: the values of the one run of a dense kernel's row, where that is fixed.
+template <std::int64_t kRun, class T>
+void add_dense(const Windows& w, const T* columns, T* turned) {
+  const std::int64_t run = kRun > 0 ? kRun : w.run;
+  const std::int64_t taps = w.taps;
+  const std::int64_t width = w.width;
+  const std::int64_t stride = w.axes[2].stride;
+  const std::int64_t slab = w.channels * width;
+  for (std::int64_t o2 = 0; o2 < w.outputs[2]; ++o2, turned += stride) {
+    for (T *to = turned, *end = turned + slab; to < end; to += width, columns += taps) {
+      for (std::int64_t i = 0; i < run; ++i) to[i] += columns[i];
     }
+  }
+}
+
+template <class T>
+void add_dilated(const Windows& w, const T* columns, T* turned) {
+  const std::int64_t dilation = w.axes[2].dilation;
+  for (std::int64_t o2 = 0; o2 < w.outputs[2]; ++o2, turned += w.axes[2].stride) {
+    for (std::int64_t c = 0; c < w.channels; ++c, columns += w.taps) {
+      for (std::int64_t k = 0; k < w.runs; ++k) turned[c * w.width + k * dilation] += columns[k];
+    }
+  }
+}
+
+template <class T>
+void add_row(const Windows& w, const T* columns, T* turned) {
+  if (w.runs > 1) return add_dilated(w, columns, turned);
+  switch (w.run) {
+    case 1:
+      return add_dense<1>(w, columns, turned);
+    case 2:
+      return add_dense<2>(w, columns, turned);
+    case 3:
+      return add_dense<3>(w, columns, turned);
+    case 5:
+      return add_dense<5>(w, columns, turned);
+    default:
+      return add_dense<0>(w, columns, turned);
+  }
+}
+
+// The cells of a turned row that are not padding.
+template <class T>
+void turn_back(const Windows& w, const T* turned, T* row) {
+  const T* from = turned + w.axes[2].padding.before;
+  const std::int64_t channels = w.channels;
+  const std::int64_t width = w.width;
+  for (std::int64_t i = 0; i < w.axes[2].input; ++i, row += channels) {
+    for (std::int64_t c = 0; c < channels; ++c) row[c] = from[c * width + i];
   }
 }
 
@@ -188,36 +333,35 @@ std::vector<TensorSpec> infer_fold(Specs inputs, const Attributes& attributes) {
 
 void run_fold(Inputs inputs, const Attributes& attributes, Outputs outputs) {
   const ConvProblem problem = window_problem(outputs[0].shape(), inputs[0].dtype(), attributes);
-  const Tables tables(problem);
+  const Windows w(problem);
   const Tensor columns = dense(inputs[0], Layout::channels_last);
-  const auto readers0 = readers(tables.table[0], tables.axes[0].input);
-  const auto readers1 = readers(tables.table[1], tables.axes[1].input);
-  const std::int64_t row = tables.axes[2].input * tables.channels;
-  const std::int64_t column_row = tables.outputs[2] * tables.channels * tables.taps;
+  const auto readers0 = readers(w.table[0], w.axes[0].input);
+  const auto readers1 = readers(w.table[1], w.axes[1].input);
   const std::int64_t grain =
-      std::max<std::int64_t>(1, kTask / (row * tables.axes[0].kernel * tables.axes[1].kernel));
+      std::max<std::int64_t>(1, kTask / (w.input_row * w.axes[0].kernel * w.axes[1].kernel));
   dispatch_floating(problem.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* in = columns.data<T>();
     T* out = writable<T>(outputs[0]);
-    parallel_ranges(outputs[0].numel() / row, grain, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        T* to = out + i * row;
-        std::fill_n(to, row, T(0));
-        const std::int64_t i1 = i % tables.axes[1].input;
-        const std::int64_t i0 = i / tables.axes[1].input % tables.axes[0].input;
-        const std::int64_t n = i / tables.axes[1].input / tables.axes[0].input;
-        for (const Reader& r0 : readers0[static_cast<std::size_t>(i0)]) {
-          for (const Reader& r1 : readers1[static_cast<std::size_t>(i1)]) {
-            const std::int64_t first_tap =
-                (r0.tap * tables.axes[1].kernel + r1.tap) * tables.axes[2].kernel;
-            const std::int64_t outputs_row =
-                (n * tables.outputs[0] + r0.output) * tables.outputs[1] + r1.output;
-            fold_row(tables, in + outputs_row * column_row + first_tap, to);
+    parallel_ranges(
+        outputs[0].numel() / w.input_row, grain, [&](std::int64_t begin, std::int64_t end) {
+          std::vector<T> turned(static_cast<std::size_t>(w.channels * w.width));
+          for (std::int64_t i = begin; i < end; ++i) {
+            std::fill(turned.begin(), turned.end(), T(0));
+            const std::int64_t i1 = i % w.axes[1].input;
+            const std::int64_t i0 = i / w.axes[1].input % w.axes[0].input;
+            const std::int64_t n = i / w.axes[1].input / w.axes[0].input;
+            for (const Reader& r0 : readers0[static_cast<std::size_t>(i0)]) {
+              for (const Reader& r1 : readers1[static_cast<std::size_t>(i1)]) {
+                const std::int64_t first_tap =
+                    (r0.tap * w.axes[1].kernel + r1.tap) * w.axes[2].kernel;
+                const std::int64_t row = (n * w.outputs[0] + r0.output) * w.outputs[1] + r1.output;
+                add_row(w, in + row * w.column_row + first_tap, turned.data());
+              }
+            }
+            turn_back(w, turned.data(), out + i * w.input_row);
           }
-        }
-      }
-    });
+        });
   });
 }
 
