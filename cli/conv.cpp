@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <memory>
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "commands.h"
 #include "support.h"
@@ -26,6 +29,8 @@ struct ConvCommandOptions {
   std::string kernel;
   std::string stride = "1";
   std::string padding = "0";
+  std::string padding_mode = "zeros";
+  double padding_value = 0;
   std::string dilation = "1";
   std::int64_t groups = 1;
   std::int64_t batch = 1;
@@ -55,6 +60,45 @@ Shape per_dimension(const std::string& text, int dims, const std::string& option
                            text, given.rank(), dims));
 }
 
+// "same", "same_lower", "full", or one amount or BEFORE:AFTER, for every dimension or each: "1",
+// "0:1x2".
+fovea::Padding parse_padding(const std::string& text) {
+  if (text == "same") return fovea::Padding::same();
+  if (text == "same_lower") return fovea::Padding::same_lower();
+  if (text == "full") return fovea::Padding::full();
+  std::vector<fovea::Sides> sides;
+  const char* next = text.data();
+  const char* const end = next + text.size();
+  const auto number = [&] {
+    std::int64_t value = 0;
+    const auto [after, error] = std::from_chars(next, end, value);
+    if (error != std::errc() || value < 0) {
+      throw Misuse(
+          fmt::format("--padding: cannot read '{}'; write same, same_lower, full, or amounts such "
+                      "as 1, 2x1 or 0:1",
+                      text));
+    }
+    next = after;
+    return value;
+  };
+  do {
+    if (!sides.empty()) ++next;
+    const std::int64_t before = number();
+    const bool differs = next != end && *next == ':';
+    if (differs) ++next;
+    sides.push_back({before, differs ? number() : before});
+  } while (next != end && *next == 'x');
+  if (next != end) number();  // cannot be read: says so
+  return fovea::Padding(sides);
+}
+
+fovea::PaddingMode parse_padding_mode(const std::string& name) {
+  for (const fovea::PaddingMode mode : fovea::kPaddingModes) {
+    if (fovea::name(mode) == name) return mode;
+  }
+  throw Misuse(fmt::format("there is no padding mode '{}'", name));
+}
+
 ConvProblem problem_from_options(const ConvCommandOptions& options) {
   if (options.filters == 0 || options.kernel.empty())
     throw Misuse("--input needs --filters and --kernel beside it");
@@ -67,7 +111,6 @@ ConvProblem problem_from_options(const ConvCommandOptions& options) {
   }
   const Shape kernel = per_dimension(options.kernel, dims, "--kernel");
   const Shape stride = per_dimension(options.stride, dims, "--stride");
-  const Shape padding = per_dimension(options.padding, dims, "--padding", 0);
   const Shape dilation = per_dimension(options.dilation, dims, "--dilation");
   ConvProblem problem;
   problem.batch = options.batch;
@@ -75,13 +118,19 @@ ConvProblem problem_from_options(const ConvCommandOptions& options) {
   problem.out_channels = options.filters;
   problem.groups = options.groups;
   problem.dims = dims;
+  problem.padding_mode = parse_padding_mode(options.padding_mode);
+  problem.padding_value = options.padding_value;
   for (int d = 0; d < dims; ++d) {
     problem.axes[static_cast<std::size_t>(d)] = {.input = input[d + 1],
                                                  .kernel = kernel[d],
                                                  .stride = stride[d],
                                                  .dilation = dilation[d],
-                                                 .padding = {padding[d], padding[d]}};
+                                                 .padding = {}};
   }
+  const std::span<ConvAxis> axes(problem.axes.data(), static_cast<std::size_t>(dims));
+  const std::vector<fovea::Sides> padding =
+      parse_padding(options.padding).resolve(axes, "--padding");
+  for (std::size_t d = 0; d < axes.size(); ++d) axes[d].padding = padding[d];
   problem.validate();
   return problem;
 }
@@ -253,7 +302,23 @@ Action conv_command(CLI::App& app) {
   count_option("--filters", options->filters, "Output channels");
   size_option("--kernel", options->kernel, "Kernel size");
   size_option("--stride", options->stride, "Step between windows");
-  size_option("--padding", options->padding, "Zeros on each side");
+  app.add_option("--padding", options->padding,
+                 "Cells on each side: same, same_lower, full, or amounts: 1, 2x1, 0:1")
+      ->capture_default_str()
+      ->type_name("PADDING")
+      ->excludes("descriptor");
+  std::vector<std::string> modes;
+  modes.reserve(fovea::kPaddingModes.size());
+  for (const fovea::PaddingMode mode : fovea::kPaddingModes) modes.emplace_back(fovea::name(mode));
+  app.add_option("--padding-mode", options->padding_mode,
+                 fmt::format("What they hold: one of {}", fmt::join(modes, ", ")))
+      ->check(CLI::IsMember(modes))
+      ->capture_default_str()
+      ->type_name("MODE")
+      ->excludes("descriptor");
+  app.add_option("--padding-value", options->padding_value, "The value of constant padding")
+      ->type_name("VALUE")
+      ->excludes("descriptor");
   size_option("--dilation", options->dilation, "Distance between taps");
   count_option("--groups", options->groups, "Groups of channels (default: 1)");
   count_option("--batch", options->batch, "Samples (default: 1)");
@@ -268,7 +333,9 @@ Action conv_command(CLI::App& app) {
   app.add_flag("--json", options->json, "Print one JSON object for the problem, then one per pass");
   app.footer(
       "Examples:\n  fovea conv ic64ih56oc64kh3ph1\n"
-      "  fovea conv --input 64x56x56 --filters 64 --kernel 3 --padding 1 --algorithm direct");
+      "  fovea conv --input 64x56x56 --filters 64 --kernel 3 --padding 1 --algorithm direct\n"
+      "  fovea conv --input 3x224x224 --filters 16 --kernel 5 --padding same --padding-mode "
+      "reflect");
   return [options] { conv(*options); };
 }
 

@@ -18,15 +18,21 @@
 
 namespace fovea {
 
-// Cells of zeros before and after one spatial dimension.
+// Padding cells before and after one spatial dimension.
 struct Sides {
   std::int64_t before = 0;
   std::int64_t after = 0;
   friend bool operator==(const Sides&, const Sides&) = default;
 };
 
-// What a padding cell holds.
-enum class PaddingMode : std::uint8_t { zeros };
+// What a padding cell holds: zero; one constant; the mean of its channel in its sample [B]; or a
+// copy of an input cell: circular goes round as often as needed [A, B, C], reflect mirrors at the
+// edge cell (at most input - 1 cells), replicate repeats the edge cell.
+enum class PaddingMode : std::uint8_t { zeros, constant, mean, circular, reflect, replicate };
+inline constexpr std::array<PaddingMode, 6> kPaddingModes = {
+    PaddingMode::zeros,    PaddingMode::constant, PaddingMode::mean,
+    PaddingMode::circular, PaddingMode::reflect,  PaddingMode::replicate};
+FOVEA_API std::string_view name(PaddingMode mode);
 
 // The three linear maps of a convolution y = conv(x, w), given g = dL/dy: y, dL/dx and dL/dw [B].
 enum class Pass : std::uint8_t { forward, backward_data, backward_weights };
@@ -35,7 +41,7 @@ inline constexpr std::array<Pass, 3> kPasses = {Pass::forward, Pass::backward_da
 FOVEA_API std::string_view name(Pass pass);
 
 // The sizes of one spatial dimension, and the only home of the output-size formula.
-struct ConvAxis {
+struct FOVEA_API ConvAxis {
   std::int64_t input = 1;
   std::int64_t kernel = 1;
   std::int64_t stride = 1;
@@ -48,6 +54,16 @@ struct ConvAxis {
   std::int64_t output() const {
     return (input + padding.before + padding.after - span()) / stride + 1;
   }
+  // Of the adjoint, conv_transpose, over the same input: (input - 1) * stride - before - after +
+  // span + output_padding
+  std::int64_t transposed_output(std::int64_t output_padding = 0) const {
+    return (input - 1) * stride - padding.before - padding.after + span() + output_padding;
+  }
+  // The padding that gives ceil(input / stride) outputs, as little as possible; an odd cell goes
+  // after (as TensorFlow's and ONNX' SAME_UPPER) or, `lower`, before.
+  Sides same_padding(bool lower = false) const;
+  // The padding with which the output is every place where the kernel meets an input cell.
+  Sides full_padding() const { return {span() - 1, span() - 1}; }
   friend bool operator==(const ConvAxis&, const ConvAxis&) = default;
 };
 
@@ -62,6 +78,7 @@ struct FOVEA_API ConvProblem {
   int dims = 2;                  // 1, 2 or 3
   std::array<ConvAxis, 3> axes;  // axes[0 .. dims), outermost first
   PaddingMode padding_mode = PaddingMode::zeros;
+  double padding_value = 0;  // what cells of constant padding hold; 0 in every other mode
   DType dtype = DType::float32;
 
   // Throws Error, naming `op`, unless every number makes sense and the output is not empty.
@@ -77,8 +94,8 @@ struct FOVEA_API ConvProblem {
   std::int64_t multiply_adds() const;
 
   // The descriptor line: oneDNN benchdnn's form (mb16ic64ih56oc64oh56kh3ph1; dh0 is dense there),
-  // with the suffixes
-  // "+ph0:1" for padding that differs before:after and "+f64" for the type.
+  // with the suffixes "+ph0:1" for padding that differs before:after, "+circular" (or another mode;
+  // "+constant:0.5") for what it holds, and "+f64" for the type.
   std::string to_string() const;
   // Throws Error that points at the first character it cannot read, or if the problem does not
   // validate.

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -31,8 +33,8 @@ class FOVEA_API Spatial {
   Shape values_;
 };
 
-// Padding amounts: one number, one per dimension {2, 1}, or {before, after} per dimension {{0, 1},
-// {0, 1}}.
+// Padding amounts: one number, one per dimension {2, 1}, {before, after} per dimension {{0, 1},
+// {0, 1}}, or a rule by which they follow from the other sizes.
 class FOVEA_API Padding {
  public:
   Padding(std::int64_t all) : values_{{all, all}} {}
@@ -40,29 +42,127 @@ class FOVEA_API Padding {
   Padding(std::initializer_list<std::int64_t> each);
   Padding(std::initializer_list<Sides> each) : values_(each) {}
   explicit Padding(std::vector<Sides> each) : values_(std::move(each)) {}
-  std::vector<Sides> expand(int dims, std::string_view what) const;
+  // ceil(input / stride) outputs, and where the cells are odd in number, one more after
+  // (TensorFlow's SAME, ONNX' SAME_UPPER) or, same_lower, before.
+  static Padding same() { return Padding(Rule::same); }
+  static Padding same_lower() { return Padding(Rule::same_lower); }
+  // dilation * (kernel - 1) on both sides: every place where the kernel meets an input cell.
+  static Padding full() { return Padding(Rule::full); }
+
+  // The amounts for these axes, whose own padding is not read; throws Error, naming `what`, if as
+  // many were not given.
+  std::vector<Sides> resolve(std::span<const ConvAxis> axes, std::string_view what) const;
+  // Whether it is same or same_lower, which fix the size of the output.
+  bool is_same() const { return rule_ == Rule::same || rule_ == Rule::same_lower; }
+  // "1", "2x1", "0:1x2", "same"
+  std::string to_string() const;
 
  private:
+  enum class Rule : std::uint8_t { amounts, same, same_lower, full };
+  explicit Padding(Rule rule) : rule_(rule) {}
+
   std::vector<Sides> values_;
+  Rule rule_ = Rule::amounts;
 };
 
 struct ConvOptions {
   Spatial stride = 1;
-  Padding padding = 0;
+  Padding padding = 0;  // a negative amount crops, in modes zeros and constant
+  PaddingMode padding_mode = PaddingMode::zeros;
+  double padding_value = 0;  // of padding_mode constant
   Spatial dilation = 1;
+  // The input with input_dilation - 1 zeros between its cells: fractional striding [A], as it is
+  // drawn; the zeros are multiplied. conv_transpose computes the same without them. With
+  // padding_mode zeros only.
+  Spatial input_dilation = 1;
   std::int64_t groups = 1;
+  bool flip = false;                    // read the kernel backwards in every dimension [A]
   std::string_view algorithm = "auto";  // a name of algorithms(), to force one
 };
 
 // Cross-correlation [A; D section 2]: y[n,o,p] = b[o] + sum over c,k of w[o,c,k] x[n, g*C/G + c,
 // p*stride - pad + k*dilation]. input [N, C, spatial...], weight [C_out, C/groups, kernel...], bias
-// [C_out] or undefined -> [N, C_out, output...].
+// [C_out], or [C_out, output...] for one per position (untied), or undefined -> [N, C_out,
+// output...].
 FOVEA_API Tensor conv1d(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
                         const ConvOptions& options = {});
 FOVEA_API Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
                         const ConvOptions& options = {});
 FOVEA_API Tensor conv3d(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
                         const ConvOptions& options = {});
+
+struct ConvTransposeOptions {
+  Spatial stride = 1;
+  Padding padding = 0;  // of the convolution that this is the adjoint of; same gives input * stride
+  PaddingMode padding_mode = PaddingMode::zeros;
+  Spatial output_padding = 0;  // cells more at the end; less than the stride or the dilation
+  Spatial output_size = 0;     // wanted instead of an output_padding; 0: none
+  Spatial dilation = 1;
+  std::int64_t groups = 1;
+  bool flip = false;
+  std::string_view algorithm = "auto";
+};
+
+// The adjoint of convolution with the same options, learned up-sampling [A]; no inserted zeros are
+// multiplied. input [N, C_in, spatial...], weight [C_in, C_out/groups, kernel...], bias [C_out] or
+// [C_out, output...] or undefined -> [N, C_out, (spatial - 1) * stride - before - after + dilation
+// * (kernel - 1) + output_padding + 1...].
+FOVEA_API Tensor conv_transpose1d(const Tensor& input, const Tensor& weight,
+                                  const Tensor& bias = {},
+                                  const ConvTransposeOptions& options = {});
+FOVEA_API Tensor conv_transpose2d(const Tensor& input, const Tensor& weight,
+                                  const Tensor& bias = {},
+                                  const ConvTransposeOptions& options = {});
+FOVEA_API Tensor conv_transpose3d(const Tensor& input, const Tensor& weight,
+                                  const Tensor& bias = {},
+                                  const ConvTransposeOptions& options = {});
+
+struct WindowOptions {
+  Spatial stride = 1;
+  Padding padding = 0;
+  PaddingMode padding_mode = PaddingMode::zeros;
+  double padding_value = 0;  // of padding_mode constant
+  Spatial dilation = 1;
+};
+
+// Patches as columns [B, C, D]: column p holds what the kernel reads at output position p, channel
+// by channel. input [N, C, spatial...] -> [N, C * taps, positions].
+FOVEA_API Tensor unfold(const Tensor& input, const Spatial& kernel,
+                        const WindowOptions& options = {});
+// The adjoint of unfold of an input of `size`: adds each column to the patch that it came from.
+// columns [N, C * taps, positions] -> [N, C, size...].
+FOVEA_API Tensor fold(const Tensor& columns, const Spatial& size, const Spatial& kernel,
+                      const WindowOptions& options = {});
+
+struct LocallyConnectedOptions {
+  Spatial stride = 1;
+  Padding padding = 0;
+  PaddingMode padding_mode = PaddingMode::zeros;
+  double padding_value = 0;  // of padding_mode constant
+  Spatial dilation = 1;
+  std::int64_t groups = 1;
+};
+
+// Convolution with a weight matrix of its own for each output position [C]. input [N, C_in,
+// spatial...], weight [positions, C_out, C_in/groups * taps], its last axis in the order of a
+// convolution's weight; bias [C_out] or [C_out, output...] or undefined -> [N, C_out, output...].
+FOVEA_API Tensor locally_connected1d(const Tensor& input, const Tensor& weight,
+                                     const Spatial& kernel, const Tensor& bias = {},
+                                     const LocallyConnectedOptions& options = {});
+FOVEA_API Tensor locally_connected2d(const Tensor& input, const Tensor& weight,
+                                     const Spatial& kernel, const Tensor& bias = {},
+                                     const LocallyConnectedOptions& options = {});
+FOVEA_API Tensor locally_connected3d(const Tensor& input, const Tensor& weight,
+                                     const Spatial& kernel, const Tensor& bias = {},
+                                     const LocallyConnectedOptions& options = {});
+
+struct PadOptions {
+  PaddingMode mode = PaddingMode::zeros;
+  double value = 0;  // of mode constant
+};
+// Adds cells around the spatial axes, or, where an amount is negative, takes cells away (modes
+// zeros and constant). input [N, C, spatial...] -> [N, C, padded...].
+FOVEA_API Tensor pad(const Tensor& input, const Padding& amounts, const PadOptions& options = {});
 
 struct PoolOptions {
   Spatial stride = 0;    // 0: the window size
@@ -98,6 +198,8 @@ FOVEA_API Tensor global_avg_pool(const Tensor& input);
 FOVEA_API Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {});
 // [M, K] x [K, N] -> [M, N].
 FOVEA_API Tensor matmul(const Tensor& a, const Tensor& b);
+// Reverses the order along `axes`.
+FOVEA_API Tensor flip(const Tensor& input, const Shape& axes);
 // All axes from `start` on become one, in C, H, W order.
 FOVEA_API Tensor flatten(const Tensor& input, int start = 1);
 

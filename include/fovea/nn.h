@@ -103,8 +103,11 @@ FOVEA_API void kaiming_normal(Tensor& tensor, Generator& generator);
 struct ConvLayerOptions {
   Spatial stride = 1;
   Padding padding = 0;
+  PaddingMode padding_mode = PaddingMode::zeros;
+  double padding_value = 0;  // of padding_mode constant
   Spatial dilation = 1;
   std::int64_t groups = 1;
+  bool flip = false;
   bool bias = true;
 };
 
@@ -137,6 +140,80 @@ class ConvNd : public Conv {
 using Conv1d = ConvNd<1>;
 using Conv2d = ConvNd<2>;
 using Conv3d = ConvNd<3>;
+
+struct ConvTransposeLayerOptions {
+  Spatial stride = 1;
+  Padding padding = 0;
+  Spatial output_padding = 0;
+  Spatial dilation = 1;
+  std::int64_t groups = 1;
+  bool bias = true;
+};
+
+// A transposed convolution layer of 1 to 3 dimensions, learned up-sampling [A]: weight [in,
+// out/groups, kernel...] and bias [out], both uniform in +-1/sqrt(out/groups * taps) at creation.
+class FOVEA_API ConvTranspose : public Module {
+ public:
+  ConvTranspose(int dims, std::int64_t in, std::int64_t out, const Spatial& kernel,
+                const ConvTransposeLayerOptions& options, Generator& generator);
+  std::string describe() const override;
+  Tensor weight;
+  Tensor bias;  // undefined without bias
+
+ protected:
+  Tensor forward(const Tensor& input) override;
+
+ private:
+  int dims_;
+  ConvTransposeLayerOptions options_;
+};
+
+template <int Dims>
+class ConvTransposeNd : public ConvTranspose {
+ public:
+  ConvTransposeNd(std::int64_t in, std::int64_t out, const Spatial& kernel,
+                  const ConvTransposeLayerOptions& options, Generator& generator)
+      : ConvTranspose(Dims, in, out, kernel, options, generator) {}
+};
+using ConvTranspose1d = ConvTransposeNd<1>;
+using ConvTranspose2d = ConvTransposeNd<2>;
+using ConvTranspose3d = ConvTransposeNd<3>;
+
+// A layer with weights of its own at each output position [C], so for inputs of one size: weight
+// [positions, out, in/groups * taps] and bias [out, output...], both uniform in +-1/sqrt(in/groups
+// * taps) at creation.
+class FOVEA_API LocallyConnected : public Module {
+ public:
+  // `input`: the spatial sizes.
+  LocallyConnected(const Shape& input, std::int64_t in, std::int64_t out, const Spatial& kernel,
+                   const ConvLayerOptions& options, Generator& generator);
+  std::string describe() const override;
+  Tensor weight;
+  Tensor bias;  // undefined without bias
+
+ protected:
+  Tensor forward(const Tensor& input) override;
+
+ private:
+  Shape input_;
+  Shape kernel_;
+  ConvLayerOptions options_;
+};
+
+// Cells around the spatial axes.
+class FOVEA_API Pad : public Module {
+ public:
+  explicit Pad(const Padding& amounts, const PadOptions& options = {})
+      : amounts_(amounts), options_(options) {}
+  std::string describe() const override;
+
+ protected:
+  Tensor forward(const Tensor& input) override;
+
+ private:
+  Padding amounts_;
+  PadOptions options_;
+};
 
 // y = x w^T + b: weight [out, in], bias [out], both uniform in +-1/sqrt(in) at creation.
 class FOVEA_API Linear : public Module {

@@ -21,34 +21,6 @@ int spatial_dims(std::string_view op, const Tensor& input) {
   return input.rank() - 2;
 }
 
-Tensor conv(std::string_view name, int dims, const Tensor& input, const Tensor& weight,
-            const Tensor& bias, const ConvOptions& options) {
-  FOVEA_CHECK(input.defined() && weight.defined(), "{}: {} is undefined", name,
-              input.defined() ? "weight" : "input");
-  FOVEA_CHECK(
-      input.rank() == dims + 2, "{}: input is {}, but needs {} axes: [N, C{}]{}", name,
-      input.describe(), dims + 2,
-      std::string_view(", D, H, W").substr(static_cast<std::size_t>(3 - dims) * 3),
-      input.rank() == dims + 1 ? ". For one sample, add the batch axis with reshape()" : "");
-  FOVEA_CHECK(weight.rank() == dims + 2,
-              "{}: weight is {}, but needs {} axes: [C_out, C_in/groups{}]", name,
-              weight.describe(), dims + 2,
-              std::string_view(", kD, kH, kW").substr(static_cast<std::size_t>(3 - dims) * 4));
-  Shape before;
-  Shape after;
-  for (const Sides& sides : options.padding.expand(dims, name)) {
-    before.push_back(sides.before);
-    after.push_back(sides.after);
-  }
-  return apply1(ops::conv, {input, weight, bias},
-                {{"stride", options.stride.expand(dims, name)},
-                 {"dilation", options.dilation.expand(dims, name)},
-                 {"before", before},
-                 {"after", after},
-                 {"groups", options.groups},
-                 {"algorithm", std::string(options.algorithm)}});
-}
-
 // A stride of 0 stands for the window size.
 Shape pool_stride(const Spatial& stride, const Shape& window, std::string_view name) {
   Shape result = stride.expand(window.rank(), name);
@@ -81,32 +53,6 @@ Shape Spatial::expand(int dims, std::string_view what) const {
               "{}: {} numbers {} given for {} spatial dimensions; give one, or {}", what,
               values_.rank(), values_, dims, dims);
   return values_;
-}
-
-Padding::Padding(std::initializer_list<std::int64_t> each) {
-  for (const std::int64_t amount : each) values_.push_back({amount, amount});
-}
-
-std::vector<Sides> Padding::expand(int dims, std::string_view what) const {
-  if (values_.size() == 1)
-    return std::vector<Sides>(static_cast<std::size_t>(dims), values_.front());
-  FOVEA_CHECK(static_cast<int>(values_.size()) == dims,
-              "{}: padding is given for {} dimensions, but there are {}; give one amount, or {}",
-              what, values_.size(), dims, dims);
-  return values_;
-}
-
-Tensor conv1d(const Tensor& input, const Tensor& weight, const Tensor& bias,
-              const ConvOptions& options) {
-  return conv("conv1d", 1, input, weight, bias, options);
-}
-Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
-              const ConvOptions& options) {
-  return conv("conv2d", 2, input, weight, bias, options);
-}
-Tensor conv3d(const Tensor& input, const Tensor& weight, const Tensor& bias,
-              const ConvOptions& options) {
-  return conv("conv3d", 3, input, weight, bias, options);
 }
 
 Tensor max_pool(const Tensor& input, const Spatial& window, const PoolOptions& options) {
@@ -147,6 +93,10 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
 }
 Tensor matmul(const Tensor& a, const Tensor& b) {
   return apply1(ops::matmul, {a, b});
+}
+
+Tensor flip(const Tensor& input, const Shape& axes) {
+  return apply1(ops::flip, {input}, {{"axes", axes}});
 }
 
 Tensor flatten(const Tensor& input, int start) {

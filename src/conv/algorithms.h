@@ -34,6 +34,9 @@ struct ConvAlgorithm {
   void (*run)(const ConvProblem&, Pass, const ConvArgs&);
   // Whether `auto` should take it where it accepts; null: always.
   bool (*suits)(const ConvProblem&, Pass) = nullptr;
+  // Whether it reads the padding of a mode other than zeros by itself. Where it does not, the
+  // planner hands it the problem over an input that holds its padding; null: it never does.
+  bool (*reads_padding)(const ConvProblem&, Pass) = nullptr;
 };
 
 extern const ConvAlgorithm dot;

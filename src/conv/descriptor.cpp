@@ -3,12 +3,14 @@
 // oneDNN benchdnn's form: keys g, mb, ic, oc and, per dimension d, h or w: i(nput), o(utput),
 // k(ernel), s(tride), p(adding), d(ilation - 1), and a name in n"...". A key that names only the
 // outermost dimension holds for all inner ones. An output size fixes the padding after. Suffixes of
-// ours: "+ph0:1" for padding before:after, "+f64" for the type.
+// ours: "+ph0:1" for padding before:after, "+circular" (or another mode) and "+constant:0.5" for
+// what the padding holds, "+f64" for the type.
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <map>
 #include <optional>
+#include <vector>
 
 #include "core/check.h"
 #include "core/printable.h"
@@ -81,10 +83,15 @@ class Parser {
       dtype_ = DType::float64;
       return;
     }
+    if (read_padding_mode(key, start)) return;
     const bool padding =
         key.size() == 2 && key[0] == 'p' && kDimensions.find(key[1]) != std::string_view::npos;
-    if (!padding)
-      fail(start, "unknown suffix; known are +pd, +ph, +pw with BEFORE:AFTER, and +f64");
+    if (!padding) {
+      fail(start,
+           fmt::format("unknown suffix; known are +pd, +ph, +pw with BEFORE:AFTER, the padding "
+                       "modes +constant:VALUE, {}, and +f64",
+                       fmt::join(plain_modes(), ", ")));
+    }
     Sides sides;
     sides.before = read_number();
     if (place_ >= text_.size() || text_[place_] != ':')
@@ -92,6 +99,39 @@ class Parser {
     ++place_;
     sides.after = read_number();
     if (!sides_.emplace(key[1], sides).second) fail(start, "the suffix stands twice");
+  }
+
+  // "+circular", "+mean", ...
+  static std::vector<std::string> plain_modes() {
+    std::vector<std::string> names;
+    for (const PaddingMode mode : kPaddingModes) {
+      if (mode != PaddingMode::zeros && mode != PaddingMode::constant)
+        names.push_back(fmt::format("+{}", name(mode)));
+    }
+    return names;
+  }
+
+  // Whether `key` names a padding mode, which is then read with its value.
+  bool read_padding_mode(std::string_view key, std::size_t start) {
+    for (const PaddingMode mode : kPaddingModes) {
+      if (key != name(mode)) continue;
+      if (mode_) fail(start, "a padding mode stands twice");
+      mode_ = mode;
+      if (mode == PaddingMode::constant) padding_value_ = read_value();
+      return true;
+    }
+    return false;
+  }
+
+  double read_value() {
+    if (place_ >= text_.size() || text_[place_] != ':') fail(place_, "expected ':' and a value");
+    ++place_;
+    double value = 0;
+    const auto [stop, error] =
+        std::from_chars(text_.data() + place_, text_.data() + text_.size(), value);
+    if (error != std::errc()) fail(place_, "expected a number");
+    place_ = static_cast<std::size_t>(stop - text_.data());
+    return value;
   }
 
   // "ih", "kd", ...: a kind of size and a dimension.
@@ -121,6 +161,8 @@ class Parser {
   ConvProblem build() const {
     ConvProblem problem;
     problem.dtype = dtype_;
+    problem.padding_mode = mode_.value_or(PaddingMode::zeros);
+    problem.padding_value = padding_value_;
     problem.groups = find("g").value_or(1);
     problem.batch = find("mb").value_or(1);
     const auto in_channels = find("ic");
@@ -192,6 +234,8 @@ class Parser {
   std::size_t place_ = 0;
   std::map<std::string, std::int64_t> values_;
   std::map<char, Sides> sides_;
+  std::optional<PaddingMode> mode_;
+  double padding_value_ = 0;
   DType dtype_ = DType::float32;
 };
 
@@ -238,6 +282,8 @@ std::string ConvProblem::to_string() const {
                           padding.before, padding.after);
     }
   }
+  if (padding_mode != PaddingMode::zeros) text += fmt::format("+{}", fovea::name(padding_mode));
+  if (padding_mode == PaddingMode::constant) text += fmt::format(":{}", padding_value);
   if (dtype == DType::float64) text += "+f64";
   return text;
 }

@@ -42,6 +42,7 @@ struct Product {
   const T* packed;
   const T* bias;  // [groups * results], or null
   T* result;
+  T padding_value;
   std::int64_t source_group;          // distance between the source channels of two groups
   std::int64_t furthest_tap;          // the one that reads last in memory
   std::vector<std::int64_t> offsets;  // of each tap from its place; empty: the grid has them all
@@ -58,8 +59,8 @@ class ProductRunner {
         tables_(product.offsets.empty() ? taps_ : 1),
         run_(static_cast<std::int64_t>(product.view->run.size())),
         blocks_(block_count(product.view->results, tile_.lanes)),
-        zeros_(static_cast<std::size_t>(run_) * sizeof(T)) {
-    std::memset(zeros_.template as<T>(), 0, static_cast<std::size_t>(run_) * sizeof(T));
+        padding_(static_cast<std::size_t>(run_) * sizeof(T)) {
+    std::fill_n(padding_.template as<T>(), run_, product.padding_value);
     const std::int64_t groups = product.view->groups;
     const double work = static_cast<double>(places_) * static_cast<double>(taps_ * run_) *
                         static_cast<double>(product.view->results * groups);
@@ -124,7 +125,7 @@ class ProductRunner {
     for (std::int64_t i = 0; i < ceil_div(chunk.places, tile_.rows); ++i) {
       const int rows = rows_of(i, chunk.places);
       fill_runs(*product_.grid, product_.source + group * product_.source_group,
-                zeros_.template as<T>(), first + i * tile_.rows, rows,
+                padding_.template as<T>(), first + i * tile_.rows, rows,
                 chunk.runs + i * tables_ * kMaxTileRows);
       fill_results(*product_.grid, product_.result + group * product_.view->results,
                    first + i * tile_.rows, rows, chunk.out.data() + i * kMaxTileRows);
@@ -188,7 +189,7 @@ class ProductRunner {
   std::int64_t tables_;  // of runs, per tile
   std::int64_t run_;
   std::int64_t blocks_;
-  Workspace zeros_;
+  Workspace padding_;  // what a padding cell holds
   std::int64_t tiles_per_chunk_ = 1;
   std::int64_t chunks_ = 1;
   std::int64_t chunks_per_task_ = 1;
@@ -243,6 +244,7 @@ void forward(const ConvProblem& problem, const ConvArgs& args) {
                      .packed = nullptr,
                      .bias = static_cast<const T*>(args.bias),
                      .result = static_cast<T*>(args.result),
+                     .padding_value = static_cast<T>(problem.padding_value),
                      .source_group = in,
                      .furthest_tap = 0,
                      .offsets = {}};
@@ -327,6 +329,7 @@ void backward_data(const ConvProblem& problem, const ConvArgs& args) {
                              .packed = next,
                              .bias = nullptr,
                              .result = static_cast<T*>(args.result),
+                             .padding_value = T(0),
                              .source_group = out,
                              .furthest_tap = 0,
                              .offsets = {}};
@@ -374,6 +377,15 @@ void run(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
                     [&](auto tag) { run_pass<typename decltype(tag)::type>(problem, pass, args); });
 }
 
+// The table knows every mode but mean, whose padding differs between samples and channels; the copy
+// of few channels knows that too. Gradients of cells that the padding copies must be folded
+// together.
+bool reads_padding(const ConvProblem& problem, Pass pass) {
+  if (pass == Pass::backward_data) return false;
+  return problem.padding_mode != PaddingMode::mean ||
+         (pass == Pass::forward && joins_rows(problem));
+}
+
 }  // namespace
 
 const ConvAlgorithm direct = {
@@ -383,6 +395,7 @@ const ConvAlgorithm direct = {
     .predict = least_cost,
     .workspace = workspace,
     .run = run,
+    .reads_padding = reads_padding,
 };
 
 }  // namespace fovea::conv

@@ -47,6 +47,8 @@ class WeightGradient {
     }
     for (std::size_t a = 0; a < 3; ++a) grid_.axes[a] = forward_axis(axes[a], problem.padding_mode);
     grid_.source = dense_strides(input_sizes(axes), problem.in_channels);
+    if (problem.padding_mode == PaddingMode::constant)
+      constant_.assign(static_cast<std::size_t>(in_), static_cast<T>(problem.padding_value));
     places_ = grid_.places();
     rows_ = joins_taps_ ? taps_ * in_ : in_;
     for (std::int64_t row = 0; row < rows_; ++row)
@@ -174,7 +176,7 @@ class WeightGradient {
   }
 
   // Where the values and the gradients of these positions are. Positions at which the tap reads
-  // padding are left out: they would add zeros.
+  // zeros of the padding are left out: they would add nothing.
   std::int64_t collect(const Unit& unit, std::int64_t first, std::int64_t count, const T** runs,
                        const T** gradients) const {
     const AxisTable& inner = grid_.axes[2].table;
@@ -186,12 +188,13 @@ class WeightGradient {
     std::int64_t found = 0;
     for_each_segment(grid_, first, count, [&](const GridSegment& segment, std::int64_t begin) {
       const T* row = source_row(grid_, source, segment, tap0, tap1);
-      if (row == nullptr) return;
+      if (row == nullptr && constant_.empty()) return;
       const std::int32_t* cell = inner.row(tap2) + segment.place[2] * inner.output_step;
       for (int i = 0; i < segment.count; ++i) {
         const std::int32_t read = cell[i * inner.output_step];
-        if (read == kPaddingCell) continue;
-        runs[found] = row + read * grid_.source.axis[2];
+        const bool padding = row == nullptr || read == kPaddingCell;
+        if (padding && constant_.empty()) continue;
+        runs[found] = padding ? constant_.data() : row + read * grid_.source.axis[2];
         gradients[found++] = gradient + (first + begin + i) * problem_.out_channels;
       }
     });
@@ -244,6 +247,7 @@ class WeightGradient {
   bool joins_taps_;
   PatchGrid grid_;
   std::vector<std::int64_t> offsets_;  // of each row of a unit
+  std::vector<T> constant_;            // a cell of constant padding; empty where there is none
   std::int64_t padded_values_ = 0;
   std::int64_t places_ = 0;
   std::int64_t rows_ = 0;  // of one unit's sum

@@ -3,7 +3,7 @@
 // A convolution is a linear operation on patches [D section 2.1]. Stride, dilation and padding are
 // decided here, once per dimension; convolution, pooling and their gradients read the table and
 // never hear of them again. The table of a problem is the product of its dimensions' tables. A new
-// padding mode is one more case in make_axis_table.
+// padding mode is one more case in patch_table.cpp.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,8 @@ struct AxisTable {
   std::int32_t at(int tap, std::int64_t output) const { return row(tap)[output * output_step]; }
 };
 
-// input cell = output * stride - before + tap * dilation, where it exists.
+// input cell = output * stride - before + tap * dilation; where that lies outside, the input cell
+// that the padding copies, or kPaddingCell where it has a value of its own.
 AxisTable make_axis_table(const ConvAxis& axis, PaddingMode mode);
 
 }  // namespace fovea::conv

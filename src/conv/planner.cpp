@@ -4,7 +4,7 @@
 #include <iterator>
 
 #include "conv/algorithms.h"
-#include "conv/axes.h"
+#include "conv/padding_mode.h"
 #include "core/dispatch.h"
 #include "core/tensor_impl.h"
 #include "kernels/simd.h"
@@ -41,14 +41,13 @@ void require_operand(const Plan& plan, const Tensor& tensor, std::string_view ro
 const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, std::string_view wanted) {
   if (wanted != "auto") {
     const ConvAlgorithm& forced = find(wanted);
-    const std::optional<std::string> refusal = forced.refuses(problem, pass);
-    FOVEA_CHECK(!refusal, "conv: '{}' was asked for, but refuses {} of {}: {}", wanted, name(pass),
-                problem.to_string(), refusal.value_or(""));
+    const std::optional<std::string> reason = refusal(forced, problem, pass);
+    FOVEA_CHECK(!reason, "conv: '{}' was asked for, but refuses {} of {}: {}", wanted, name(pass),
+                problem.to_string(), reason.value_or(""));
     return forced;
   }
   for (const ConvAlgorithm* algorithm : kAlgorithms) {
-    const bool suits = algorithm->suits == nullptr || algorithm->suits(problem, pass);
-    if (suits && !algorithm->refuses(problem, pass)) return *algorithm;
+    if (suits(*algorithm, problem, pass) && !refusal(*algorithm, problem, pass)) return *algorithm;
   }
   FOVEA_ASSERT(false, "no algorithm accepts {} of {}", name(pass), problem.to_string());
 }
@@ -56,7 +55,7 @@ const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, std::string_v
 void run(const ConvProblem& problem, Pass pass, std::string_view algorithm, const ConvArgs& args) {
   kernels::detect_simd();
   const ConvAlgorithm& chosen = choose(problem, pass, algorithm);
-  chosen.run(problem, pass, args);
+  execute(chosen, problem, pass, args);
   last = chosen.name;
 }
 
@@ -91,12 +90,12 @@ Plan make_plan(const ConvProblem& problem, Pass pass, std::string_view algorithm
           : "it was asked for by name";
   for (const conv::ConvAlgorithm* asked : conv::kAlgorithms) {
     Candidate candidate{.algorithm = asked->name,
-                        .refusal = asked->refuses(problem, pass),
+                        .refusal = conv::refusal(*asked, problem, pass),
                         .predicted = {},
                         .workspace = 0};
     if (!candidate.refusal) {
-      candidate.predicted = asked->predict(problem, pass);
-      candidate.workspace = asked->workspace(problem, pass);
+      candidate.predicted = conv::predicted_cost(*asked, problem, pass);
+      candidate.workspace = conv::workspace_bytes(*asked, problem, pass);
     }
     plan.candidates.push_back(std::move(candidate));
   }

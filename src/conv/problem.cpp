@@ -1,5 +1,6 @@
 // ConvProblem: validation, shapes and counts.
-#include <limits>
+#include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "core/check.h"
@@ -19,7 +20,7 @@ void require_positive(std::string_view op, std::string_view what, std::int64_t v
   FOVEA_CHECK(value >= 1, "{}: {} is {}, but must be at least 1", op, what, value);
 }
 
-void validate_axis(std::string_view op, const ConvAxis& axis, char name) {
+void validate_axis(std::string_view op, const ConvAxis& axis, PaddingMode mode, char name) {
   const auto named = [&](std::string_view what) { return fmt::format("{} along {}", what, name); };
   const std::pair<std::string_view, std::int64_t> sizes[] = {{"input size", axis.input},
                                                              {"kernel size", axis.kernel},
@@ -42,6 +43,12 @@ void validate_axis(std::string_view op, const ConvAxis& axis, char name) {
               "exceed 2^30, alone, as the span of the kernel, or as the padded input",
               op, name, axis.input, axis.kernel, axis.stride, axis.dilation, axis.padding.before,
               axis.padding.after);
+  FOVEA_CHECK(
+      mode != PaddingMode::reflect ||
+          std::max(axis.padding.before, axis.padding.after) < axis.input,
+      "{}: reflect padding along {} is {} before and {} after, but {} cells can be mirrored "
+      "at most {} far (input - 1); use less padding, or replicate or circular",
+      op, name, axis.padding.before, axis.padding.after, axis.input, axis.input - 1);
   const std::int64_t padded = axis.input + axis.padding.before + axis.padding.after;
   FOVEA_CHECK(axis.span() <= padded,
               "{}: the kernel does not fit along {}: dilation*(kernel-1)+1 = {}*({}-1)+1 = {}, but "
@@ -53,6 +60,24 @@ void validate_axis(std::string_view op, const ConvAxis& axis, char name) {
 
 }  // namespace
 
+std::string_view name(PaddingMode mode) {
+  switch (mode) {
+    case PaddingMode::zeros:
+      return "zeros";
+    case PaddingMode::constant:
+      return "constant";
+    case PaddingMode::mean:
+      return "mean";
+    case PaddingMode::circular:
+      return "circular";
+    case PaddingMode::reflect:
+      return "reflect";
+    case PaddingMode::replicate:
+      return "replicate";
+  }
+  FOVEA_ASSERT(false);
+}
+
 std::string_view name(Pass pass) {
   switch (pass) {
     case Pass::forward:
@@ -63,6 +88,13 @@ std::string_view name(Pass pass) {
       return "backward_weights";
   }
   FOVEA_ASSERT(false);
+}
+
+Sides ConvAxis::same_padding(bool lower) const {
+  const std::int64_t outputs = (input + stride - 1) / stride;
+  const std::int64_t total = std::max<std::int64_t>(0, (outputs - 1) * stride + span() - input);
+  const std::int64_t less = total / 2;
+  return lower ? Sides{total - less, less} : Sides{less, total - less};
 }
 
 void ConvProblem::validate(std::string_view op) const {
@@ -81,8 +113,14 @@ void ConvProblem::validate(std::string_view op) const {
   FOVEA_CHECK(out_channels % groups == 0,
               "{}: {} output channels do not divide into {} groups ({} mod {} = {})", op,
               out_channels, groups, out_channels, groups, out_channels % groups);
+  FOVEA_CHECK(!std::isnan(padding_value), "{}: the padding value is not a number", op);
+  FOVEA_CHECK(
+      padding_mode == PaddingMode::constant || padding_value == 0,
+      "{}: the padding value is {}, but the padding mode is {}; only constant padding has a "
+      "value",
+      op, padding_value, fovea::name(padding_mode));
   for (int i = 0; i < dims; ++i)
-    validate_axis(op, axes[static_cast<std::size_t>(i)], axis_name(dims, i));
+    validate_axis(op, axes[static_cast<std::size_t>(i)], padding_mode, axis_name(dims, i));
   input_shape().numel();  // these throw where an index would not fit
   weight_shape().numel();
   output_shape().numel();

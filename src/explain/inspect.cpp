@@ -4,8 +4,9 @@
 // input cells [start + p * stride, start + p * stride + size); an operator that reads windows of w
 // cells at stride s after a padding of b makes it
 //   size + (w - 1) stride,   stride * s,   start - b * stride.
-// Where branches meet, the field is the hull of theirs. A new operator needs nothing here: its
-// OpDef says it all.
+// A transposed convolution of stride s is one over an input with s - 1 zeros between its cells,
+// which first divides the stride by s. Where branches meet, the field is the hull of theirs. A new
+// operator needs nothing here: its OpDef says it all.
 #include <algorithm>
 #include <optional>
 #include <unordered_map>
@@ -52,9 +53,12 @@ Field global_field(const Shape& input) {
 Field through_window(const Field& seen, const OpField& op) {
   Field out = seen;
   for (int d = 0; d < seen.size.rank(); ++d) {
-    out.size[d] = seen.size[d] + (op.window[d] - 1) * seen.stride[d];
-    out.stride[d] = seen.stride[d] * op.stride[d];
-    out.start[d] = seen.start[d] - op.before[d] * seen.stride[d];
+    // Zeros between the cells bring neighbours nearer; nearer than one cell counts as one.
+    const std::int64_t dilation = op.dilation.empty() ? 1 : op.dilation[d];
+    const std::int64_t step = (seen.stride[d] + dilation - 1) / dilation;
+    out.size[d] = seen.size[d] + (op.window[d] - 1) * step;
+    out.stride[d] = step * op.stride[d];
+    out.start[d] = seen.start[d] - op.before[d] * step;
   }
   return out;
 }

@@ -20,24 +20,20 @@ std::string words(const Shape& values) {
   return fmt::format("{}", fmt::join(values, "x"));
 }
 
-// As above, with "0:1" for padding that differs before and after.
-std::string words(const std::vector<Sides>& padding) {
-  const auto word = [](const Sides& sides) {
-    return sides.before == sides.after ? std::to_string(sides.before)
-                                       : fmt::format("{}:{}", sides.before, sides.after);
-  };
-  std::string text = word(padding[0]);
-  if (std::all_of(padding.begin(), padding.end(),
-                  [&](const Sides& sides) { return sides == padding[0]; })) {
-    return text;
-  }
-  for (std::size_t axis = 1; axis < padding.size(); ++axis) text += "x" + word(padding[axis]);
-  return text;
-}
-
 // ", stride=2" unless the option has its default.
 std::string option(std::string_view name, const std::string& value, std::string_view usual) {
   return value == usual ? "" : fmt::format(", {}={}", name, value);
+}
+
+// ", padding_mode=circular", ", padding_mode=constant(0.5)"
+std::string padding_words(PaddingMode mode, double value) {
+  if (mode == PaddingMode::constant) return fmt::format(", padding_mode=constant({})", value);
+  return option("padding_mode", std::string(name(mode)), "zeros");
+}
+
+// The kernel sizes of a convolution's weight.
+Shape kernel_of(const Tensor& weight) {
+  return Shape(std::span<const std::int64_t>(weight.shape().begin() + 2, weight.shape().end()));
 }
 
 Tensor new_weight(const Shape& shape, double bound, Generator& generator) {
@@ -52,20 +48,30 @@ ConvProblem smallest_problem(int dims, std::int64_t in, std::int64_t out, const 
   const Shape kernels = kernel.expand(dims, "kernel");
   const Shape strides = options.stride.expand(dims, "stride");
   const Shape dilations = options.dilation.expand(dims, "dilation");
-  const std::vector<Sides> padding = options.padding.expand(dims, "padding");
-  ConvProblem problem{
-      .in_channels = in, .out_channels = out, .groups = options.groups, .dims = dims, .axes = {}};
+  ConvProblem problem{.in_channels = in,
+                      .out_channels = out,
+                      .groups = options.groups,
+                      .dims = dims,
+                      .axes = {},
+                      .padding_mode = options.padding_mode,
+                      .padding_value = options.padding_value};
   for (int d = 0; d < dims; ++d) {
     ConvAxis& axis = problem.axes[static_cast<std::size_t>(d)];
-    axis = {.kernel = kernels[d],
-            .stride = strides[d],
-            .dilation = dilations[d],
-            .padding = padding[static_cast<std::size_t>(d)]};
+    axis = {.kernel = kernels[d], .stride = strides[d], .dilation = dilations[d], .padding = {}};
     constexpr std::int64_t kSane = 1
                                    << 20;  // beyond it span() might overflow, and no layer is meant
     if (axis.kernel > 0 && axis.kernel < kSane && axis.dilation > 0 && axis.dilation < kSane) {
       axis.input = axis.span();
     }
+  }
+  const std::span<ConvAxis> axes(problem.axes.data(), static_cast<std::size_t>(dims));
+  const std::vector<Sides> padding = options.padding.resolve(axes, "padding");
+  for (std::size_t d = 0; d < axes.size(); ++d) {
+    axes[d].padding = {std::max<std::int64_t>(padding[d].before, 0),  // a negative amount crops
+                       std::max<std::int64_t>(padding[d].after, 0)};
+    const std::int64_t most = std::max(axes[d].padding.before, axes[d].padding.after);
+    if (options.padding_mode == PaddingMode::reflect)
+      axes[d].input = std::max(axes[d].input, most + 1);
   }
   return problem;
 }
@@ -90,22 +96,127 @@ Conv::Conv(int dims, std::int64_t in, std::int64_t out, const Spatial& kernel,
 std::string Conv::describe() const {
   const Shape& shape = weight.shape();
   const Shape kernel(std::span<const std::int64_t>(shape.begin() + 2, shape.end()));
-  return fmt::format(
-      "Conv{}d({}, {}, kernel={}{}{}{}{}{})", dims_, shape[1] * options_.groups, shape[0],
-      words(kernel), option("stride", words(options_.stride.expand(dims_, "stride")), "1"),
-      option("padding", words(options_.padding.expand(dims_, "padding")), "0"),
-      option("dilation", words(options_.dilation.expand(dims_, "dilation")), "1"),
-      option("groups", std::to_string(options_.groups), "1"), options_.bias ? "" : ", bias=false");
+  return fmt::format("Conv{}d({}, {}, kernel={}{}{}{}{}{}{}{})", dims_, shape[1] * options_.groups,
+                     shape[0], words(kernel),
+                     option("stride", words(options_.stride.expand(dims_, "stride")), "1"),
+                     option("padding", options_.padding.to_string(), "0"),
+                     padding_words(options_.padding_mode, options_.padding_value),
+                     option("dilation", words(options_.dilation.expand(dims_, "dilation")), "1"),
+                     option("groups", std::to_string(options_.groups), "1"),
+                     options_.flip ? ", flip=true" : "", options_.bias ? "" : ", bias=false");
 }
 
 Tensor Conv::forward(const Tensor& input) {
   const ConvOptions options{.stride = options_.stride,
                             .padding = options_.padding,
+                            .padding_mode = options_.padding_mode,
+                            .padding_value = options_.padding_value,
                             .dilation = options_.dilation,
-                            .groups = options_.groups};
+                            .groups = options_.groups,
+                            .flip = options_.flip};
   if (dims_ == 1) return conv1d(input, weight, bias, options);
   if (dims_ == 2) return conv2d(input, weight, bias, options);
   return conv3d(input, weight, bias, options);
+}
+
+ConvTranspose::ConvTranspose(int dims, std::int64_t in, std::int64_t out, const Spatial& kernel,
+                             const ConvTransposeLayerOptions& options, Generator& generator)
+    : dims_(dims), options_(options) {
+  // Its weights are those of the convolution from `out` to `in` channels.
+  const ConvProblem problem = smallest_problem(dims, out, in, kernel,
+                                               {.stride = options.stride,
+                                                .padding = options.padding,
+                                                .dilation = options.dilation,
+                                                .groups = options.groups});
+  problem.validate(fmt::format("ConvTranspose{}d", dims));
+  const Shape shape = problem.weight_shape();
+  const double fan = static_cast<double>(shape[1] * problem.taps());
+  const double bound = 1.0 / std::sqrt(fan);
+  weight = new_weight(shape, bound, generator);
+  add_parameter("weight", weight);
+  if (!options.bias) return;
+  bias = new_weight({out}, bound, generator);
+  add_parameter("bias", bias);
+}
+
+std::string ConvTranspose::describe() const {
+  return fmt::format("ConvTranspose{}d({}, {}, kernel={}{}{}{}{}{}{})", dims_, weight.size(0),
+                     weight.size(1) * options_.groups, words(kernel_of(weight)),
+                     option("stride", words(options_.stride.values()), "1"),
+                     option("padding", options_.padding.to_string(), "0"),
+                     option("output_padding", words(options_.output_padding.values()), "0"),
+                     option("dilation", words(options_.dilation.values()), "1"),
+                     option("groups", std::to_string(options_.groups), "1"),
+                     options_.bias ? "" : ", bias=false");
+}
+
+Tensor ConvTranspose::forward(const Tensor& input) {
+  const ConvTransposeOptions options{.stride = options_.stride,
+                                     .padding = options_.padding,
+                                     .output_padding = options_.output_padding,
+                                     .dilation = options_.dilation,
+                                     .groups = options_.groups};
+  if (dims_ == 1) return conv_transpose1d(input, weight, bias, options);
+  if (dims_ == 2) return conv_transpose2d(input, weight, bias, options);
+  return conv_transpose3d(input, weight, bias, options);
+}
+
+LocallyConnected::LocallyConnected(const Shape& input, std::int64_t in, std::int64_t out,
+                                   const Spatial& kernel, const ConvLayerOptions& options,
+                                   Generator& generator)
+    : input_(input), options_(options) {
+  FOVEA_CHECK(!options.flip, "LocallyConnected: flip has no meaning for weights of each position");
+  ConvProblem problem = smallest_problem(input.rank(), in, out, kernel, options);
+  kernel_ = kernel.expand(input.rank(), "kernel");
+  const std::span<ConvAxis> axes(problem.axes.data(), static_cast<std::size_t>(problem.dims));
+  for (std::size_t d = 0; d < axes.size(); ++d) axes[d].input = input[static_cast<int>(d)];
+  const std::vector<Sides> padding = options.padding.resolve(axes, "LocallyConnected");
+  for (std::size_t d = 0; d < axes.size(); ++d) axes[d].padding = padding[d];
+  problem.validate("LocallyConnected");
+  const std::int64_t values = in / options.groups * problem.taps();
+  const double bound = 1.0 / std::sqrt(static_cast<double>(values));
+  weight = new_weight({problem.output_positions(), out, values}, bound, generator);
+  add_parameter("weight", weight);
+  if (!options.bias) return;
+  const Shape output = problem.output_shape();
+  bias = new_weight(Shape(std::span<const std::int64_t>(output.begin() + 1, output.end())), bound,
+                    generator);
+  add_parameter("bias", bias);
+}
+
+std::string LocallyConnected::describe() const {
+  std::int64_t taps = 1;
+  for (const std::int64_t size : kernel_) taps *= size;
+  return fmt::format("LocallyConnected({}, {}, input={}, kernel={}{}{}{}{}{}{})",
+                     weight.size(2) / taps * options_.groups, weight.size(1), words(input_),
+                     words(kernel_), option("stride", words(options_.stride.values()), "1"),
+                     option("padding", options_.padding.to_string(), "0"),
+                     padding_words(options_.padding_mode, options_.padding_value),
+                     option("dilation", words(options_.dilation.values()), "1"),
+                     option("groups", std::to_string(options_.groups), "1"),
+                     options_.bias ? "" : ", bias=false");
+}
+
+Tensor LocallyConnected::forward(const Tensor& input) {
+  const LocallyConnectedOptions options{.stride = options_.stride,
+                                        .padding = options_.padding,
+                                        .padding_mode = options_.padding_mode,
+                                        .padding_value = options_.padding_value,
+                                        .dilation = options_.dilation,
+                                        .groups = options_.groups};
+  const Spatial kernel(kernel_);
+  if (input_.rank() == 1) return locally_connected1d(input, weight, kernel, bias, options);
+  if (input_.rank() == 2) return locally_connected2d(input, weight, kernel, bias, options);
+  return locally_connected3d(input, weight, kernel, bias, options);
+}
+
+std::string Pad::describe() const {
+  return fmt::format("Pad({}{})", amounts_.to_string(),
+                     padding_words(options_.mode, options_.value));
+}
+
+Tensor Pad::forward(const Tensor& input) {
+  return pad(input, amounts_, options_);
 }
 
 Linear::Linear(std::int64_t in, std::int64_t out, Generator& generator, bool with_bias) {

@@ -8,6 +8,15 @@ namespace fovea::ops {
 // conv.cpp: (x, w, bias?) -> y, (g, w) -> dx, (x, g) -> dw; the last two take the missing shape as
 // an attribute.
 extern const OpDef conv, conv_backward_data, conv_backward_weights;
+// conv_transpose.cpp: (x, w, bias?) -> y, conv_backward_data with a shape rule of its own.
+extern const OpDef conv_transpose;
+// unfold.cpp: adjoint to each other, for zero padding.
+extern const OpDef unfold, fold;
+// locally_connected.cpp: a matrix per position on columns: (columns, w) -> y, (g, w) -> columns,
+// (columns, g) -> w.
+extern const OpDef local_product, local_product_columns, local_product_weights;
+// pad.cpp: pad_backward is the adjoint of pad (with zeros for a constant).
+extern const OpDef pad, pad_backward;
 // linear.cpp
 extern const OpDef linear, matmul;
 // pool.cpp: max_pool gives values and positions; pool_scatter and pool_gather are adjoint to each
@@ -21,6 +30,8 @@ extern const OpDef relu, relu_backward, sigmoid, sigmoid_backward, tanh, tanh_ba
 extern const OpDef sum, broadcast;
 // view.cpp
 extern const OpDef reshape, permute, slice, slice_backward, contiguous;
+// flip.cpp
+extern const OpDef flip;
 // softmax.cpp
 extern const OpDef softmax, log_softmax, nll_loss, nll_loss_backward;
 // dropout.cpp

@@ -80,7 +80,9 @@ struct OpField {
   bool global = false;
   Shape window;  // cells spanned; empty: one cell
   Shape stride;
-  Shape before;  // padding
+  Shape before;         // padding
+  Shape dilation = {};  // of the input: the window moves over the input with zeros between its
+                        // cells, as a transposed convolution's does; empty: none
 };
 
 struct OpDef {

@@ -95,6 +95,9 @@ TEST(ProgramUsage, MisuseExitsWithTwoAndOneLineOnStderr) {
                                       "conv --input 1x5x5 --filters 1",
                                       "conv --input 1x5x5 --filters 1 --kernel 0",
                                       "conv --input 1x5x5 --filters 1 --kernel 3 --stride -1",
+                                      "conv --input 1x5x5 --filters 1 --kernel 3 --padding 1:",
+                                      "conv --input 1x5x5 --filters 1 --kernel 3 --padding -1",
+                                      "conv --input 1x5x5 --filters 1 --kernel 3 --padding-mode x",
                                       "conv --input 3x5x5 --filters 4 --kernel 3 --groups 2",
                                       "info --bogus"}) {
     const Result result = run(arguments);
@@ -348,6 +351,19 @@ TEST(ProgramConv, TheDescriptorItPrintsMeansTheSameProblem) {
   const std::string descriptor = lines_of(options).at(0)["problem"];
   const Json again = lines_of(run("conv " + descriptor + " --pass forward --json").out).at(0);
   EXPECT_EQ(again, lines_of(options).at(0));
+}
+
+TEST(ProgramConv, PadsAsItIsTold) {
+  const std::string layer =
+      "conv --input 3x9x7 --filters 4 --kernel 4 --stride 2 --pass forward --json";
+  const auto problem = [&](const std::string& padding) {
+    return lines_of(run(layer + padding).out).at(0)["problem"].get<std::string>();
+  };
+  EXPECT_EQ(problem(" --padding same --padding-mode reflect"),
+            "mb1ic3ih9iw7oc4oh5ow4kh4sh2ph1+ph1:2+pw1:2+reflect");
+  EXPECT_EQ(problem(" --padding full --padding-mode constant --padding-value -0.5"),
+            "mb1ic3ih9iw7oc4oh6ow5kh4sh2ph3+constant:-0.5");
+  EXPECT_EQ(problem(" --padding 1:0x2"), "mb1ic3ih9iw7oc4oh4kh4sh2ph1pw2+ph1:0");
 }
 
 TEST(ProgramConv, RunsTheAlgorithmThatWasForced) {

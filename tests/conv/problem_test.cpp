@@ -57,6 +57,57 @@ TEST(ConvDescriptor, ReadsTheFormOfBenchdnn) {
             "mb1ic1ih5oc1oh5ow3kh3+ph0:2+f64");
 }
 
+TEST(ConvAxis, SamePaddingGivesOneOutputPerStrideWithAsFewCellsAsPossible) {
+  for (std::int64_t input = 1; input < 12; ++input)
+    for (std::int64_t kernel = 1; kernel < 6; ++kernel)
+      for (std::int64_t stride = 1; stride < 5; ++stride)
+        for (std::int64_t dilation = 1; dilation < 4; ++dilation) {
+          ConvAxis axis{input, kernel, stride, dilation, {}};
+          axis.padding = axis.same_padding();
+          EXPECT_EQ(axis.output(), (input + stride - 1) / stride);
+          const Sides upper = axis.padding;
+          EXPECT_LE(upper.before, upper.after);
+          EXPECT_LE(upper.after, upper.before + 1);
+          EXPECT_EQ(axis.same_padding(true), (Sides{upper.after, upper.before}));
+          if (upper.after == 0) continue;
+          --axis.padding.after;  // with less, there is an output less
+          EXPECT_TRUE(axis.span() > input + axis.padding.before + axis.padding.after ||
+                      axis.output() < (input + stride - 1) / stride);
+        }
+}
+
+TEST(ConvDescriptor, NamesWhatThePaddingHolds) {
+  for (const PaddingMode mode : kPaddingModes) {
+    if (mode == PaddingMode::zeros || mode == PaddingMode::constant) continue;
+    const std::string text = "mb1ic1ih5oc1oh5kh3ph1+" + std::string(name(mode));
+    EXPECT_EQ(ConvProblem::parse(text).padding_mode, mode);
+    EXPECT_EQ(ConvProblem::parse(text).to_string(), text);
+  }
+  const ConvProblem constant = ConvProblem::parse("ic1ih5oc1kh3ph1+constant:-1.5e-3+f64");
+  EXPECT_EQ(constant.padding_value, -0.0015);
+  EXPECT_EQ(constant.to_string(), "mb1ic1ih5oc1oh5kh3ph1+constant:-0.0015+f64");
+  EXPECT_EQ(ConvProblem::parse(constant.to_string()), constant);
+  EXPECT_EQ(ConvProblem::parse("ic1ih5oc1kh3ph1+zeros"), ConvProblem::parse("ic1ih5oc1kh3ph1"));
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic1ih5oc1kh3ph1+mirror"); }),
+                  "+mean, +circular, +reflect, +replicate");
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic1ih5oc1kh3ph1+constant"); }),
+                  "expected ':' and a value");
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic1ih5oc1kh3ph1+constant:x"); }),
+                  "expected a number");
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic1ih5oc1kh3ph1+constant:nan"); }),
+                  "the padding value is not a number");
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic1ih5oc1kh3ph1+mean+circular"); }),
+                  "stands twice");
+}
+
+TEST(ConvProblem, MirrorsAtMostAllCellsButOne) {
+  EXPECT_EQ(ConvProblem::parse("ic1iw4oc1kw1pw3+reflect").output_shape(), (Shape{1, 1, 10}));
+  EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic1iw4oc1kw1pw4+reflect"); }),
+                  "reflect padding along W is 4 before and 4 after, but 4 cells can be mirrored at "
+                  "most 3 far (input - 1)");
+  EXPECT_EQ(ConvProblem::parse("ic1iw4oc1kw1pw9+circular").output_shape(), (Shape{1, 1, 22}));
+}
+
 TEST(ConvDescriptor, PointsAtWhatItCannotRead) {
   EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic3zz4"); }), "unknown key");
   EXPECT_CONTAINS(error_of([] { ConvProblem::parse("ic3zz4"); }), "at character 4 ('zz4')");

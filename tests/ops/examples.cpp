@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/tensor_impl.h"
+#include "fovea/conv.h"
 #include "ops/families.h"
 #include "support/tensors.h"
 
@@ -44,11 +45,22 @@ struct ConvExample {
   Shape input, weight, output;  // full shapes
   Shape stride, dilation, before, after;
   std::int64_t groups = 1;
+  PaddingMode mode = PaddingMode::zeros;
 };
 
+Attributes padding_attributes(const Shape& before, const Shape& after, PaddingMode mode) {
+  return {{"before", before},
+          {"after", after},
+          {"padding_mode", static_cast<std::int64_t>(mode)},
+          {"padding_value", mode == PaddingMode::constant ? 0.5 : 0.0}};
+}
+
 Attributes conv_attributes(const ConvExample& e) {
-  return {{"stride", e.stride}, {"dilation", e.dilation}, {"before", e.before},
-          {"after", e.after},   {"groups", e.groups},     {"algorithm", std::string("auto")}};
+  return padding_attributes(e.before, e.after, e.mode)
+      .with("stride", e.stride)
+      .with("dilation", e.dilation)
+      .with("groups", e.groups)
+      .with("algorithm", std::string("auto"));
 }
 
 Shape spatial(const Shape& shape) {
@@ -56,7 +68,7 @@ Shape spatial(const Shape& shape) {
 }
 
 void add_conv(Collector& all) {
-  const std::vector<ConvExample> cases = {
+  std::vector<ConvExample> cases = {
       {"1d", {2, 2, 7}, {3, 2, 3}, {2, 3, 3}, {2}, {1}, {1}, {0}},
       {"2d", {2, 2, 4, 5}, {3, 2, 3, 2}, {2, 3, 4, 4}, {1, 1}, {1, 1}, {1, 0}, {1, 0}},
       {"2d strided, dilated, asymmetric",
@@ -79,6 +91,34 @@ void add_conv(Collector& all) {
        {1, 0, 0},
        {0, 0, 0}},
   };
+  for (const PaddingMode mode : kPaddingModes) {
+    if (mode == PaddingMode::zeros) continue;
+    const std::string label(name(mode));
+    // Circular padding may go round more than once.
+    const std::int64_t far = mode == PaddingMode::circular ? 5 : 1;
+    cases.push_back(
+        {label + " 1d", {2, 2, 4}, {2, 2, 2}, {2, 2, 5 + far}, {1}, {1}, {far}, {2}, 1});
+    cases.back().mode = mode;
+    cases.push_back({label + " 2d",
+                     {2, 2, 3, 3},
+                     {2, 1, 2, 3},
+                     {2, 2, 4, 2},
+                     {1, 2},
+                     {1, 1},
+                     {1, 2},
+                     {1, 0},
+                     2});
+    cases.back().mode = mode;
+    cases.push_back({label + " 3d",
+                     {1, 1, 2, 3, 2},
+                     {1, 1, 2, 2, 2},
+                     {1, 1, 3, 2, 1},
+                     {1, 1, 1},
+                     {1, 2, 1},
+                     {1, 0, 0},
+                     {1, 1, 0}});
+    cases.back().mode = mode;
+  }
   for (const ConvExample& e : cases) {
     const Attributes attributes = conv_attributes(e);
     const auto x = [&] { return channels_last(all.values(e.input)); };
@@ -87,9 +127,79 @@ void add_conv(Collector& all) {
     all.add(ops::conv, e.label, {x(), w(), {}}, attributes);
     all.add(ops::conv, e.label + " with bias", {x(), w(), all.values({e.weight[0]})}, attributes);
     all.add(ops::conv_backward_data, e.label, {g(), w()},
-            attributes.with("input", spatial(e.input)));
+            attributes.with("padding_value", 0.0).with("input", spatial(e.input)));
     all.add(ops::conv_backward_weights, e.label, {x(), g()},
             attributes.with("kernel", spatial(e.weight)));
+    if (e.mode == PaddingMode::constant) continue;  // conv_transpose is linear
+    const Attributes transposed = attributes.with("output", spatial(e.input));
+    all.add(ops::conv_transpose, e.label, {g(), w(), {}}, transposed);
+    all.add(ops::conv_transpose, e.label + " with bias", {g(), w(), all.values({e.input[1]})},
+            transposed);
+  }
+}
+
+void add_unfold(Collector& all) {
+  struct Case {
+    std::string label;
+    Shape input, columns, kernel, stride, dilation, before, after;
+  };
+  const std::vector<Case> cases = {
+      {"1d", {2, 3, 6}, {2, 6, 3}, {2}, {2}, {2}, {1}, {0}},
+      {"2d", {2, 2, 3, 4}, {2, 12, 12}, {2, 3}, {1, 1}, {1, 1}, {1, 0}, {0, 2}},
+      {"2d, one channel", {1, 1, 4, 4}, {1, 4, 4}, {2, 2}, {2, 2}, {1, 1}, {0, 0}, {0, 0}},
+      {"3d", {1, 2, 2, 3, 3}, {1, 8, 12}, {1, 2, 2}, {1, 1, 1}, {1, 1, 2}, {0, 0, 1}, {0, 1, 0}},
+  };
+  for (const Case& e : cases) {
+    const Attributes attributes = {{"kernel", e.kernel},
+                                   {"stride", e.stride},
+                                   {"dilation", e.dilation},
+                                   {"before", e.before},
+                                   {"after", e.after}};
+    all.add(ops::unfold, e.label, {channels_last(all.values(e.input))}, attributes);
+    all.add(ops::fold, e.label, {channels_last(all.values(e.columns))},
+            attributes.with("input", spatial(e.input)));
+  }
+}
+
+void add_locally_connected(Collector& all) {
+  struct Case {
+    std::string label;
+    Shape columns, weight, output;
+    std::int64_t groups;
+  };
+  const std::vector<Case> cases = {
+      {"dense", {3, 9, 2}, {2, 5, 9}, {3, 5, 2}, 1},
+      {"grouped", {1, 6, 3}, {3, 4, 3}, {1, 4, 3}, 2},
+      {"one value", {2, 1, 2}, {2, 1, 1}, {2, 1, 2}, 1},
+  };
+  for (const Case& e : cases) {
+    const Attributes attributes = {{"groups", e.groups}};
+    const auto columns = [&] { return channels_last(all.values(e.columns)); };
+    const auto output = [&] { return channels_last(all.values(e.output)); };
+    all.add(ops::local_product, e.label, {columns(), all.values(e.weight)}, attributes);
+    all.add(ops::local_product_columns, e.label, {output(), all.values(e.weight)}, attributes);
+    all.add(ops::local_product_weights, e.label, {columns(), output()}, attributes);
+  }
+}
+
+void add_pad(Collector& all) {
+  struct Case {
+    std::string label;
+    Shape input, padded, before, after;
+  };
+  const std::vector<Case> cases = {
+      {"1d", {2, 2, 4}, {2, 2, 9}, {3}, {2}},
+      {"2d", {2, 3, 3, 2}, {2, 3, 5, 4}, {0, 1}, {2, 1}},
+      {"3d", {1, 2, 2, 3, 2}, {1, 2, 3, 3, 4}, {1, 0, 1}, {0, 0, 1}},
+  };
+  for (const PaddingMode mode : kPaddingModes) {
+    for (const Case& e : cases) {
+      const std::string label = e.label + " " + std::string(name(mode));
+      const Attributes attributes = padding_attributes(e.before, e.after, mode);
+      all.add(ops::pad, label, {channels_last(all.values(e.input))}, attributes);
+      all.add(ops::pad_backward, label, {channels_last(all.values(e.padded))},
+              attributes.with("padding_value", 0.0).with("input", spatial(e.input)));
+    }
   }
 }
 
@@ -237,6 +347,13 @@ void add_view(Collector& all) {
   }
 }
 
+void add_flip(Collector& all) {
+  all.add(ops::flip, "one axis", {all.values({2, 3, 4})}, {{"axes", Shape{1}}});
+  all.add(ops::flip, "kernel", {all.values({2, 1, 3, 2})}, {{"axes", Shape{-2, -1}}});
+  all.add(ops::flip, "channels-last", {channels_last(all.values({2, 3, 2, 4}))},
+          {{"axes", Shape{0, 3}}});
+}
+
 // --- softmax and losses, dropout
 
 void add_softmax(Collector& all) {
@@ -268,12 +385,16 @@ void add_dropout(Collector& all) {
 std::vector<Example> operator_examples() {
   Collector all;
   add_conv(all);
+  add_unfold(all);
+  add_locally_connected(all);
+  add_pad(all);
   add_linear(all);
   add_pool(all);
   add_elementwise(all);
   add_activation(all);
   add_reduce(all);
   add_view(all);
+  add_flip(all);
   add_softmax(all);
   add_dropout(all);
   return all.take();

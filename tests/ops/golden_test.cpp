@@ -1,11 +1,13 @@
-// Outputs and gradients of operators as PyTorch computed them in float64, where the folder of
-// golden files is there.
+// Outputs and gradients of operators as PyTorch computed them in float64.
 //
-// <family>.json lists the cases with their options; <family>.safetensors holds "<case>/<role>". A
-// case that asks for an option that no operator has is passed over, and at least so many must be
-// left: the counts below.
+// <family>.json lists the cases with their options; <family>.safetensors holds "<case>/<role>".
+// They lie in tests/goldens, or in the folder that FOVEA_GOLDENS names. A case that asks for an
+// option that no operator has is passed over, and at least so many must be left: the counts below.
+// To add an operator: a Call, and its line in the table of its family.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -15,9 +17,9 @@
 #include <string>
 
 #include "fovea/autograd.h"
+#include "fovea/error.h"
 #include "fovea/functions.h"
 #include "fovea/save.h"
-#include "support/files.h"
 #include "support/tensors.h"
 
 namespace fovea::testing {
@@ -32,20 +34,80 @@ Shape shape_of(const Json& list) {
   return Shape(list.get<std::vector<std::int64_t>>());
 }
 
-std::optional<Roles> call_conv(int dims, const Json& options, const Roles& roles) {
-  if (!options.contains("padding_mode") || options["padding_mode"] != "zeros" || options["flip"])
-    return std::nullopt;
-  std::vector<Sides> padding;
-  for (std::size_t i = 0; i < static_cast<std::size_t>(dims); ++i) {
-    padding.push_back({options["padding_before"][i], options["padding_after"][i]});
+PaddingMode mode_named(const std::string& wanted) {
+  for (const PaddingMode mode : kPaddingModes) {
+    if (name(mode) == wanted) return mode;
   }
-  const ConvOptions given = {.stride = Spatial(shape_of(options["stride"])),
-                             .padding = Padding(padding),
-                             .dilation = Spatial(shape_of(options["dilation"])),
-                             .groups = options["groups"]};
+  ADD_FAILURE() << "no padding mode " << wanted;
+  return PaddingMode::zeros;
+}
+
+// For every algorithm, which the backward passes take too: those that refuse one of them are passed
+// over.
+std::optional<Roles> call_conv(int dims, std::string_view algorithm, const Json& options,
+                               const Roles& roles) {
+  ConvOptions given = {.stride = Spatial(shape_of(options["stride"])),
+                       .dilation = Spatial(shape_of(options["dilation"])),
+                       .groups = options["groups"],
+                       .flip = options.value("flip", false),
+                       .algorithm = algorithm};
+  if (options.contains("padding")) {
+    given.padding = options["padding"] == "same" ? Padding::same() : Padding::same_lower();
+  } else {
+    std::vector<Sides> padding;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(dims); ++i)
+      padding.push_back({options["padding_before"][i], options["padding_after"][i]});
+    given.padding = Padding(padding);
+    given.padding_mode = mode_named(options["padding_mode"]);
+    given.padding_value = options["padding_value"];
+  }
   const auto conv = dims == 1 ? conv1d : dims == 2 ? conv2d : conv3d;
   const Tensor bias = roles.contains("b") ? roles.at("b") : Tensor();
-  return Roles{{"y", conv(roles.at("x"), roles.at("w"), bias, given)}};
+  try {
+    const Tensor y = conv(roles.at("x"), roles.at("w"), bias, given);
+    sum(grad({sum(y)}, {roles.at("x"), roles.at("w")}, {.retain_graph = true}).front());
+    return Roles{{"y", y}};
+  } catch (const Error& error) {
+    EXPECT_NE(std::string_view(error.what()).find("was asked for, but refuses"),
+              std::string_view::npos)
+        << error.what();
+    return std::nullopt;
+  }
+}
+
+std::optional<Roles> call_conv_transpose(int dims, const Json& options, const Roles& roles) {
+  const auto conv_transpose = dims == 1   ? conv_transpose1d
+                              : dims == 2 ? conv_transpose2d
+                                          : conv_transpose3d;
+  const Tensor bias = roles.contains("b") ? roles.at("b") : Tensor();
+  std::vector<Sides> padding;
+  for (const std::int64_t amount : shape_of(options["padding"]))
+    padding.push_back({amount, amount});
+  return Roles{{"y", conv_transpose(roles.at("x"), roles.at("w"), bias,
+                                    {.stride = Spatial(shape_of(options["stride"])),
+                                     .padding = Padding(padding),
+                                     .output_padding = Spatial(shape_of(options["output_padding"])),
+                                     .dilation = Spatial(shape_of(options["dilation"])),
+                                     .groups = options["groups"]})}};
+}
+
+WindowOptions window_options(const Json& options) {
+  std::vector<Sides> padding;
+  for (const std::int64_t amount : shape_of(options["padding"]))
+    padding.push_back({amount, amount});
+  return {.stride = Spatial(shape_of(options["stride"])),
+          .padding = Padding(padding),
+          .dilation = Spatial(shape_of(options["dilation"]))};
+}
+
+std::optional<Roles> call_unfold(const Json& options, const Roles& roles) {
+  return Roles{
+      {"y", unfold(roles.at("x"), Spatial(shape_of(options["kernel"])), window_options(options))}};
+}
+
+std::optional<Roles> call_fold(const Json& options, const Roles& roles) {
+  return Roles{{"y", fold(roles.at("x"), Spatial(shape_of(options["output"])),
+                          Spatial(shape_of(options["kernel"])), window_options(options))}};
 }
 
 std::optional<Roles> call_max_pool(const Json& options, const Roles& roles) {
@@ -90,19 +152,37 @@ Call unary(Tensor (*f)(const Tensor&)) {
   return [f](const Json&, const Roles& roles) { return Roles{{"y", f(roles.at("x"))}}; };
 }
 
-Call conv(int dims) {
-  return
-      [dims](const Json& options, const Roles& roles) { return call_conv(dims, options, roles); };
+std::map<std::string, Call> conv_calls(std::string_view algorithm) {
+  std::map<std::string, Call> calls;
+  for (const int dims : {1, 2, 3}) {
+    calls["conv" + std::to_string(dims) + "d"] = [=](const Json& options, const Roles& roles) {
+      return call_conv(dims, algorithm, options, roles);
+    };
+  }
+  return calls;
 }
 
-// What PyTorch and we add up in different orders, on numbers of order one.
-constexpr double kTolerance = 1e-12;
+// Of the largest value of a tensor: what PyTorch and we add up in different orders; and some
+// hundred roundings, as many as there are products in a sum.
+double tolerance_of(DType dtype) {
+  return dtype == DType::float64 ? 1e-12 : 256 * roundoff(DType::float32);
+}
+
+std::string folder() {
+  const char* named = std::getenv("FOVEA_GOLDENS");
+  return named != nullptr ? named : FOVEA_SOURCE_DIR "/tests/goldens";
+}
+
+bool available(const std::string& family) {
+  return std::filesystem::exists(folder() + "/" + family + ".json");
+}
 
 class Golden {
  public:
   // Runs the cases of `family` that `calls` knows, and returns how many there were.
-  static int run(const std::string& family, const std::map<std::string, Call>& calls) {
-    const std::string base = shared_folder() + "/goldens/" + family;
+  static int run(const std::string& family, const std::map<std::string, Call>& calls,
+                 DType dtype = DType::float64) {
+    const std::string base = folder() + "/" + family;
     const TensorFile file = read_safetensors(base + ".safetensors");
     std::ifstream list(base + ".json");
     int count = 0;
@@ -110,45 +190,73 @@ class Golden {
       const auto call = calls.find(example["op"]);
       if (call == calls.end()) continue;
       SCOPED_TRACE(example.dump());
-      if (check(example, file, call->second)) ++count;
+      if (check(example, file, call->second, dtype)) ++count;
     }
     return count;
   }
 
  private:
-  static bool check(const Json& example, const TensorFile& file, const Call& call) {
+  static bool check(const Json& example, const TensorFile& file, const Call& call, DType dtype) {
     Roles roles;
     for (const std::string role : example["roles"]) {
-      roles[role] = file.tensors.at(example["name"].get<std::string>() + "/" + role);
+      const Tensor& value = file.tensors.at(example["name"].get<std::string>() + "/" + role);
+      roles[role] = value.dtype() == DType::float64 ? value.to(dtype) : value;
       if (role.size() == 1 && role != "y") roles[role].set_requires_grad();
     }
     const std::optional<Roles> outputs = call(example["options"], roles);
     if (!outputs) return false;
-    for (const auto& [role, actual] : *outputs) expect_close(actual, roles.at(role), kTolerance);
+    for (const auto& [role, actual] : *outputs) compare(actual, roles.at(role), dtype);
     for (const auto& [role, expected] : roles) {
       if (!role.starts_with("grad_") || role == "grad_y") continue;
+      SCOPED_TRACE(role);
       const Tensor& input = roles.at(role.substr(5));
       const Tensor actual = grad({outputs->at("y")}, {input},
                                  {.retain_graph = true, .grad_outputs = {roles.at("grad_y")}})
                                 .front();
-      expect_close(actual, expected, kTolerance);
+      compare(actual, expected, dtype);
     }
     return true;
   }
+
+  static void compare(const Tensor& actual, const Tensor& expected, DType dtype) {
+    const double largest = max_abs(expected);
+    expect_close(actual, expected,
+                 tolerance_of(dtype) * (largest > 0 ? std::min(1.0, largest) : 1));
+  }
 };
 
-bool available() {
-  return std::filesystem::exists(shared_folder() + "/goldens");
+TEST(Golden, Conv) {
+  if (!available("conv")) GTEST_SKIP() << "no golden files";
+  for (const DType dtype : {DType::float64, DType::float32}) {
+    EXPECT_EQ(Golden::run("conv", conv_calls("auto"), dtype), 84);
+    for (const ConvAlgorithmInfo& algorithm : algorithms()) {
+      SCOPED_TRACE(algorithm.name);
+      Golden::run("conv", conv_calls(algorithm.name), dtype);
+    }
+  }
 }
 
-TEST(Golden, Conv) {
-  if (!available()) GTEST_SKIP() << "no golden files";
-  EXPECT_GE(Golden::run("conv", {{"conv1d", conv(1)}, {"conv2d", conv(2)}, {"conv3d", conv(3)}}),
-            10);
+TEST(Golden, ConvTranspose) {
+  if (!available("conv_transpose")) GTEST_SKIP() << "no golden files";
+  std::map<std::string, Call> calls;
+  for (const int dims : {1, 2, 3}) {
+    calls["conv_transpose" + std::to_string(dims) + "d"] = [dims](const Json& options,
+                                                                  const Roles& roles) {
+      return call_conv_transpose(dims, options, roles);
+    };
+  }
+  for (const DType dtype : {DType::float64, DType::float32})
+    EXPECT_EQ(Golden::run("conv_transpose", calls, dtype), 72);
+}
+
+TEST(Golden, Unfold) {
+  if (!available("pointwise")) GTEST_SKIP() << "no golden files";
+  for (const DType dtype : {DType::float64, DType::float32})
+    EXPECT_EQ(Golden::run("pointwise", {{"unfold", call_unfold}, {"fold", call_fold}}, dtype), 24);
 }
 
 TEST(Golden, Pooling) {
-  if (!available()) GTEST_SKIP() << "no golden files";
+  if (!available("pool")) GTEST_SKIP() << "no golden files";
   std::map<std::string, Call> calls;
   for (const std::string dims : {"1d", "2d", "3d"}) {
     calls["max_pool" + dims] = call_max_pool;
@@ -158,7 +266,7 @@ TEST(Golden, Pooling) {
 }
 
 TEST(Golden, Pointwise) {
-  if (!available()) GTEST_SKIP() << "no golden files";
+  if (!available("pointwise")) GTEST_SKIP() << "no golden files";
   EXPECT_GE(Golden::run("pointwise", {{"relu", unary(relu)},
                                       {"sigmoid", unary(sigmoid)},
                                       {"tanh", unary(tanh)},

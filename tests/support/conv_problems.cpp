@@ -51,6 +51,15 @@ ConvProblem random_problem(std::uint64_t number, DType dtype) {
         std::max<std::int64_t>(1, axis.span() - axis.padding.before - axis.padding.after);
     axis.input = shortest + dice.roll(0, problem.dims == 1 ? 40 : problem.dims == 2 ? 14 : 5);
   }
+  problem.padding_mode = dice.pick<PaddingMode>(
+      {PaddingMode::zeros, PaddingMode::zeros, PaddingMode::zeros, PaddingMode::constant,
+       PaddingMode::mean, PaddingMode::circular, PaddingMode::reflect, PaddingMode::replicate});
+  if (problem.padding_mode == PaddingMode::constant)
+    problem.padding_value = static_cast<double>(dice.roll(-16, 16)) / 8;
+  for (ConvAxis& axis : problem.axes) {
+    const std::int64_t most = std::max(axis.padding.before, axis.padding.after);
+    if (problem.padding_mode == PaddingMode::reflect) axis.input = std::max(axis.input, most + 1);
+  }
   problem.validate();
   return problem;
 }
@@ -96,8 +105,14 @@ std::int64_t reduction_length(const ConvProblem& problem, Pass pass) {
   switch (pass) {
     case Pass::forward:
       return problem.in_channels / problem.groups * problem.taps();
-    case Pass::backward_data:
-      return problem.out_channels / problem.groups * problem.taps();
+    case Pass::backward_data: {
+      // A padding cell may be a copy of this one, or take part in the mean.
+      std::int64_t copies = 1;
+      for (const ConvAxis& axis : problem.axes)
+        copies *= 1 + axis.padding.before + axis.padding.after;
+      if (problem.padding_mode == PaddingMode::zeros) copies = 1;
+      return problem.out_channels / problem.groups * problem.taps() * copies;
+    }
     case Pass::backward_weights:
       return problem.output_positions();
   }

@@ -12,7 +12,7 @@
 namespace fovea::testing {
 
 // Small problems of every kind: one to three dimensions, groups, strides, dilations, asymmetric
-// padding, odd sizes. The same for the same number.
+// padding in every mode, odd sizes. The same for the same number.
 ConvProblem random_problem(std::uint64_t number, DType dtype = DType::float32);
 
 // The three tensors of a convolution as plain channels-last memory: x, w, y.

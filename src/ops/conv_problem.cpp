@@ -1,0 +1,108 @@
+// From attributes to a problem, from tensors to memory.
+#include "ops/conv_problem.h"
+
+#include <algorithm>
+
+#include "core/check.h"
+#include "core/dispatch.h"
+#include "ops/checks.h"
+
+namespace fovea::ops {
+
+std::string conv_name(int dims) {
+  return fmt::format("conv{}d", dims);
+}
+
+ConvProblem make_problem(const Shape& x, const Shape& w, DType dtype,
+                         const Attributes& attributes) {
+  ConvProblem problem;
+  problem.dims = x.rank() - 2;
+  problem.batch = x[0];
+  problem.in_channels = x[1];
+  problem.out_channels = w[0];
+  problem.groups = attributes.integer("groups");
+  problem.dtype = dtype;
+  problem.padding_mode = static_cast<PaddingMode>(attributes.integer("padding_mode"));
+  problem.padding_value = attributes.number("padding_value");
+  const Shape& stride = attributes.integers("stride");
+  const Shape& dilation = attributes.integers("dilation");
+  const Shape& before = attributes.integers("before");
+  const Shape& after = attributes.integers("after");
+  for (int i = 0; i < problem.dims; ++i) {
+    problem.axes[static_cast<std::size_t>(i)] = {.input = x[i + 2],
+                                                 .kernel = w[i + 2],
+                                                 .stride = stride[i],
+                                                 .dilation = dilation[i],
+                                                 .padding = {before[i], after[i]}};
+  }
+  return problem;
+}
+
+std::string layout_hint(const Shape& x, std::int64_t channels) {
+  if (x.back() != channels) return {};
+  Shape order{0, x.rank() - 1};
+  for (int axis = 1; axis < x.rank() - 1; ++axis) order.push_back(axis);
+  constexpr std::string_view kNames[] = {"N,W,C", "N,H,W,C", "N,D,H,W,C"};
+  return fmt::format(" The last axis has {}: is this {} data? Use input.permute({{{}}}).", channels,
+                     kNames[x.rank() - 3], fmt::join(order, ", "));
+}
+
+ConvProblem checked_problem(const std::string& op, const TensorSpec& x, const TensorSpec& w,
+                            const Attributes& attributes) {
+  require_floating(op, x, "input");
+  require_same_dtype(op, x, w);
+  const std::int64_t groups = attributes.integer("groups");
+  FOVEA_CHECK(groups >= 1 && groups <= std::max<std::int64_t>(x.shape[1], 1),
+              "{}: groups is {}, but must be at least 1 and at most the {} input channels", op,
+              groups, x.shape[1]);
+  const std::int64_t channels = w.shape[1] * groups;
+  FOVEA_CHECK(x.shape[1] == channels,
+              "{}: input has {} channels (shape {}) but weight {} with groups={} needs {}.{}", op,
+              x.shape[1], x.shape, w.shape, groups, channels, layout_hint(x.shape, channels));
+  ConvProblem problem = make_problem(x.shape, w.shape, x.dtype, attributes);
+  problem.validate(op);
+  return problem;
+}
+
+Shape with_channels(const Shape& spatial, std::int64_t first, std::int64_t second) {
+  Shape shape{first, second};
+  for (const std::int64_t size : spatial) shape.push_back(size);
+  return shape;
+}
+
+Shape spatial_of(const Shape& shape) {
+  return Shape(std::span<const std::int64_t>(shape.begin() + 2, shape.end()));
+}
+
+Shape all_but_channels(int rank) {
+  Shape axes{0};
+  for (int axis = 2; axis < rank; ++axis) axes.push_back(axis);
+  return axes;
+}
+
+void run_conv_pass(Pass pass, const ConvProblem& problem, const Attributes& attributes,
+                   const Tensor& first, const Tensor& second, const Tensor& bias, Tensor& result) {
+  const bool weights_second = pass != Pass::backward_weights;
+  const Tensor a = dense(first, Layout::channels_last);
+  const Tensor b = dense(second, weights_second ? Layout::row_major : Layout::channels_last);
+  const Tensor c = bias.defined() ? dense(bias, Layout::row_major) : Tensor();
+  dispatch_floating(problem.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    conv::run(problem, pass, attributes.text("algorithm"),
+              {.first = a.data<T>(),
+               .second = b.data<T>(),
+               .bias = c.defined() ? c.data<T>() : nullptr,
+               .result = result.mutable_data<T>(),
+               .weights = weights_second ? conv::weight_storage(b) : nullptr});
+  });
+}
+
+OpCost conv_cost(Specs inputs, Specs outputs, const ConvProblem& problem) {
+  OpCost cost{.multiply_adds = problem.multiply_adds(), .bytes = 0};
+  for (const TensorSpec& spec : inputs)
+    cost.bytes += spec.defined ? static_cast<std::int64_t>(spec.bytes()) : 0;
+  for (const TensorSpec& spec : outputs) cost.bytes += static_cast<std::int64_t>(spec.bytes());
+  return cost;
+}
+
+}  // namespace fovea::ops
