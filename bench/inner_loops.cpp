@@ -118,14 +118,19 @@ struct PoolCase {
 
   explicit PoolCase(std::int64_t channels) {
     std::iota(cells.begin(), cells.end(), 0);
-    const kernels::PoolAxis axis{
-        .cells = cells.data(), .output_step = 2, .taps = 2, .outputs = kOutputs, .inputs = kInputs};
-    plane.axes = {{{.cells = &zero}, axis, axis}};
+    const kernels::PoolAxis axis{.cells = cells.data(),
+                                 .counts = counts.data(),
+                                 .output_step = 2,
+                                 .taps = 2,
+                                 .outputs = kOutputs,
+                                 .inputs = kInputs};
+    plane.axes = {{{.cells = &zero, .counts = counts.data()}, axis, axis}};
     plane.channels = channels;
   }
 
   std::int32_t zero = 0;
   std::vector<std::int32_t> cells = std::vector<std::int32_t>(kInputs);
+  std::vector<std::int64_t> counts = std::vector<std::int64_t>(kOutputs, 2);
   kernels::PoolPlane plane;
 };
 
@@ -152,7 +157,7 @@ void avg_pool(benchmark::State& state) {
   const Values<T> input(4 * cells);
   const Values<T> output(cells);
   for (auto _ : state) {
-    kernels::avg_pool(pool.plane, true, 0, pool.plane.outputs(), input.data(), output.data());
+    kernels::avg_pool(pool.plane, 0, pool.plane.outputs(), input.data(), output.data());
     benchmark::ClobberMemory();
   }
   count_rate(state, "bytes/s", static_cast<double>(cells) * 5 * sizeof(T));

@@ -19,13 +19,14 @@ struct SubcommandDef {
 
 constexpr SubcommandDef kSubcommands[] = {
     {"conv", "Convolutions, against the machine's limits", bench_conv_command},
+    {"ops", "Operators bound by memory, against a memory copy", bench_ops_command},
     {"train", "One training step of a network", bench_train_command},
     {"infer", "One inference of a network", bench_infer_command},
 };
 
 }  // namespace
 
-void add_bench_options(CLI::App& app, BenchOptions& options) {
+void add_bench_options(CLI::App& app, BenchOptions& options, bool peers) {
   app.add_option("--threads", options.threads,
                  "Threads to use, one number or several, as 1,2 (default: FOVEA_THREADS, or every "
                  "core)")
@@ -37,8 +38,10 @@ void add_bench_options(CLI::App& app, BenchOptions& options) {
       ->check(number_above_zero())
       ->capture_default_str()
       ->type_name("SECONDS");
-  app.add_flag("--peers", options.peers,
-               "Also time other libraries, side by side in the program fovea-peers");
+  if (peers) {
+    app.add_flag("--peers", options.peers,
+                 "Also time other libraries, side by side in the program fovea-peers");
+  }
   app.add_flag("--json", options.json, "Print one JSON object per measurement");
 }
 

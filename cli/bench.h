@@ -17,7 +17,8 @@ struct BenchOptions {
   bool peers = false;
   bool json = false;
 };
-void add_bench_options(CLI::App& app, BenchOptions& options);
+// `peers`: whether other libraries can be timed too.
+void add_bench_options(CLI::App& app, BenchOptions& options, bool peers = true);
 
 // Calls measure() once for each number of threads asked for, with that number set.
 template <class Measure>
@@ -33,6 +34,7 @@ void for_threads(const BenchOptions& options, const Measure& measure) {
 std::vector<std::string> peer_arguments(const BenchOptions& options);
 
 Action bench_conv_command(CLI::App& app);
+Action bench_ops_command(CLI::App& app);
 Action bench_train_command(CLI::App& app);
 Action bench_infer_command(CLI::App& app);
 

@@ -165,9 +165,11 @@ struct PadOptions {
 FOVEA_API Tensor pad(const Tensor& input, const Padding& amounts, const PadOptions& options = {});
 
 struct PoolOptions {
-  Spatial stride = 0;    // 0: the window size
-  Spatial padding = 0;   // at most half the window
-  Spatial dilation = 1;  // max pooling only
+  Spatial stride = 0;   // 0: the window size
+  Padding padding = 0;  // at most half the window
+  Spatial dilation = 1;
+  // A last window may hang over the padded input, unless it starts at or beyond input + before.
+  bool ceil_mode = false;
 };
 
 struct MaxPoolResult {
@@ -183,29 +185,99 @@ FOVEA_API Tensor max_pool(const Tensor& input, const Spatial& window,
 FOVEA_API MaxPoolResult max_pool_with_positions(const Tensor& input, const Spatial& window,
                                                 const PoolOptions& options = {});
 
+// Max pooling to a given output size: window o of a dimension is [floor(o I / O), ceil((o + 1) I /
+// O)). input [N, C, spatial...] -> [N, C, output...].
+FOVEA_API Tensor adaptive_max_pool(const Tensor& input, const Spatial& output);
+FOVEA_API MaxPoolResult adaptive_max_pool_with_positions(const Tensor& input,
+                                                         const Spatial& output);
+// Maximum over all positions: [N, C, spatial...] -> [N, C, 1...].
+FOVEA_API Tensor global_max_pool(const Tensor& input);
+// Puts each value in its place among zeros. values, positions [N, C, spatial...] as max pooling
+// gives them -> [N, C, output...]; `output` is the size that was pooled. Of values with one place
+// the last is kept.
+FOVEA_API Tensor max_unpool(const Tensor& values, const Tensor& positions, const Spatial& output);
+
 struct AvgPoolOptions {
-  Spatial stride = 0;             // 0: the window size
-  Spatial padding = 0;            // at most half the window
-  bool count_include_pad = true;  // divide by the whole window, padding cells included
+  Spatial stride = 0;                 // 0: the window size
+  Padding padding = 0;                // at most half the window
+  bool ceil_mode = false;             // as in PoolOptions; what hangs over is never counted
+  bool count_include_pad = true;      // divide by the whole window, padding cells included
+  std::int64_t divisor_override = 0;  // divide by this number instead; 0: none
 };
 // Mean over windows [D section 3]. Shapes as max_pool.
 FOVEA_API Tensor avg_pool(const Tensor& input, const Spatial& window,
                           const AvgPoolOptions& options = {});
+// Mean pooling to a given output size; windows as adaptive_max_pool.
+FOVEA_API Tensor adaptive_avg_pool(const Tensor& input, const Spatial& output);
 // Mean over all positions [D section 3.1]: [N, C, spatial...] -> [N, C, 1...].
 FOVEA_API Tensor global_avg_pool(const Tensor& input);
 
-// y = x w^T + b. input [N, in], weight [out, in], bias [out] or undefined -> [N, out].
+struct LpPoolOptions {
+  Spatial stride = 0;      // 0: the window size
+  bool ceil_mode = false;  // as in PoolOptions
+};
+// The p-norm (sum |x|^p)^(1/p) over windows, 1 <= p <= 1000. Shapes as max_pool.
+FOVEA_API Tensor lp_pool(const Tensor& input, double p, const Spatial& window,
+                         const LpPoolOptions& options = {});
+
+struct BatchNormOptions {
+  bool training = false;
+  double momentum = 0.1;  // of the running statistics
+  double eps = 1e-5;
+};
+// Batch normalisation [D section 5]: y = (x - mean) / sqrt(variance + eps) w + b per channel.
+// Evaluation takes the running statistics; training takes the mean and the biased variance of the
+// batch over N and space, and moves running <- (1 - momentum) running + momentum batch in place,
+// with the unbiased variance. input [N, C] or [N, C, spatial...], everything else [C], weight and
+// bias or undefined -> as input.
+FOVEA_API Tensor batch_norm(const Tensor& input, Tensor running_mean, Tensor running_variance,
+                            const Tensor& weight = {}, const Tensor& bias = {},
+                            const BatchNormOptions& options = {});
+// The same over each sample's groups of channels and space (Wu and He, 2018). weight and bias [C]
+// or undefined.
+FOVEA_API Tensor group_norm(const Tensor& input, std::int64_t groups, const Tensor& weight = {},
+                            const Tensor& bias = {}, double eps = 1e-5);
+// Over the space of each sample and channel.
+FOVEA_API Tensor instance_norm(const Tensor& input, const Tensor& weight = {},
+                               const Tensor& bias = {}, double eps = 1e-5);
+// Over the last axes, whose sizes are `shape` (Ba et al., 2016). weight and bias of that shape or
+// undefined.
+FOVEA_API Tensor layer_norm(const Tensor& input, const Shape& shape, const Tensor& weight = {},
+                            const Tensor& bias = {}, double eps = 1e-5);
+
+struct ResponseNormOptions {
+  double alpha = 1e-4;
+  double beta = 0.75;
+  double k = 1;
+};
+// y = x / (k + alpha / size sum x^2)^beta, summed over `size` neighbouring channels [D section 6].
+FOVEA_API Tensor local_response_norm(const Tensor& input, std::int64_t size,
+                                     const ResponseNormOptions& options = {});
+
+// y = x w^T + b. input [..., in], weight [out, in], bias [out] or undefined -> [..., out].
 FOVEA_API Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {});
-// [M, K] x [K, N] -> [M, N].
+// [..., M, K] x [..., K, N] -> [..., M, N]; the axes in front broadcast.
 FOVEA_API Tensor matmul(const Tensor& a, const Tensor& b);
 // Reverses the order along `axes`.
 FOVEA_API Tensor flip(const Tensor& input, const Shape& axes);
 // All axes from `start` on become one, in C, H, W order.
 FOVEA_API Tensor flatten(const Tensor& input, int start = 1);
 
-FOVEA_API Tensor relu(const Tensor& input);     // max(x, 0)
-FOVEA_API Tensor sigmoid(const Tensor& input);  // 1 / (1 + e^-x)
+FOVEA_API Tensor relu(const Tensor& input);                             // max(x, 0)
+FOVEA_API Tensor leaky_relu(const Tensor& input, double slope = 0.01);  // slope x below zero
+FOVEA_API Tensor elu(const Tensor& input, double scale = 1);  // scale (e^x - 1) below zero
+FOVEA_API Tensor sigmoid(const Tensor& input);                // 1 / (1 + e^-x)
 FOVEA_API Tensor tanh(const Tensor& input);
+FOVEA_API Tensor gelu(const Tensor& input);       // x Phi(x), Phi of the normal distribution
+FOVEA_API Tensor silu(const Tensor& input);       // x sigmoid(x)
+FOVEA_API Tensor hardswish(const Tensor& input);  // x clamp(x / 6 + 1/2, 0, 1)
+FOVEA_API Tensor softplus(const Tensor& input);   // log(1 + e^x)
+FOVEA_API Tensor abs(const Tensor& input);
+FOVEA_API Tensor erf(const Tensor& input);  // 2 / sqrt(pi) times the integral of e^(-t^2) to x
+// Each element moved into [low, high]; the gradient flows where it was there already.
+FOVEA_API Tensor clamp(const Tensor& input, double low, double high);
+// x^exponent; of x < 0 a number only if the exponent is whole.
+FOVEA_API Tensor pow(const Tensor& input, double exponent);
 FOVEA_API Tensor exp(const Tensor& input);
 FOVEA_API Tensor log(const Tensor& input);  // natural logarithm
 FOVEA_API Tensor sqrt(const Tensor& input);
@@ -216,6 +288,9 @@ FOVEA_API Tensor add(const Tensor& a, const Tensor& b);
 FOVEA_API Tensor sub(const Tensor& a, const Tensor& b);
 FOVEA_API Tensor mul(const Tensor& a, const Tensor& b);
 FOVEA_API Tensor div(const Tensor& a, const Tensor& b);
+// The larger and the smaller of two elements; a NaN wins, equal elements share the gradient.
+FOVEA_API Tensor maximum(const Tensor& a, const Tensor& b);
+FOVEA_API Tensor minimum(const Tensor& a, const Tensor& b);
 inline Tensor operator+(const Tensor& a, const Tensor& b) {
   return add(a, b);
 }
@@ -240,11 +315,25 @@ FOVEA_API Tensor operator-(double a, const Tensor& b);
 FOVEA_API Tensor operator*(double a, const Tensor& b);
 FOVEA_API Tensor operator/(double a, const Tensor& b);
 
-// Sum and mean over `axes`, or over everything where none is named.
+// Sum, mean and largest element over `axes`, or over everything where none is named.
 FOVEA_API Tensor sum(const Tensor& input, const Shape& axes = {}, bool keep_axes = false);
 FOVEA_API Tensor mean(const Tensor& input, const Shape& axes = {}, bool keep_axes = false);
+FOVEA_API Tensor max(const Tensor& input, const Shape& axes = {}, bool keep_axes = false);
+// One behind another along `axis`; all other axes have one size.
+FOVEA_API Tensor concat(const std::vector<Tensor>& tensors, int axis = 1);
 // Repeats axes of size one up to `shape`, without copying.
 FOVEA_API Tensor broadcast_to(const Tensor& input, const Shape& shape);
+
+enum class Interpolation : std::uint8_t { nearest, linear };
+struct UpsampleOptions {
+  Spatial scale = 2;  // times the input's sizes
+  Spatial size = 0;   // the output's sizes; 0: by scale
+  Interpolation mode = Interpolation::nearest;
+  bool align_corners = false;  // of linear: the outermost cells' centres coincide
+};
+// Enlarges [N, C, spatial...]: each output cell takes the input cell that it lies in, or is
+// interpolated linearly along each dimension.
+FOVEA_API Tensor upsample(const Tensor& input, const UpsampleOptions& options = {});
 
 // Over one axis: e^x / sum e^x and its logarithm, computed after subtracting the maximum.
 FOVEA_API Tensor softmax(const Tensor& input, int axis = 1);
@@ -254,9 +343,23 @@ FOVEA_API Tensor log_softmax(const Tensor& input, int axis = 1);
 // one stream of `generator`.
 FOVEA_API Tensor dropout(const Tensor& input, double p, Generator& generator);
 
-// Mean over the batch of -log p[label]. log_probabilities [N, classes], labels int64 [N] -> [].
+// The same for whole channels: [N, C, spatial...] with one draw per sample and channel.
+FOVEA_API Tensor dropout2d(const Tensor& input, double p, Generator& generator);
+
+// Losses: means over the batch, and over space where there is some -> [].
+// -log p[label]: log_probabilities [N, classes, spatial...], labels int64 [N, spatial...].
 FOVEA_API Tensor nll_loss(const Tensor& log_probabilities, const Tensor& labels);
-// nll_loss of log_softmax. logits [N, classes], labels int64 [N] -> [].
-FOVEA_API Tensor cross_entropy(const Tensor& logits, const Tensor& labels);
+
+struct CrossEntropyOptions {
+  double label_smoothing = 0;  // this share of each target is spread evenly over the classes
+};
+// -sum t log softmax(logits) over the classes. logits [N, classes, spatial...]; target t: int64
+// labels [N, spatial...], or probabilities of the shape of logits.
+FOVEA_API Tensor cross_entropy(const Tensor& logits, const Tensor& target,
+                               const CrossEntropyOptions& options = {});
+// -t log sigmoid(x) - (1 - t) log(1 - sigmoid(x)); both of one shape.
+FOVEA_API Tensor bce_with_logits(const Tensor& logits, const Tensor& target);
+// (x - t)^2; both of one shape.
+FOVEA_API Tensor mse_loss(const Tensor& input, const Tensor& target);
 
 }  // namespace fovea

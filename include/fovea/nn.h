@@ -227,90 +227,198 @@ class FOVEA_API Linear : public Module {
   Tensor forward(const Tensor& input) override;
 };
 
-class FOVEA_API MaxPool : public Module {
+// A layer without parameters, y = f(x): one of those below, or one of your own.
+class FOVEA_API Function : public Module {
  public:
-  explicit MaxPool(const Spatial& window, const PoolOptions& options = {})
-      : window_(window), options_(options) {}
+  Function(std::string description, std::function<Tensor(const Tensor&)> f)
+      : description_(std::move(description)), f_(std::move(f)) {}
+  std::string describe() const override { return description_; }
+
+ protected:
+  Tensor forward(const Tensor& input) override { return f_(input); }
+
+ private:
+  std::string description_;
+  std::function<Tensor(const Tensor&)> f_;
+};
+
+// Each calls the function of functions.h that has its name.
+struct FOVEA_API MaxPool : Function {
+  explicit MaxPool(const Spatial& window, const PoolOptions& options = {});
+};
+struct FOVEA_API AvgPool : Function {
+  explicit AvgPool(const Spatial& window, const AvgPoolOptions& options = {});
+};
+struct FOVEA_API LpPool : Function {
+  LpPool(double p, const Spatial& window, const LpPoolOptions& options = {});
+};
+struct FOVEA_API AdaptiveMaxPool : Function {
+  explicit AdaptiveMaxPool(const Spatial& output);
+};
+struct FOVEA_API AdaptiveAvgPool : Function {
+  explicit AdaptiveAvgPool(const Spatial& output);
+};
+struct FOVEA_API GlobalMaxPool : Function {
+  GlobalMaxPool();
+};
+struct FOVEA_API GlobalAvgPool : Function {
+  GlobalAvgPool();
+};
+struct FOVEA_API Upsample : Function {
+  explicit Upsample(const UpsampleOptions& options = {});
+};
+struct FOVEA_API Flatten : Function {
+  Flatten();
+};
+struct FOVEA_API LocalResponseNorm : Function {
+  explicit LocalResponseNorm(std::int64_t size, const ResponseNormOptions& options = {});
+};
+struct FOVEA_API Relu : Function {
+  Relu();
+};
+struct FOVEA_API LeakyRelu : Function {
+  explicit LeakyRelu(double slope = 0.01);
+};
+struct FOVEA_API Elu : Function {
+  explicit Elu(double scale = 1);
+};
+struct FOVEA_API Sigmoid : Function {
+  Sigmoid();
+};
+struct FOVEA_API Tanh : Function {
+  Tanh();
+};
+struct FOVEA_API Gelu : Function {
+  Gelu();
+};
+struct FOVEA_API Silu : Function {
+  Silu();
+};
+struct FOVEA_API Hardswish : Function {
+  Hardswish();
+};
+struct FOVEA_API Softplus : Function {
+  Softplus();
+};
+struct FOVEA_API Softmax : Function {
+  explicit Softmax(int axis = 1);
+};
+struct FOVEA_API LogSoftmax : Function {
+  explicit LogSoftmax(int axis = 1);
+};
+
+// What normalising layers share: weight, ones at creation, and bias, zeros; both undefined where
+// the layer is not affine.
+class FOVEA_API Norm : public Module {
+ public:
+  Tensor weight;
+  Tensor bias;
+
+ protected:
+  void add_affine(const Shape& shape);
+};
+
+struct NormLayerOptions {
+  double eps = 1e-5;
+  bool affine = true;
+};
+
+struct BatchNormLayerOptions {
+  double eps = 1e-5;
+  double momentum = 0.1;  // of the running statistics
+  bool affine = true;
+};
+
+// Batch normalisation [D section 5] of 1 to 3 dimensions: statistics of the batch in training, the
+// running ones in evaluation. Weight, bias and running statistics are [channels].
+class FOVEA_API BatchNorm : public Norm {
+ public:
+  BatchNorm(int dims, std::int64_t channels, const BatchNormLayerOptions& options);
+  std::string describe() const override;
+  Tensor running_mean;
+  Tensor running_var;
+  Tensor num_batches_tracked;  // int64 []: of training
+
+ protected:
+  Tensor forward(const Tensor& input) override;
+
+ private:
+  int dims_;
+  BatchNormLayerOptions options_;
+};
+
+template <int Dims>
+class BatchNormNd : public BatchNorm {
+ public:
+  explicit BatchNormNd(std::int64_t channels, const BatchNormLayerOptions& options = {})
+      : BatchNorm(Dims, channels, options) {}
+};
+using BatchNorm1d = BatchNormNd<1>;
+using BatchNorm2d = BatchNormNd<2>;
+using BatchNorm3d = BatchNormNd<3>;
+
+// Over each sample's groups of channels; weight and bias [channels].
+class FOVEA_API GroupNorm : public Norm {
+ public:
+  GroupNorm(std::int64_t groups, std::int64_t channels, const NormLayerOptions& options = {});
   std::string describe() const override;
 
  protected:
   Tensor forward(const Tensor& input) override;
 
  private:
-  Spatial window_;
-  PoolOptions options_;
+  std::int64_t groups_;
+  std::int64_t channels_;
+  NormLayerOptions options_;
 };
 
-class FOVEA_API AvgPool : public Module {
+// Over the space of each sample and channel, in any number of dimensions; weight and bias
+// [channels].
+class FOVEA_API InstanceNorm : public Norm {
  public:
-  explicit AvgPool(const Spatial& window, const AvgPoolOptions& options = {})
-      : window_(window), options_(options) {}
+  explicit InstanceNorm(std::int64_t channels, const NormLayerOptions& options = {});
   std::string describe() const override;
 
  protected:
   Tensor forward(const Tensor& input) override;
 
  private:
-  Spatial window_;
-  AvgPoolOptions options_;
+  std::int64_t channels_;
+  NormLayerOptions options_;
 };
 
-class FOVEA_API GlobalAvgPool : public Module {
+// Over the last axes, whose sizes are `shape`; weight and bias of that shape.
+class FOVEA_API LayerNorm : public Norm {
  public:
-  std::string describe() const override;
-
- protected:
-  Tensor forward(const Tensor& input) override;
-};
-
-class FOVEA_API Flatten : public Module {
- public:
-  std::string describe() const override;
-
- protected:
-  Tensor forward(const Tensor& input) override;
-};
-
-class FOVEA_API Relu : public Module {
- public:
-  std::string describe() const override;
-
- protected:
-  Tensor forward(const Tensor& input) override;
-};
-
-class FOVEA_API Sigmoid : public Module {
- public:
-  std::string describe() const override;
-
- protected:
-  Tensor forward(const Tensor& input) override;
-};
-
-class FOVEA_API Tanh : public Module {
- public:
-  std::string describe() const override;
-
- protected:
-  Tensor forward(const Tensor& input) override;
-};
-
-class FOVEA_API Softmax : public Module {
- public:
-  explicit Softmax(int axis = 1) : axis_(axis) {}
+  explicit LayerNorm(const Shape& shape, const NormLayerOptions& options = {});
   std::string describe() const override;
 
  protected:
   Tensor forward(const Tensor& input) override;
 
  private:
-  int axis_;
+  Shape shape_;
+  NormLayerOptions options_;
 };
 
 // Active in training only; draws its masks from a generator of its own.
 class FOVEA_API Dropout : public Module {
  public:
   Dropout(double p, std::uint64_t seed);
+  std::string describe() const override;
+
+ protected:
+  Tensor forward(const Tensor& input) override;
+
+ private:
+  double p_;
+  Generator generator_;
+};
+
+// The same for whole channels.
+class FOVEA_API Dropout2d : public Module {
+ public:
+  Dropout2d(double p, std::uint64_t seed);
   std::string describe() const override;
 
  protected:

@@ -44,6 +44,10 @@ std::vector<Tensor> apply(const OpDef& op, std::vector<Tensor> inputs, Attribute
   return outputs;
 }
 
+bool recording_enabled() {
+  return grad_enabled();
+}
+
 Tensor apply1(const OpDef& op, std::vector<Tensor> inputs, Attributes attributes) {
   return std::move(apply(op, std::move(inputs), std::move(attributes)).front());
 }

@@ -3,6 +3,7 @@
 
 #include "core/check.h"
 #include "fovea/autograd.h"
+#include "ops/checks.h"
 #include "ops/families.h"
 
 namespace fovea {
@@ -21,13 +22,60 @@ int spatial_dims(std::string_view op, const Tensor& input) {
   return input.rank() - 2;
 }
 
-// A stride of 0 stands for the window size.
-Shape pool_stride(const Spatial& stride, const Shape& window, std::string_view name) {
-  Shape result = stride.expand(window.rank(), name);
-  for (int i = 0; i < result.rank(); ++i) {
-    if (result[i] == 0) result[i] = window[i];
+// What all pooling operators with windows have. A stride of 0 stands for the window size.
+struct PoolWindow {
+  Shape size;
+  Spatial stride = 0;
+  Padding padding = 0;
+  Spatial dilation = 1;
+  bool ceil_mode = false;
+};
+
+Attributes window_attributes(const Tensor& input, const PoolWindow& window, std::string_view name) {
+  const int dims = window.size.rank();
+  const Shape dilation = window.dilation.expand(dims, name);
+  Shape stride = window.stride.expand(dims, name);
+  std::vector<ConvAxis> axes;
+  for (int i = 0; i < dims; ++i) {
+    if (stride[i] == 0) stride[i] = window.size[i];
+    axes.push_back({.input = i + 2 < input.rank() ? input.size(i + 2) : 0,
+                    .kernel = window.size[i],
+                    .stride = stride[i],
+                    .dilation = dilation[i],
+                    .padding = {}});
   }
-  return result;
+  Shape before;
+  Shape after;
+  for (const Sides& sides : window.padding.resolve(axes, name)) {
+    before.push_back(sides.before);
+    after.push_back(sides.after);
+  }
+  return {{"window", window.size},
+          {"stride", stride},
+          {"before", before},
+          {"after", after},
+          {"ceil_mode", window.ceil_mode}};
+}
+
+// The shapes of two batches of matrices whose axes in front of the last two broadcast.
+void batch_shapes(const Shape& a, const Shape& b, Shape& a_shape, Shape& b_shape) {
+  const int rank = std::max(a.rank(), b.rank());
+  FOVEA_CHECK(std::min(a.rank(), b.rank()) >= 2,
+              "matmul: inputs {} and {} must have at least two axes", a, b);
+  const auto size_at = [rank](const Shape& shape, int axis) {
+    const int place = axis - (rank - shape.rank());
+    return place < 0 ? 1 : shape[place];
+  };
+  for (int axis = 0; axis < rank; ++axis) {
+    const std::int64_t of_a = size_at(a, axis);
+    const std::int64_t of_b = size_at(b, axis);
+    const bool batch = axis < rank - 2;
+    FOVEA_CHECK(!batch || of_a == of_b || of_a == 1 || of_b == 1,
+                "matmul: the batches of {} and {} do not broadcast: {} against {}", a, b, of_a,
+                of_b);
+    a_shape.push_back(batch && of_a == 1 ? of_b : of_a);
+    b_shape.push_back(batch && of_b == 1 ? of_a : of_b);
+  }
 }
 
 Attributes reduce_attributes(const Tensor& input, const Shape& axes, bool keep_axes,
@@ -43,6 +91,13 @@ Attributes reduce_attributes(const Tensor& input, const Shape& axes, bool keep_a
     if (axes.empty() || chosen[axis]) all.push_back(axis);
   }
   return {{"axes", all}, {"keep", keep_axes}};
+}
+
+// Both of one shape, so that nothing is broadcast by mistake.
+void require_pair(std::string_view op, const Tensor& a, std::string_view a_name, const Tensor& b,
+                  std::string_view b_name) {
+  FOVEA_CHECK(a.defined() && b.defined(), "{}: {} is undefined", op, a.defined() ? b_name : a_name);
+  ops::require_same_shape(op, spec_of(a), a_name, spec_of(b), b_name);
 }
 
 }  // namespace
@@ -61,38 +116,151 @@ Tensor max_pool(const Tensor& input, const Spatial& window, const PoolOptions& o
 
 MaxPoolResult max_pool_with_positions(const Tensor& input, const Spatial& window,
                                       const PoolOptions& options) {
-  const int dims = spatial_dims("max_pool", input);
-  const Shape size = window.expand(dims, "max_pool");
-  std::vector<Tensor> outputs = apply(ops::max_pool, {input},
-                                      {{"window", size},
-                                       {"stride", pool_stride(options.stride, size, "max_pool")},
-                                       {"padding", options.padding.expand(dims, "max_pool")},
-                                       {"dilation", options.dilation.expand(dims, "max_pool")}});
+  constexpr std::string_view kName = "max_pool";
+  const int dims = spatial_dims(kName, input);
+  const PoolWindow pool = {.size = window.expand(dims, kName),
+                           .stride = options.stride,
+                           .padding = options.padding,
+                           .dilation = options.dilation,
+                           .ceil_mode = options.ceil_mode};
+  std::vector<Tensor> outputs = apply(
+      ops::max_pool, {input},
+      window_attributes(input, pool, kName).with("dilation", options.dilation.expand(dims, kName)));
   return {std::move(outputs[0]), std::move(outputs[1])};
 }
 
+Tensor adaptive_max_pool(const Tensor& input, const Spatial& output) {
+  return adaptive_max_pool_with_positions(input, output).values;
+}
+
+MaxPoolResult adaptive_max_pool_with_positions(const Tensor& input, const Spatial& output) {
+  constexpr std::string_view kName = "adaptive_max_pool";
+  std::vector<Tensor> outputs =
+      apply(ops::adaptive_max_pool, {input},
+            {{"output", output.expand(spatial_dims(kName, input), kName)}});
+  return {std::move(outputs[0]), std::move(outputs[1])};
+}
+
+Tensor global_max_pool(const Tensor& input) {
+  spatial_dims("global_max_pool", input);
+  return adaptive_max_pool(input, 1);
+}
+
+Tensor max_unpool(const Tensor& values, const Tensor& positions, const Spatial& output) {
+  constexpr std::string_view kName = "max_unpool";
+  return apply1(ops::max_unpool, {values, positions},
+                {{"output", output.expand(spatial_dims(kName, values), kName)}});
+}
+
 Tensor avg_pool(const Tensor& input, const Spatial& window, const AvgPoolOptions& options) {
-  const int dims = spatial_dims("avg_pool", input);
-  const Shape size = window.expand(dims, "avg_pool");
+  constexpr std::string_view kName = "avg_pool";
+  const Shape size = window.expand(spatial_dims(kName, input), kName);
   return apply1(ops::avg_pool, {input},
-                {{"window", size},
-                 {"stride", pool_stride(options.stride, size, "avg_pool")},
-                 {"padding", options.padding.expand(dims, "avg_pool")},
-                 {"count_include_pad", options.count_include_pad}});
+                window_attributes(input,
+                                  {.size = size,
+                                   .stride = options.stride,
+                                   .padding = options.padding,
+                                   .ceil_mode = options.ceil_mode},
+                                  kName)
+                    .with("count_include_pad", options.count_include_pad)
+                    .with("divisor", options.divisor_override));
+}
+
+Tensor adaptive_avg_pool(const Tensor& input, const Spatial& output) {
+  constexpr std::string_view kName = "adaptive_avg_pool";
+  return apply1(ops::adaptive_avg_pool, {input},
+                {{"output", output.expand(spatial_dims(kName, input), kName)}});
 }
 
 Tensor global_avg_pool(const Tensor& input) {
-  const int dims = spatial_dims("global_avg_pool", input);
-  Shape window;
-  for (int i = 0; i < dims; ++i) window.push_back(input.shape()[i + 2]);
-  return avg_pool(input, Spatial(window));
+  spatial_dims("global_avg_pool", input);
+  return avg_pool(input, Spatial(ops::spatial_of(input.shape())));
+}
+
+Tensor lp_pool(const Tensor& input, double p, const Spatial& window, const LpPoolOptions& options) {
+  constexpr std::string_view kName = "lp_pool";
+  const Shape size = window.expand(spatial_dims(kName, input), kName);
+  return apply1(
+      ops::lp_pool, {input},
+      window_attributes(
+          input, {.size = size, .stride = options.stride, .ceil_mode = options.ceil_mode}, kName)
+          .with("p", p));
+}
+
+Tensor batch_norm(const Tensor& input, Tensor running_mean, Tensor running_variance,
+                  const Tensor& weight, const Tensor& bias, const BatchNormOptions& options) {
+  FOVEA_CHECK(input.defined(), "batch_norm: the input is undefined");
+  if (!options.training) {
+    return apply1(ops::batch_norm, {input, weight, bias, running_mean, running_variance},
+                  {{"eps", options.eps}});
+  }
+  const std::vector<Tensor> outputs =
+      apply(ops::batch_norm_training, {input, weight, bias}, {{"eps", options.eps}});
+  for (const Tensor& running : {running_mean, running_variance}) {
+    FOVEA_CHECK(running.defined() && running.shape() == outputs[1].shape(),
+                "batch_norm: running statistics are {}, but input {} needs {}", running.describe(),
+                input.shape(), outputs[1].shape());
+  }
+  if (!outputs[0].is_abstract()) {
+    const auto count = static_cast<double>(input.numel()) / static_cast<double>(outputs[1].numel());
+    ops::update_running(running_mean, outputs[1], options.momentum, 1);
+    ops::update_running(running_variance, outputs[2], options.momentum, count / (count - 1));
+  }
+  return outputs[0];
+}
+
+Tensor group_norm(const Tensor& input, std::int64_t groups, const Tensor& weight,
+                  const Tensor& bias, double eps) {
+  return std::move(
+      apply(ops::group_norm, {input, weight, bias}, {{"groups", groups}, {"eps", eps}}).front());
+}
+
+Tensor instance_norm(const Tensor& input, const Tensor& weight, const Tensor& bias, double eps) {
+  FOVEA_CHECK(input.defined() && input.rank() >= 3,
+              "instance_norm: the input is {}, but [N, C, spatial...] is needed", input.describe());
+  return group_norm(input, input.size(1), weight, bias, eps);
+}
+
+Tensor layer_norm(const Tensor& input, const Shape& shape, const Tensor& weight, const Tensor& bias,
+                  double eps) {
+  FOVEA_CHECK(input.defined(), "layer_norm: the input is undefined");
+  const int first = input.rank() - shape.rank();
+  FOVEA_CHECK(
+      first >= 0 && std::equal(shape.begin(), shape.end(), input.shape().begin() + first),
+      "layer_norm: input {} does not end in the axes {}, over which it should be normalised",
+      input.shape(), shape);
+  return std::move(apply(ops::layer_norm, {input, weight, bias},
+                         {{"axes", std::int64_t{shape.rank()}}, {"eps", eps}})
+                       .front());
+}
+
+Tensor local_response_norm(const Tensor& input, std::int64_t size,
+                           const ResponseNormOptions& options) {
+  return apply1(
+      ops::local_response_norm, {input},
+      {{"size", size}, {"alpha", options.alpha}, {"beta", options.beta}, {"k", options.k}});
 }
 
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
-  return apply1(ops::linear, {input, weight, bias});
+  FOVEA_CHECK(input.defined() && weight.defined(), "linear: {} is undefined",
+              input.defined() ? "weight" : "input");
+  const bool rows_fit = weight.rank() == 2 && input.rank() > 2 && input.size(-1) == weight.size(1);
+  if (!rows_fit) return apply1(ops::linear, {input, weight, bias});
+  Shape shape = input.shape();
+  shape[shape.rank() - 1] = weight.size(0);
+  const Tensor rows = input.reshape({-1, input.size(-1)});
+  return apply1(ops::linear, {rows, weight, bias}).reshape(shape);
 }
+
 Tensor matmul(const Tensor& a, const Tensor& b) {
-  return apply1(ops::matmul, {a, b});
+  FOVEA_CHECK(a.defined() && b.defined(), "matmul: {} is undefined",
+              a.defined() ? "the second input" : "the first input");
+  if (a.rank() <= 2 && b.rank() <= 2) return apply1(ops::matmul, {a, b});
+  Shape a_shape;
+  Shape b_shape;
+  batch_shapes(a.shape(), b.shape(), a_shape, b_shape);
+  return apply1(ops::matmul, {a.shape() == a_shape ? a : broadcast_to(a, a_shape),
+                              b.shape() == b_shape ? b : broadcast_to(b, b_shape)});
 }
 
 Tensor flip(const Tensor& input, const Shape& axes) {
@@ -117,11 +285,41 @@ Tensor flatten(const Tensor& input, int start) {
 Tensor relu(const Tensor& input) {
   return apply1(ops::relu, {input});
 }
+Tensor leaky_relu(const Tensor& input, double slope) {
+  return apply1(ops::leaky_relu, {input}, {{"slope", slope}});
+}
+Tensor elu(const Tensor& input, double scale) {
+  return apply1(ops::elu, {input}, {{"scale", scale}});
+}
 Tensor sigmoid(const Tensor& input) {
   return apply1(ops::sigmoid, {input});
 }
 Tensor tanh(const Tensor& input) {
   return apply1(ops::tanh, {input});
+}
+Tensor gelu(const Tensor& input) {
+  return apply1(ops::gelu, {input});
+}
+Tensor silu(const Tensor& input) {
+  return apply1(ops::silu, {input});
+}
+Tensor hardswish(const Tensor& input) {
+  return apply1(ops::hardswish, {input});
+}
+Tensor softplus(const Tensor& input) {
+  return apply1(ops::softplus, {input});
+}
+Tensor abs(const Tensor& input) {
+  return apply1(ops::abs, {input});
+}
+Tensor erf(const Tensor& input) {
+  return apply1(ops::erf, {input});
+}
+Tensor clamp(const Tensor& input, double low, double high) {
+  return apply1(ops::clamp, {input}, {{"low", low}, {"high", high}});
+}
+Tensor pow(const Tensor& input, double exponent) {
+  return apply1(ops::pow, {input}, {{"exponent", exponent}});
 }
 Tensor exp(const Tensor& input) {
   return apply1(ops::exp, {input});
@@ -147,6 +345,12 @@ Tensor mul(const Tensor& a, const Tensor& b) {
 }
 Tensor div(const Tensor& a, const Tensor& b) {
   return apply1(ops::div, {a, b});
+}
+Tensor maximum(const Tensor& a, const Tensor& b) {
+  return apply1(ops::maximum, {a, b});
+}
+Tensor minimum(const Tensor& a, const Tensor& b) {
+  return neg(maximum(neg(a), neg(b)));
 }
 Tensor operator+(const Tensor& a, double b) {
   return apply1(add_scalar, {a}, {{"value", b}});
@@ -185,6 +389,37 @@ Tensor mean(const Tensor& input, const Shape& axes, bool keep_axes) {
   return total * (1 / count);
 }
 
+Tensor max(const Tensor& input, const Shape& axes, bool keep_axes) {
+  return apply1(ops::max, {input}, reduce_attributes(input, axes, keep_axes, "max"));
+}
+
+Tensor concat(const std::vector<Tensor>& tensors, int axis) {
+  FOVEA_CHECK(!tensors.empty(), "concat: needs at least one tensor");
+  for (const Tensor& tensor : tensors)
+    FOVEA_CHECK(tensor.defined(), "concat: a tensor is undefined");
+  const int place = normalize_axis(axis, tensors.front().rank(), "concat");
+  return apply1(ops::concat, tensors, {{"axis", std::int64_t{place}}});
+}
+
+Tensor upsample(const Tensor& input, const UpsampleOptions& options) {
+  constexpr std::string_view kName = "upsample";
+  const int dims = spatial_dims(kName, input);
+  const Shape scale = options.scale.expand(dims, kName);
+  Shape size = options.size.expand(dims, kName);
+  for (int i = 0; i < dims; ++i) {
+    FOVEA_CHECK(size[i] != 0 || (scale[i] >= 1 &&
+                                 !__builtin_mul_overflow(scale[i], input.shape()[i + 2], &size[i])),
+                "upsample: scale {} of spatial dimension {} must be at least 1, and {} times as "
+                "many cells must be countable",
+                scale[i], i, scale[i]);
+  }
+  const bool linear = options.mode == Interpolation::linear;
+  return apply1(ops::upsample, {input},
+                {{"output", size},
+                 {"mode", std::string(linear ? "linear" : "nearest")},
+                 {"align_corners", options.align_corners}});
+}
+
 Tensor broadcast_to(const Tensor& input, const Shape& shape) {
   return apply1(ops::broadcast, {input}, {{"shape", shape}});
 }
@@ -206,11 +441,61 @@ Tensor dropout(const Tensor& input, double p, Generator& generator) {
                  {"stream", static_cast<std::int64_t>(generator.next_stream++)}});
 }
 
-Tensor nll_loss(const Tensor& log_probabilities, const Tensor& labels) {
-  return apply1(ops::nll_loss, {log_probabilities, labels});
+Tensor dropout2d(const Tensor& input, double p, Generator& generator) {
+  spatial_dims("dropout2d", input);
+  Shape channels = Shape::filled(input.rank(), 1);
+  channels[0] = input.size(0);
+  channels[1] = input.size(1);
+  return input * dropout(Tensor::ones(channels, input.dtype()), p, generator);
 }
-Tensor cross_entropy(const Tensor& logits, const Tensor& labels) {
-  return nll_loss(log_softmax(logits, 1), labels);
+
+Tensor nll_loss(const Tensor& log_probabilities, const Tensor& labels) {
+  FOVEA_CHECK(log_probabilities.defined() && labels.defined(), "nll_loss: an input is undefined");
+  const Shape& shape = log_probabilities.shape();
+  const int rank = shape.rank();
+  if (rank <= 2 || labels.rank() != rank - 1)
+    return apply1(ops::nll_loss, {log_probabilities, labels});
+  // Each position is a sample: [N, classes, spatial...] as rows of classes.
+  Shape axes = {0};
+  for (int axis = 2; axis < rank; ++axis) {
+    FOVEA_CHECK(labels.shape()[0] == shape[0] && labels.shape()[axis - 1] == shape[axis],
+                "nll_loss: log-probabilities {} need labels [N, spatial...] of the same N and "
+                "space, but they are {}",
+                shape, labels.shape());
+    axes.push_back(axis);
+  }
+  axes.push_back(1);
+  const Tensor rows = log_probabilities.permute(axes).reshape({-1, shape[1]});
+  return apply1(ops::nll_loss, {rows, labels.reshape({-1})});
+}
+
+Tensor cross_entropy(const Tensor& logits, const Tensor& target,
+                     const CrossEntropyOptions& options) {
+  const double smoothing = options.label_smoothing;
+  FOVEA_CHECK(smoothing >= 0 && smoothing <= 1,
+              "cross_entropy: label_smoothing is {}, but must be in [0, 1]", smoothing);
+  FOVEA_CHECK(logits.defined() && target.defined(), "cross_entropy: an input is undefined");
+  const Tensor logarithms = log_softmax(logits, 1);
+  if (!is_floating(target.dtype())) {
+    const Tensor loss = nll_loss(logarithms, target);
+    return smoothing == 0 ? loss : loss * (1 - smoothing) - mean(logarithms) * smoothing;
+  }
+  require_pair("cross_entropy", logits, "logits", target, "probabilities");
+  const auto classes = static_cast<double>(logits.size(1));
+  const Tensor smooth = smoothing == 0 ? target : target * (1 - smoothing) + smoothing / classes;
+  return mean(smooth * logarithms) * -classes;
+}
+
+// -t log s(x) - (1 - t) log(1 - s(x)) = log(1 + e^x) - t x
+Tensor bce_with_logits(const Tensor& logits, const Tensor& target) {
+  require_pair("bce_with_logits", logits, "logits", target, "target");
+  return mean(softplus(logits) - logits * target);
+}
+
+Tensor mse_loss(const Tensor& input, const Tensor& target) {
+  require_pair("mse_loss", input, "input", target, "target");
+  const Tensor difference = input - target;
+  return mean(difference * difference);
 }
 
 Tensor Tensor::permute(const Shape& axes) const {

@@ -133,6 +133,30 @@ struct Div {
   }
 };
 
+struct Maximum {
+  template <class D, class V>
+  HWY_INLINE V operator()(D, V a, V b) const {
+    return hn::IfThenElse(hn::Or(hn::Gt(a, b), hn::IsNaN(a)), a, b);
+  }
+};
+
+struct Above {
+  template <class D, class V>
+  HWY_INLINE V operator()(D d, V a, V b) const {
+    using T = hn::TFromD<D>;
+    const V tie = hn::IfThenElseZero(hn::Eq(a, b), hn::Set(d, static_cast<T>(0.5)));
+    return hn::IfThenElse(hn::Gt(a, b), hn::Set(d, static_cast<T>(1)), tie);
+  }
+};
+
+struct Equal {
+  template <class D, class V>
+  HWY_INLINE V operator()(D d, V a, V b) const {
+    using T = hn::TFromD<D>;
+    return hn::IfThenElseZero(hn::Eq(a, b), hn::Set(d, static_cast<T>(1)));
+  }
+};
+
 struct ReluBackward {
   template <class D, class V>
   HWY_INLINE V operator()(D d, V g, V y) const {
@@ -235,6 +259,12 @@ void binary_any(Binary op, const RowBlock& block, const T* a, const T* b, T* out
       return binary_block(Mul{}, block, a, b, out);
     case Binary::div:
       return binary_block(Div{}, block, a, b, out);
+    case Binary::maximum:
+      return binary_block(Maximum{}, block, a, b, out);
+    case Binary::above:
+      return binary_block(Above{}, block, a, b, out);
+    case Binary::equal:
+      return binary_block(Equal{}, block, a, b, out);
     case Binary::relu_backward:
       return binary_block(ReluBackward{}, block, a, b, out);
     case Binary::sigmoid_backward:

@@ -14,6 +14,9 @@ enum class Binary : std::uint8_t {
   sub,
   mul,
   div,
+  maximum,  // NaN if either is
+  above,    // 1 where a > b, 1/2 where they are equal, else 0
+  equal,    // 1 or 0
   relu_backward,
   sigmoid_backward,
   tanh_backward

@@ -73,13 +73,13 @@ HWY_INLINE hn::Vec<D> sum_lanes(D d, const PoolWindow& window, std::int64_t chan
 }
 
 template <class T>
-HWY_INLINE void avg_pool_cells(const PoolPlane& plane, bool count_padding, std::int64_t first,
-                               std::int64_t last, const T* x, T* y) {
+HWY_INLINE void avg_pool_cells(const PoolPlane& plane, std::int64_t first, std::int64_t last,
+                               const T* x, T* y) {
   const std::int64_t channels = plane.channels;
   PoolWindows windows(plane, first % plane.outputs());
   for (std::int64_t cell = first; cell < last; ++cell, windows.advance()) {
     const PoolWindow window = windows.current();
-    const T divisor = static_cast<T>(count_padding ? plane.taps() : window.count);
+    const T divisor = static_cast<T>(windows.divisor());
     const T* sample = x + cell / plane.outputs() * plane.inputs() * channels;
     T* out = y + cell * channels;
     for_lanes<T>(0, static_cast<std::size_t>(channels), [&](auto d, std::size_t c) HWY_ATTR {
@@ -90,8 +90,8 @@ HWY_INLINE void avg_pool_cells(const PoolPlane& plane, bool count_padding, std::
 }
 
 template <class T>
-HWY_INLINE void avg_pool_spread(const PoolPlane& plane, bool count_padding, std::int64_t first,
-                                std::int64_t last, const T* g, T* dx) {
+HWY_INLINE void avg_pool_spread(const PoolPlane& plane, std::int64_t first, std::int64_t last,
+                                const T* g, T* dx) {
   const std::int64_t channels = plane.channels;
   const std::size_t begin = static_cast<std::size_t>(first);
   const std::size_t end = static_cast<std::size_t>(last);
@@ -102,7 +102,7 @@ HWY_INLINE void avg_pool_spread(const PoolPlane& plane, bool count_padding, std:
   PoolWindows windows(plane, 0);
   for (std::int64_t cell = 0; cell < plane.outputs(); ++cell, windows.advance()) {
     const PoolWindow window = windows.current();
-    const T divisor = static_cast<T>(count_padding ? plane.taps() : window.count);
+    const T divisor = static_cast<T>(windows.divisor());
     for_lanes<T>(begin, end, [&](auto d, std::size_t c) HWY_ATTR {
       const auto share = hn::Div(hn::LoadU(d, g + cell * channels + c), hn::Set(d, divisor));
       T* base = dx + window.base * channels + c;
@@ -123,21 +123,21 @@ void MaxPoolF64(const PoolPlane& plane, std::int64_t first, std::int64_t last, c
                 double* y, std::int64_t* positions) {
   max_pool_cells(plane, first, last, x, y, positions);
 }
-void AvgPoolF32(const PoolPlane& plane, bool count_padding, std::int64_t first, std::int64_t last,
-                const float* x, float* y) {
-  avg_pool_cells(plane, count_padding, first, last, x, y);
+void AvgPoolF32(const PoolPlane& plane, std::int64_t first, std::int64_t last, const float* x,
+                float* y) {
+  avg_pool_cells(plane, first, last, x, y);
 }
-void AvgPoolF64(const PoolPlane& plane, bool count_padding, std::int64_t first, std::int64_t last,
-                const double* x, double* y) {
-  avg_pool_cells(plane, count_padding, first, last, x, y);
+void AvgPoolF64(const PoolPlane& plane, std::int64_t first, std::int64_t last, const double* x,
+                double* y) {
+  avg_pool_cells(plane, first, last, x, y);
 }
-void AvgPoolBackwardF32(const PoolPlane& plane, bool count_padding, std::int64_t first,
-                        std::int64_t last, const float* g, float* dx) {
-  avg_pool_spread(plane, count_padding, first, last, g, dx);
+void AvgPoolBackwardF32(const PoolPlane& plane, std::int64_t first, std::int64_t last,
+                        const float* g, float* dx) {
+  avg_pool_spread(plane, first, last, g, dx);
 }
-void AvgPoolBackwardF64(const PoolPlane& plane, bool count_padding, std::int64_t first,
-                        std::int64_t last, const double* g, double* dx) {
-  avg_pool_spread(plane, count_padding, first, last, g, dx);
+void AvgPoolBackwardF64(const PoolPlane& plane, std::int64_t first, std::int64_t last,
+                        const double* g, double* dx) {
+  avg_pool_spread(plane, first, last, g, dx);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -167,36 +167,36 @@ void max_pool(const PoolPlane& plane, std::int64_t first, std::int64_t last, con
   HWY_DYNAMIC_DISPATCH(MaxPoolF64)(plane, first, last, x, y, positions);
 }
 template <>
-void avg_pool(const PoolPlane& plane, bool count_padding, std::int64_t first, std::int64_t last,
-              const float* x, float* y) {
+void avg_pool(const PoolPlane& plane, std::int64_t first, std::int64_t last, const float* x,
+              float* y) {
   if (pools_by_lines<float>(plane)) {
-    return avg_pool_lines(plane, count_padding, first, last, x, y);
+    return avg_pool_lines(plane, first, last, x, y);
   }
-  HWY_DYNAMIC_DISPATCH(AvgPoolF32)(plane, count_padding, first, last, x, y);
+  HWY_DYNAMIC_DISPATCH(AvgPoolF32)(plane, first, last, x, y);
 }
 template <>
-void avg_pool(const PoolPlane& plane, bool count_padding, std::int64_t first, std::int64_t last,
-              const double* x, double* y) {
+void avg_pool(const PoolPlane& plane, std::int64_t first, std::int64_t last, const double* x,
+              double* y) {
   if (pools_by_lines<double>(plane)) {
-    return avg_pool_lines(plane, count_padding, first, last, x, y);
+    return avg_pool_lines(plane, first, last, x, y);
   }
-  HWY_DYNAMIC_DISPATCH(AvgPoolF64)(plane, count_padding, first, last, x, y);
+  HWY_DYNAMIC_DISPATCH(AvgPoolF64)(plane, first, last, x, y);
 }
 template <>
-void avg_pool_backward(const PoolPlane& plane, bool count_padding, std::int64_t first,
-                       std::int64_t last, const float* g, float* dx) {
+void avg_pool_backward(const PoolPlane& plane, std::int64_t first, std::int64_t last,
+                       const float* g, float* dx) {
   if (pools_by_lines<float>(plane) && first == 0 && last == plane.channels) {
-    return avg_pool_lines_backward(plane, count_padding, g, dx);
+    return avg_pool_lines_backward(plane, g, dx);
   }
-  HWY_DYNAMIC_DISPATCH(AvgPoolBackwardF32)(plane, count_padding, first, last, g, dx);
+  HWY_DYNAMIC_DISPATCH(AvgPoolBackwardF32)(plane, first, last, g, dx);
 }
 template <>
-void avg_pool_backward(const PoolPlane& plane, bool count_padding, std::int64_t first,
-                       std::int64_t last, const double* g, double* dx) {
+void avg_pool_backward(const PoolPlane& plane, std::int64_t first, std::int64_t last,
+                       const double* g, double* dx) {
   if (pools_by_lines<double>(plane) && first == 0 && last == plane.channels) {
-    return avg_pool_lines_backward(plane, count_padding, g, dx);
+    return avg_pool_lines_backward(plane, g, dx);
   }
-  HWY_DYNAMIC_DISPATCH(AvgPoolBackwardF64)(plane, count_padding, first, last, g, dx);
+  HWY_DYNAMIC_DISPATCH(AvgPoolBackwardF64)(plane, first, last, g, dx);
 }
 
 }  // namespace fovea::kernels

@@ -11,8 +11,9 @@
 namespace fovea::kernels {
 
 struct PoolAxis {
-  const std::int32_t* cells = nullptr;  // of tap 0 of output 0: input cell, or negative outside it
-  std::int64_t tap_step = 1;            // to the entry of the next tap, and of the next output
+  const std::int32_t* cells = nullptr;   // of tap 0 of output 0: input cell, or negative outside it
+  const std::int64_t* counts = nullptr;  // of each output: its factor of what a mean divides by
+  std::int64_t tap_step = 1;             // to the entry of the next tap, and of the next output
   std::int64_t output_step = 1;
   std::int64_t taps = 1;
   std::int64_t outputs = 1;
@@ -31,6 +32,11 @@ struct PoolPlane {
   std::int64_t taps() const { return axes[0].taps * axes[1].taps * axes[2].taps; }
   std::int64_t outputs() const { return axes[0].outputs * axes[1].outputs * axes[2].outputs; }
   std::int64_t inputs() const { return axes[0].inputs * axes[1].inputs * axes[2].inputs; }
+  // What the mean over a window divides by: one of row `row` over the outer two axes.
+  std::int64_t divisor(std::int64_t row, std::int64_t output) const {
+    return axes[0].counts[row / axes[1].outputs] * axes[1].counts[row % axes[1].outputs] *
+           axes[2].counts[output];
+  }
 };
 
 // Output cells [first, last) of all samples in a row: x [N, inputs, C] -> y, positions [N, outputs,
@@ -39,15 +45,25 @@ template <class T>
 void max_pool(const PoolPlane& plane, std::int64_t first, std::int64_t last, const T* x, T* y,
               std::int64_t* positions);
 
-// Mean over each window: divided by all its taps, or only by those inside the input.
+// Sum over each window, divided by the product of its axes' counts.
 template <class T>
-void avg_pool(const PoolPlane& plane, bool count_padding, std::int64_t first, std::int64_t last,
-              const T* x, T* y);
+void avg_pool(const PoolPlane& plane, std::int64_t first, std::int64_t last, const T* x, T* y);
 
 // The adjoint of avg_pool for one sample and channels [first, last): g [outputs, C] -> dx [inputs,
 // C].
 template <class T>
-void avg_pool_backward(const PoolPlane& plane, bool count_padding, std::int64_t first,
-                       std::int64_t last, const T* g, T* dx);
+void avg_pool_backward(const PoolPlane& plane, std::int64_t first, std::int64_t last, const T* g,
+                       T* dx);
+
+// The p-norm (sum |x|^p)^(1/p) of each window, p > 0.
+template <class T>
+void lp_pool(const PoolPlane& plane, double p, std::int64_t first, std::int64_t last, const T* x,
+             T* y);
+
+// Its gradient for one sample and channels [first, last): dx gets g y^(1-p) |x|^(p-1) sign(x) from
+// each window that reads it, and nothing where y is zero.
+template <class T>
+void lp_pool_backward(const PoolPlane& plane, double p, std::int64_t first, std::int64_t last,
+                      const T* g, const T* x, const T* y, T* dx);
 
 }  // namespace fovea::kernels

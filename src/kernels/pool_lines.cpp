@@ -180,8 +180,7 @@ HWY_INLINE auto sum_along(const Vector& v, const std::int64_t* cell, const std::
 }
 
 template <class T>
-void pool_lines(const PoolPlane& plane, bool count_padding, std::int64_t first, std::int64_t last,
-                const T* x, T* y) {
+void pool_lines(const PoolPlane& plane, std::int64_t first, std::int64_t last, const T* x, T* y) {
   const PoolAxis& inner = plane.axes[2];
   const std::int64_t channels = plane.channels;
   const std::int64_t line = inner.inputs * channels;
@@ -192,7 +191,8 @@ void pool_lines(const PoolPlane& plane, bool count_padding, std::int64_t first, 
   while (first < last) {
     const std::int64_t begin = first % inner.outputs;
     const std::int64_t end = std::min(inner.outputs, begin + last - first);
-    list_rows(plane, first % plane.outputs() / inner.outputs, rows);
+    const std::int64_t row = first % plane.outputs() / inner.outputs;
+    list_rows(plane, row, rows);
     const T* sample = x + first / plane.outputs() * plane.inputs() * channels;
     const T* sums = sample + rows[0] * line;
     if (rows.size() > 1) {
@@ -203,7 +203,7 @@ void pool_lines(const PoolPlane& plane, bool count_padding, std::int64_t first, 
     for (std::int64_t output = begin; output < end; ++output, ++first) {
       const std::int64_t* cells = columns.begin(output);
       const std::int64_t* cells_end = columns.end(output);
-      divisor.set(count_padding ? plane.taps() : std::ssize(rows) * (cells_end - cells));
+      divisor.set(plane.divisor(row, output));
       T* out = y + first * channels;
       for_vectors<T>(0, static_cast<std::size_t>(channels), [&](auto v, std::size_t c) HWY_ATTR {
         v.store(divisor.apply(v.d, sum_along(v, cells, cells_end, channels, sums + c)), out + c);
@@ -232,7 +232,7 @@ HWY_INLINE void spread_down(const std::vector<std::int64_t>& rows, std::int64_t 
 }
 
 template <class T>
-void pool_lines_backward(const PoolPlane& plane, bool count_padding, const T* g, T* dx) {
+void pool_lines_backward(const PoolPlane& plane, const T* g, T* dx) {
   const PoolAxis& inner = plane.axes[2];
   const std::int64_t channels = plane.channels;
   const std::int64_t line = inner.inputs * channels;
@@ -251,7 +251,7 @@ void pool_lines_backward(const PoolPlane& plane, bool count_padding, const T* g,
     for (std::int64_t output = 0; output < inner.outputs; ++output) {
       const std::int64_t* cells = columns.begin(output);
       const std::int64_t* cells_end = columns.end(output);
-      divisor.set(count_padding ? plane.taps() : std::ssize(rows) * (cells_end - cells));
+      divisor.set(plane.divisor(row, output));
       const T* from = g + (row * inner.outputs + output) * channels;
       for_vectors<T>(0, static_cast<std::size_t>(channels), [&](auto v, std::size_t c) HWY_ATTR {
         const auto share = divisor.apply(v.d, v.load(from + c));
@@ -282,19 +282,19 @@ void MaxLinesF64(const PoolPlane& plane, std::int64_t first, std::int64_t last, 
                  double* y, std::int64_t* positions) {
   max_lines(plane, first, last, x, y, positions);
 }
-void PoolLinesF32(const PoolPlane& plane, bool count_padding, std::int64_t first, std::int64_t last,
-                  const float* x, float* y) {
-  pool_lines(plane, count_padding, first, last, x, y);
+void PoolLinesF32(const PoolPlane& plane, std::int64_t first, std::int64_t last, const float* x,
+                  float* y) {
+  pool_lines(plane, first, last, x, y);
 }
-void PoolLinesF64(const PoolPlane& plane, bool count_padding, std::int64_t first, std::int64_t last,
-                  const double* x, double* y) {
-  pool_lines(plane, count_padding, first, last, x, y);
+void PoolLinesF64(const PoolPlane& plane, std::int64_t first, std::int64_t last, const double* x,
+                  double* y) {
+  pool_lines(plane, first, last, x, y);
 }
-void PoolLinesBackwardF32(const PoolPlane& plane, bool count_padding, const float* g, float* dx) {
-  pool_lines_backward(plane, count_padding, g, dx);
+void PoolLinesBackwardF32(const PoolPlane& plane, const float* g, float* dx) {
+  pool_lines_backward(plane, g, dx);
 }
-void PoolLinesBackwardF64(const PoolPlane& plane, bool count_padding, const double* g, double* dx) {
-  pool_lines_backward(plane, count_padding, g, dx);
+void PoolLinesBackwardF64(const PoolPlane& plane, const double* g, double* dx) {
+  pool_lines_backward(plane, g, dx);
 }
 
 }  // namespace
@@ -336,24 +336,22 @@ void max_pool_lines(const PoolPlane& plane, std::int64_t first, std::int64_t las
   HWY_DYNAMIC_DISPATCH(MaxLinesF64)(plane, first, last, x, y, positions);
 }
 template <>
-void avg_pool_lines(const PoolPlane& plane, bool count_padding, std::int64_t first,
-                    std::int64_t last, const float* x, float* y) {
-  HWY_DYNAMIC_DISPATCH(PoolLinesF32)(plane, count_padding, first, last, x, y);
+void avg_pool_lines(const PoolPlane& plane, std::int64_t first, std::int64_t last, const float* x,
+                    float* y) {
+  HWY_DYNAMIC_DISPATCH(PoolLinesF32)(plane, first, last, x, y);
 }
 template <>
-void avg_pool_lines(const PoolPlane& plane, bool count_padding, std::int64_t first,
-                    std::int64_t last, const double* x, double* y) {
-  HWY_DYNAMIC_DISPATCH(PoolLinesF64)(plane, count_padding, first, last, x, y);
+void avg_pool_lines(const PoolPlane& plane, std::int64_t first, std::int64_t last, const double* x,
+                    double* y) {
+  HWY_DYNAMIC_DISPATCH(PoolLinesF64)(plane, first, last, x, y);
 }
 template <>
-void avg_pool_lines_backward(const PoolPlane& plane, bool count_padding, const float* g,
-                             float* dx) {
-  HWY_DYNAMIC_DISPATCH(PoolLinesBackwardF32)(plane, count_padding, g, dx);
+void avg_pool_lines_backward(const PoolPlane& plane, const float* g, float* dx) {
+  HWY_DYNAMIC_DISPATCH(PoolLinesBackwardF32)(plane, g, dx);
 }
 template <>
-void avg_pool_lines_backward(const PoolPlane& plane, bool count_padding, const double* g,
-                             double* dx) {
-  HWY_DYNAMIC_DISPATCH(PoolLinesBackwardF64)(plane, count_padding, g, dx);
+void avg_pool_lines_backward(const PoolPlane& plane, const double* g, double* dx) {
+  HWY_DYNAMIC_DISPATCH(PoolLinesBackwardF64)(plane, g, dx);
 }
 
 }  // namespace fovea::kernels

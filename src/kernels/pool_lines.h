@@ -16,9 +16,9 @@ template <class T>
 void max_pool_lines(const PoolPlane& plane, std::int64_t first, std::int64_t last, const T* x, T* y,
                     std::int64_t* positions);
 template <class T>
-void avg_pool_lines(const PoolPlane& plane, bool count_padding, std::int64_t first,
-                    std::int64_t last, const T* x, T* y);
+void avg_pool_lines(const PoolPlane& plane, std::int64_t first, std::int64_t last, const T* x,
+                    T* y);
 template <class T>
-void avg_pool_lines_backward(const PoolPlane& plane, bool count_padding, const T* g, T* dx);
+void avg_pool_lines_backward(const PoolPlane& plane, const T* g, T* dx);
 
 }  // namespace fovea::kernels

@@ -39,6 +39,15 @@ class PoolWindows {
     return {pattern_.data(), static_cast<std::int64_t>(pattern_.size()), base};
   }
 
+  // What the mean over the current window divides by.
+  std::int64_t divisor() const {
+    std::int64_t product = 1;
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+      product *= axes_[axis].counts[static_cast<std::size_t>(at_[axis])];
+    }
+    return product;
+  }
+
   void advance() {
     for (std::size_t axis = 3; axis-- > 0;) {
       if (++at_[axis] < axes_[axis].outputs) return;

@@ -90,6 +90,61 @@ void sum_columns_of(const Rows& shape, const T* HWY_RESTRICT x, double* HWY_REST
   }
 }
 
+// The larger one; once it is NaN it stays so.
+HWY_INLINE hn::Vec<Wide> larger(hn::Vec<Wide> best, hn::Vec<Wide> x) {
+  return hn::IfThenElse(hn::Or(hn::Gt(x, best), hn::IsNaN(x)), x, best);
+}
+inline double larger_of(double best, double x) {
+  return x > best || x != x ? x : best;
+}
+
+template <class T>
+void max_rows_of(const Rows& shape, const T* x, double* maxima) {
+  const Wide d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  HWY_ALIGN double parts[hn::MaxLanes(Wide())];
+  for (std::int64_t r = 0; r < shape.rows; ++r) {
+    const T* row = x + r * shape.stride;
+    auto best = hn::Set(d, maxima[r]);
+    std::int64_t c = 0;
+    for (; c + lanes <= shape.columns; c += lanes) best = larger(best, load_wide(row + c));
+    hn::Store(best, d, parts);
+    double result = parts[0];
+    for (std::int64_t i = 1; i < lanes; ++i) result = larger_of(result, parts[i]);
+    for (; c < shape.columns; ++c) result = larger_of(result, static_cast<double>(row[c]));
+    maxima[r] = result;
+  }
+}
+
+template <class T>
+void max_columns_of(const Rows& shape, const T* x, double* maxima) {
+  const Wide d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  for (std::int64_t r = 0; r < shape.rows; ++r) {
+    const T* row = x + r * shape.stride;
+    std::int64_t c = 0;
+    for (; c + lanes <= shape.columns; c += lanes) {
+      hn::StoreU(larger(hn::LoadU(d, maxima + c), load_wide(row + c)), d, maxima + c);
+    }
+    for (; c < shape.columns; ++c) {
+      maxima[c] = larger_of(maxima[c], static_cast<double>(row[c]));
+    }
+  }
+}
+
+void MaxRowsF32(const Rows& shape, const float* x, double* maxima) {
+  max_rows_of(shape, x, maxima);
+}
+void MaxRowsF64(const Rows& shape, const double* x, double* maxima) {
+  max_rows_of(shape, x, maxima);
+}
+void MaxColumnsF32(const Rows& shape, const float* x, double* maxima) {
+  max_columns_of(shape, x, maxima);
+}
+void MaxColumnsF64(const Rows& shape, const double* x, double* maxima) {
+  max_columns_of(shape, x, maxima);
+}
+
 void SumRowsF32(const Rows& shape, const float* x, double* sums) {
   sum_rows_of(shape, x, sums);
 }
@@ -116,6 +171,10 @@ HWY_EXPORT(SumRowsF32);
 HWY_EXPORT(SumRowsF64);
 HWY_EXPORT(SumColumnsF32);
 HWY_EXPORT(SumColumnsF64);
+HWY_EXPORT(MaxRowsF32);
+HWY_EXPORT(MaxRowsF64);
+HWY_EXPORT(MaxColumnsF32);
+HWY_EXPORT(MaxColumnsF64);
 
 constexpr std::int64_t kMergedColumns = 64;
 
@@ -164,6 +223,27 @@ void sum_columns(const Rows& shape, const T* x, double* sums) {
 }
 template void sum_columns<float>(const Rows&, const float*, double*);
 template void sum_columns<double>(const Rows&, const double*, double*);
+
+template <>
+void max_rows<float>(const Rows& shape, const float* x, double* maxima) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(MaxRowsF32)(shape, x, maxima);
+}
+template <>
+void max_rows<double>(const Rows& shape, const double* x, double* maxima) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(MaxRowsF64)(shape, x, maxima);
+}
+template <>
+void max_columns<float>(const Rows& shape, const float* x, double* maxima) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(MaxColumnsF32)(shape, x, maxima);
+}
+template <>
+void max_columns<double>(const Rows& shape, const double* x, double* maxima) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(MaxColumnsF64)(shape, x, maxima);
+}
 
 }  // namespace fovea::kernels
 #endif  // HWY_ONCE

@@ -1,4 +1,4 @@
-// Sums over rows or columns of raw memory, in double. T is float or double.
+// Sums and maxima over rows or columns of raw memory, in double. T is float or double.
 #pragma once
 
 #include <cstdint>
@@ -18,5 +18,12 @@ void sum_rows(const Rows& shape, const T* x, double* sums);
 // sums[c] += x[0][c] + x[1][c] + ...
 template <class T>
 void sum_columns(const Rows& shape, const T* x, double* sums);
+
+// maxima[r] = max(maxima[r], x[r][0], x[r][1], ...); a NaN wins.
+template <class T>
+void max_rows(const Rows& shape, const T* x, double* maxima);
+// maxima[c] = max(maxima[c], x[0][c], x[1][c], ...)
+template <class T>
+void max_columns(const Rows& shape, const T* x, double* maxima);
 
 }  // namespace fovea::kernels

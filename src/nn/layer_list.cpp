@@ -40,6 +40,32 @@ Example locally_connected_example(Generator& generator) {
       ConvLayerOptions{.stride = {2, 1}, .padding = {{1, 0}, {0, 0}}, .groups = 2}, generator);
 }
 
+// A layer that needs no arguments.
+template <class Layer>
+Example plain(Generator&) {
+  return std::make_unique<Layer>();
+}
+
+template <class Pool>
+Example pool(Generator&) {
+  return std::make_unique<Pool>(Spatial{2, 3});
+}
+
+// With random weights: ones and zeros would hide what they do.
+Example drawn(std::unique_ptr<Norm> norm, Generator& generator) {
+  init::uniform(norm->weight, 0.5, 1.5, generator);
+  init::uniform(norm->bias, -1, 1, generator);
+  return norm;
+}
+
+template <int Dims>
+Example batch_norm(Generator& generator) {
+  auto norm = std::make_unique<BatchNormNd<Dims>>(3);
+  init::uniform(norm->running_mean, -1, 1, generator);
+  init::uniform(norm->running_var, 0.5, 2, generator);
+  return drawn(std::move(norm), generator);
+}
+
 Example sequential_example(Generator& generator) {
   auto layers = std::make_unique<Sequential>();
   layers->add<Conv2d>("conv", 1, 2, 3, ConvLayerOptions{}, generator);
@@ -67,23 +93,61 @@ const std::vector<LayerDef>& layers() {
        },
        {2, 3, 3, 4}},
       {"Linear", [](Generator& g) -> Example { return std::make_unique<Linear>(5, 3, g); }, {4, 5}},
-      {"MaxPool",
-       [](Generator&) -> Example { return std::make_unique<MaxPool>(2, PoolOptions{.stride = 1}); },
+      {"MaxPool", pool<MaxPool>, {2, 3, 4, 4}},
+      {"AvgPool", pool<AvgPool>, {2, 3, 4, 4}},
+      {"LpPool",
+       [](Generator&) -> Example { return std::make_unique<LpPool>(3, 2); },
        {2, 3, 4, 4}},
-      {"AvgPool",
+      {"AdaptiveMaxPool",
+       [](Generator&) -> Example { return std::make_unique<AdaptiveMaxPool>(2); },
+       {2, 3, 5}},
+      {"AdaptiveAvgPool",
        [](Generator&) -> Example {
-         return std::make_unique<AvgPool>(Spatial{2, 3});
+         return std::make_unique<AdaptiveAvgPool>(Spatial{2, 3, 1});
        },
-       {2, 3, 4, 6}},
-      {"GlobalAvgPool",
-       [](Generator&) -> Example { return std::make_unique<GlobalAvgPool>(); },
-       {2, 3, 4, 5}},
-      {"Flatten", [](Generator&) -> Example { return std::make_unique<Flatten>(); }, {2, 3, 2, 4}},
-      {"Relu", [](Generator&) -> Example { return std::make_unique<Relu>(); }, {2, 3, 4}},
-      {"Sigmoid", [](Generator&) -> Example { return std::make_unique<Sigmoid>(); }, {2, 3, 4}},
-      {"Tanh", [](Generator&) -> Example { return std::make_unique<Tanh>(); }, {2, 3, 4}},
-      {"Softmax", [](Generator&) -> Example { return std::make_unique<Softmax>(); }, {3, 5}},
+       {1, 2, 3, 4, 2}},
+      {"GlobalMaxPool", plain<GlobalMaxPool>, {2, 3, 4, 5}},
+      {"GlobalAvgPool", plain<GlobalAvgPool>, {2, 3, 4, 5}},
+      {"Upsample",
+       [](Generator&) -> Example {
+         return std::make_unique<Upsample>(UpsampleOptions{.mode = Interpolation::linear});
+       },
+       {2, 3, 3, 2}},
+      {"Flatten", plain<Flatten>, {2, 3, 2, 4}},
+      {"BatchNorm1d", batch_norm<1>, {4, 3, 5}},
+      {"BatchNorm2d", batch_norm<2>, {2, 3, 4, 3}},
+      {"BatchNorm3d", batch_norm<3>, {2, 3, 2, 3, 2}},
+      {"GroupNorm",
+       [](Generator& g) -> Example { return drawn(std::make_unique<GroupNorm>(2, 4), g); },
+       {2, 4, 3, 2}},
+      {"InstanceNorm",
+       [](Generator& g) -> Example { return drawn(std::make_unique<InstanceNorm>(3), g); },
+       {2, 3, 4, 3}},
+      {"LayerNorm",
+       [](Generator& g) -> Example {
+         return drawn(std::make_unique<LayerNorm>(Shape{3, 4}), g);
+       },
+       {2, 3, 4}},
+      {"LocalResponseNorm",
+       [](Generator&) -> Example {
+         return std::make_unique<LocalResponseNorm>(3, ResponseNormOptions{.alpha = 0.5});
+       },
+       {2, 5, 2, 3}},
+      {"Relu", plain<Relu>, {2, 3, 4}},
+      {"LeakyRelu", plain<LeakyRelu>, {2, 3, 4}},
+      {"Elu", plain<Elu>, {2, 3, 4}},
+      {"Sigmoid", plain<Sigmoid>, {2, 3, 4}},
+      {"Tanh", plain<Tanh>, {2, 3, 4}},
+      {"Gelu", plain<Gelu>, {2, 3, 4}},
+      {"Silu", plain<Silu>, {2, 3, 4}},
+      {"Hardswish", plain<Hardswish>, {2, 3, 4}},
+      {"Softplus", plain<Softplus>, {2, 3, 4}},
+      {"Softmax", plain<Softmax>, {3, 5}},
+      {"LogSoftmax", plain<LogSoftmax>, {3, 5}},
       {"Dropout", [](Generator&) -> Example { return std::make_unique<Dropout>(0.5, 1); }, {4, 8}},
+      {"Dropout2d",
+       [](Generator&) -> Example { return std::make_unique<Dropout2d>(0.5, 1); },
+       {4, 8, 2, 2}},
       {"Sequential", sequential_example, {2, 1, 4, 4}},
   };
   return list;

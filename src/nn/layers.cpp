@@ -239,69 +239,74 @@ Tensor Linear::forward(const Tensor& input) {
   return linear(input, weight, bias);
 }
 
-std::string MaxPool::describe() const {
-  return fmt::format("MaxPool({}{}{}{})", words(window_.values()),
-                     option("stride", words(options_.stride.values()), "0"),
-                     option("padding", words(options_.padding.values()), "0"),
-                     option("dilation", words(options_.dilation.values()), "1"));
+MaxPool::MaxPool(const Spatial& window, const PoolOptions& options)
+    : Function(fmt::format("MaxPool({}{}{}{}{})", words(window.values()),
+                           option("stride", words(options.stride.values()), "0"),
+                           option("padding", options.padding.to_string(), "0"),
+                           option("dilation", words(options.dilation.values()), "1"),
+                           options.ceil_mode ? ", ceil_mode=true" : ""),
+               [window, options](const Tensor& x) { return max_pool(x, window, options); }) {}
+
+AvgPool::AvgPool(const Spatial& window, const AvgPoolOptions& options)
+    : Function(
+          fmt::format("AvgPool({}{}{}{}{}{})", words(window.values()),
+                      option("stride", words(options.stride.values()), "0"),
+                      option("padding", options.padding.to_string(), "0"),
+                      options.ceil_mode ? ", ceil_mode=true" : "",
+                      options.count_include_pad ? "" : ", count_include_pad=false",
+                      option("divisor_override", std::to_string(options.divisor_override), "0")),
+          [window, options](const Tensor& x) { return avg_pool(x, window, options); }) {}
+
+LpPool::LpPool(double p, const Spatial& window, const LpPoolOptions& options)
+    : Function(fmt::format("LpPool({}, {}{}{})", p, words(window.values()),
+                           option("stride", words(options.stride.values()), "0"),
+                           options.ceil_mode ? ", ceil_mode=true" : ""),
+               [p, window, options](const Tensor& x) { return lp_pool(x, p, window, options); }) {}
+
+AdaptiveMaxPool::AdaptiveMaxPool(const Spatial& output)
+    : Function(fmt::format("AdaptiveMaxPool({})", words(output.values())),
+               [output](const Tensor& x) { return adaptive_max_pool(x, output); }) {}
+AdaptiveAvgPool::AdaptiveAvgPool(const Spatial& output)
+    : Function(fmt::format("AdaptiveAvgPool({})", words(output.values())),
+               [output](const Tensor& x) { return adaptive_avg_pool(x, output); }) {}
+GlobalMaxPool::GlobalMaxPool() : Function("GlobalMaxPool()", global_max_pool) {}
+GlobalAvgPool::GlobalAvgPool() : Function("GlobalAvgPool()", global_avg_pool) {}
+
+Upsample::Upsample(const UpsampleOptions& options)
+    : Function(
+          fmt::format("Upsample({}={}{}{})", options.size.values() == Shape{0} ? "scale" : "size",
+                      words(options.size.values() == Shape{0} ? options.scale.values()
+                                                              : options.size.values()),
+                      options.mode == Interpolation::linear ? ", mode=linear" : "",
+                      options.align_corners ? ", align_corners=true" : ""),
+          [options](const Tensor& x) { return upsample(x, options); }) {}
+
+Flatten::Flatten() : Function("Flatten()", [](const Tensor& x) { return flatten(x); }) {}
+
+LocalResponseNorm::LocalResponseNorm(std::int64_t size, const ResponseNormOptions& options)
+    : Function(fmt::format("LocalResponseNorm({}, alpha={}, beta={}, k={})", size, options.alpha,
+                           options.beta, options.k),
+               [size, options](const Tensor& x) { return local_response_norm(x, size, options); }) {
 }
 
-Tensor MaxPool::forward(const Tensor& input) {
-  return max_pool(input, window_, options_);
-}
-
-std::string AvgPool::describe() const {
-  return fmt::format("AvgPool({}{}{}{})", words(window_.values()),
-                     option("stride", words(options_.stride.values()), "0"),
-                     option("padding", words(options_.padding.values()), "0"),
-                     options_.count_include_pad ? "" : ", count_include_pad=false");
-}
-
-Tensor AvgPool::forward(const Tensor& input) {
-  return avg_pool(input, window_, options_);
-}
-
-std::string GlobalAvgPool::describe() const {
-  return "GlobalAvgPool()";
-}
-Tensor GlobalAvgPool::forward(const Tensor& input) {
-  return global_avg_pool(input);
-}
-
-std::string Flatten::describe() const {
-  return "Flatten()";
-}
-Tensor Flatten::forward(const Tensor& input) {
-  return flatten(input);
-}
-
-std::string Relu::describe() const {
-  return "Relu()";
-}
-Tensor Relu::forward(const Tensor& input) {
-  return relu(input);
-}
-
-std::string Sigmoid::describe() const {
-  return "Sigmoid()";
-}
-Tensor Sigmoid::forward(const Tensor& input) {
-  return sigmoid(input);
-}
-
-std::string Tanh::describe() const {
-  return "Tanh()";
-}
-Tensor Tanh::forward(const Tensor& input) {
-  return tanh(input);
-}
-
-std::string Softmax::describe() const {
-  return fmt::format("Softmax(axis={})", axis_);
-}
-Tensor Softmax::forward(const Tensor& input) {
-  return softmax(input, axis_);
-}
+Relu::Relu() : Function("Relu()", relu) {}
+LeakyRelu::LeakyRelu(double slope)
+    : Function(fmt::format("LeakyRelu({})", slope),
+               [slope](const Tensor& x) { return leaky_relu(x, slope); }) {}
+Elu::Elu(double scale)
+    : Function(fmt::format("Elu({})", scale), [scale](const Tensor& x) { return elu(x, scale); }) {}
+Sigmoid::Sigmoid() : Function("Sigmoid()", sigmoid) {}
+Tanh::Tanh() : Function("Tanh()", static_cast<Tensor (*)(const Tensor&)>(tanh)) {}
+Gelu::Gelu() : Function("Gelu()", gelu) {}
+Silu::Silu() : Function("Silu()", silu) {}
+Hardswish::Hardswish() : Function("Hardswish()", hardswish) {}
+Softplus::Softplus() : Function("Softplus()", softplus) {}
+Softmax::Softmax(int axis)
+    : Function(fmt::format("Softmax(axis={})", axis),
+               [axis](const Tensor& x) { return softmax(x, axis); }) {}
+LogSoftmax::LogSoftmax(int axis)
+    : Function(fmt::format("LogSoftmax(axis={})", axis),
+               [axis](const Tensor& x) { return log_softmax(x, axis); }) {}
 
 Dropout::Dropout(double p, std::uint64_t seed) : p_(p), generator_{.seed = seed} {
   add_generator("generator", generator_);
@@ -313,6 +318,18 @@ std::string Dropout::describe() const {
 
 Tensor Dropout::forward(const Tensor& input) {
   return is_training() ? dropout(input, p_, generator_) : input;
+}
+
+Dropout2d::Dropout2d(double p, std::uint64_t seed) : p_(p), generator_{.seed = seed} {
+  add_generator("generator", generator_);
+}
+
+std::string Dropout2d::describe() const {
+  return fmt::format("Dropout2d({})", p_);
+}
+
+Tensor Dropout2d::forward(const Tensor& input) {
+  return is_training() ? dropout2d(input, p_, generator_) : input;
 }
 
 void Sequential::append(std::string name, std::unique_ptr<Module> layer) {

@@ -32,4 +32,8 @@ void require_rank(std::string_view op, const TensorSpec& spec, std::string_view 
               spec.shape.rank(), spec.shape, rank);
 }
 
+Shape spatial_of(const Shape& shape) {
+  return Shape(std::span<const std::int64_t>(shape.begin() + 2, shape.end()));
+}
+
 }  // namespace fovea::ops

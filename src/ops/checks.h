@@ -1,4 +1,5 @@
-// Checks that many operators share; each throws Error with the operator's name.
+// What many operators share: checks, each of which throws Error with the operator's name, and the
+// spatial part of a shape.
 #pragma once
 
 #include <string_view>
@@ -13,5 +14,8 @@ void require_same_dtype(std::string_view op, const TensorSpec& a, const TensorSp
 void require_same_shape(std::string_view op, const TensorSpec& a, std::string_view a_name,
                         const TensorSpec& b, std::string_view b_name);
 void require_rank(std::string_view op, const TensorSpec& spec, std::string_view what, int rank);
+
+// The sizes behind [N, C].
+Shape spatial_of(const Shape& shape);
 
 }  // namespace fovea::ops

@@ -70,10 +70,6 @@ Shape with_channels(const Shape& spatial, std::int64_t first, std::int64_t secon
   return shape;
 }
 
-Shape spatial_of(const Shape& shape) {
-  return Shape(std::span<const std::int64_t>(shape.begin() + 2, shape.end()));
-}
-
 Shape all_but_channels(int rank) {
   Shape axes{0};
   for (int axis = 2; axis < rank; ++axis) axes.push_back(axis);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "conv/algorithms.h"
+#include "ops/checks.h"
 #include "ops/op.h"
 
 namespace fovea::ops {
@@ -21,9 +22,8 @@ ConvProblem make_problem(const Shape& x, const Shape& w, DType dtype, const Attr
 ConvProblem checked_problem(const std::string& op, const TensorSpec& x, const TensorSpec& w,
                             const Attributes& attributes);
 
-// [first, second, spatial...] and back.
+// [first, second, spatial...]
 Shape with_channels(const Shape& spatial, std::int64_t first, std::int64_t second);
-Shape spatial_of(const Shape& shape);
 // All axes of an output but its channels: those that the gradient of a bias is summed over.
 Shape all_but_channels(int rank);
 // A hint for the commonest mistake, images stored as N,H,W,C: empty unless x ends in `channels`.

@@ -80,6 +80,17 @@ std::vector<Tensor> mul_scalar_backward(const BackwardCall& call) {
   return {scaled(call.grads[0], call.attributes.number("value"))};
 }
 
+// The larger one has the gradient; equal ones share it.
+std::vector<Tensor> maximum_backward(const BackwardCall& call) {
+  const auto share = [&](std::size_t own, std::size_t other) {
+    return gradient_of(call, own, [&] {
+      const Tensor wins = apply1(above, {call.inputs[own], call.inputs[other]});
+      return apply1(mul, {call.grads[0], wins});
+    });
+  };
+  return {share(0, 1), share(1, 0)};
+}
+
 DType cast_type(const Attributes& attributes) {
   const std::int64_t value = attributes.integer("dtype");
   FOVEA_ASSERT(value >= 0 && value <= static_cast<std::int64_t>(DType::uint8), "dtype {}", value);
@@ -158,5 +169,20 @@ const OpDef mul_scalar = {
     .backward = mul_scalar_backward};
 const OpDef cast = {
     .name = "cast", .infer = infer_cast, .run = run_cast, .backward = cast_backward};
+
+const OpDef maximum = {
+    .name = "maximum",
+    .infer = [](Specs inputs, const Attributes&) { return infer_binary("maximum", inputs); },
+    .run = run_two<Binary::maximum>,
+    .backward = maximum_backward,
+    .saves = {.inputs = kFirst | kSecond}};
+const OpDef above = {
+    .name = "above",
+    .infer = [](Specs inputs, const Attributes&) { return infer_binary("above", inputs); },
+    .run = run_two<Binary::above>};
+const OpDef equal = {
+    .name = "equal",
+    .infer = [](Specs inputs, const Attributes&) { return infer_binary("equal", inputs); },
+    .run = run_two<Binary::equal>};
 
 }  // namespace fovea::ops

@@ -21,13 +21,30 @@ extern const OpDef pad, pad_backward;
 extern const OpDef linear, matmul;
 // pool.cpp: max_pool gives values and positions; pool_scatter and pool_gather are adjoint to each
 // other.
-extern const OpDef max_pool, pool_scatter, pool_gather, avg_pool, avg_pool_backward;
+extern const OpDef max_pool, adaptive_max_pool, pool_scatter, pool_gather, max_unpool;
+// avg_pool.cpp
+extern const OpDef avg_pool, avg_pool_backward, adaptive_avg_pool, adaptive_avg_pool_backward,
+    lp_pool, lp_pool_backward;
+// norm.cpp, layer_norm.cpp: (x, weight?, bias?) -> y, mean, variance; batch_norm takes mean and
+// variance. Backward operators give dx, dw, db.
+extern const OpDef batch_norm, batch_norm_backward, batch_norm_training,
+    batch_norm_training_backward, group_norm, group_norm_backward, layer_norm, layer_norm_backward;
+// local_response_norm.cpp: the backward operator takes (g, x).
+extern const OpDef local_response_norm, local_response_norm_backward;
 // elementwise.cpp
 extern const OpDef add, sub, mul, div, neg, exp, log, sqrt, add_scalar, mul_scalar, cast;
+extern const OpDef maximum, above, equal;
 // activation.cpp: each backward operator takes (g, y).
 extern const OpDef relu, relu_backward, sigmoid, sigmoid_backward, tanh, tanh_backward;
-// reduce.cpp: sum over axes; broadcast repeats axes of size one without copying.
-extern const OpDef sum, broadcast;
+// curve.cpp: each backward operator takes (g, x).
+extern const OpDef abs, abs_backward, clamp, clamp_backward, pow, pow_backward, erf, erf_backward,
+    leaky_relu, leaky_relu_backward, elu, elu_backward, gelu, gelu_backward, silu, silu_backward,
+    hardswish, hardswish_backward, softplus, softplus_backward;
+// upsample.cpp, concat.cpp
+extern const OpDef upsample, upsample_backward, concat;
+// reduce.cpp: sum and largest element over axes; broadcast repeats axes of size one without
+// copying.
+extern const OpDef sum, max, broadcast;
 // view.cpp
 extern const OpDef reshape, permute, slice, slice_backward, contiguous;
 // flip.cpp
@@ -39,5 +56,8 @@ extern const OpDef dropout;
 
 // Adds up `gradient` over the axes along which an input of `shape` was broadcast.
 Tensor sum_to(const Tensor& gradient, const Shape& shape);
+
+// running <- (1 - momentum) running + momentum factor batch; neither recorded nor traced.
+void update_running(Tensor& running, const Tensor& batch, double momentum, double factor);
 
 }  // namespace fovea::ops

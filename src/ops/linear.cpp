@@ -7,6 +7,7 @@
 #include "conv/algorithms.h"
 #include "core/check.h"
 #include "core/dispatch.h"
+#include "fovea/executor.h"
 #include "ops/checks.h"
 #include "ops/families.h"
 
@@ -112,27 +113,34 @@ std::vector<TensorSpec> matmul_infer(Specs inputs, const Attributes&) {
   const TensorSpec& b = inputs[1];
   require_floating("matmul", a);
   require_same_dtype("matmul", a, b);
+  const int rank = a.shape.rank();
+  FOVEA_CHECK(rank >= 2 && b.shape.rank() == rank,
+              "matmul: both inputs must be matrices, [M, K] and [K, N], or batches of them with "
+              "equal axes in front, but their shapes are {} and {}",
+              a.shape, b.shape);
+  for (int axis = 0; axis < rank - 2; ++axis) {
+    FOVEA_CHECK(a.shape[axis] == b.shape[axis],
+                "matmul: the batches differ: axis {} is {} in {} and {} in {}", axis, a.shape[axis],
+                a.shape, b.shape[axis], b.shape);
+  }
+  const std::int64_t columns = a.shape[rank - 1];
+  const std::int64_t rows = b.shape[rank - 2];
   FOVEA_CHECK(
-      a.shape.rank() == 2 && b.shape.rank() == 2,
-      "matmul: both inputs must be matrices, [M, K] and [K, N], but their shapes are {} and {}",
-      a.shape, b.shape);
-  FOVEA_CHECK(
-      a.shape[1] == b.shape[0],
-      "matmul: {} has {} columns but {} has {} rows; they must be equal{}", a.shape, a.shape[1],
-      b.shape, b.shape[0],
-      a.shape[1] == b.shape[1] ? ". Is the second one transposed? Use b.permute({1, 0})." : "");
-  FOVEA_CHECK(a.shape[0] >= 1 && a.shape[1] >= 1 && b.shape[1] >= 1,
+      columns == rows, "matmul: {} has {} columns but {} has {} rows; they must be equal{}",
+      a.shape, columns, b.shape, rows,
+      columns == b.shape[rank - 1] ? ". Is the second one transposed? Use b.permute({1, 0})." : "");
+  FOVEA_CHECK(a.shape.numel() >= 1 && b.shape.numel() >= 1,
               "matmul: {} and {} must not have an axis of size zero", a.shape, b.shape);
-  return {make_spec({a.shape[0], b.shape[1]}, a.dtype)};
+  Shape shape = a.shape;
+  shape[rank - 1] = b.shape[rank - 1];
+  return {make_spec(shape, a.dtype)};
 }
 
-void matmul_run(Inputs inputs, const Attributes&, Outputs outputs) {
-  const Tensor& a = inputs[0];
-  const Tensor& b = inputs[1];
+// result = a b, row-major.
+void multiply(const Tensor& a, const Tensor& b, void* result) {
   const std::int64_t m = a.size(0);
   const std::int64_t k = a.size(1);
   const std::int64_t n = b.size(1);
-  void* result = mutable_data_of(outputs[0]);
   const auto product = [&](const ConvProblem& problem, Pass pass, const Tensor& first,
                            const Tensor& second) {
     conv::run(problem, pass, "auto",
@@ -153,9 +161,38 @@ void matmul_run(Inputs inputs, const Attributes&, Outputs outputs) {
   }
 }
 
+// Matrix `index` of a batch, counted in row-major order.
+Tensor matrix_of(const Tensor& batch, std::int64_t index) {
+  const int rank = batch.rank();
+  std::int64_t offset = 0;
+  for (int axis = rank - 3; axis >= 0; --axis) {
+    offset += index % batch.shape()[axis] * batch.strides()[axis];
+    index /= batch.shape()[axis];
+  }
+  return view::strided(batch, offset, {batch.shape()[rank - 2], batch.shape()[rank - 1]},
+                       {batch.strides()[rank - 2], batch.strides()[rank - 1]});
+}
+
+// Each matrix is a task of its own; one alone is cut further by the product itself.
+void matmul_run(Inputs inputs, const Attributes&, Outputs outputs) {
+  const Shape& shape = outputs[0].shape();
+  const std::int64_t size = shape[shape.rank() - 1] * shape[shape.rank() - 2];
+  char* result = static_cast<char*>(mutable_data_of(outputs[0]));
+  const std::int64_t bytes = size * static_cast<std::int64_t>(size_of(outputs[0].dtype()));
+  parallel_for(shape.numel() / size, [&](std::int64_t index) {
+    multiply(matrix_of(inputs[0], index), matrix_of(inputs[1], index), result + index * bytes);
+  });
+}
+
 std::vector<Tensor> matmul_backward(const BackwardCall& call) {
   const Tensor& g = call.grads[0];
-  const auto flip = [](const Tensor& x) { return apply1(permute, {x}, {{"axes", Shape{1, 0}}}); };
+  const auto flip = [](const Tensor& x) {
+    Shape axes;
+    for (int axis = 0; axis < x.rank() - 2; ++axis) axes.push_back(axis);
+    axes.push_back(x.rank() - 1);
+    axes.push_back(x.rank() - 2);
+    return apply1(permute, {x}, {{"axes", axes}});
+  };
   std::vector<Tensor> grads(2);
   if (call.needs_grad[0]) grads[0] = apply1(matmul, {g, flip(call.inputs[1])});
   if (call.needs_grad[1]) grads[1] = apply1(matmul, {flip(call.inputs[0]), g});
@@ -164,7 +201,7 @@ std::vector<Tensor> matmul_backward(const BackwardCall& call) {
 
 OpCost matmul_cost(Specs inputs, Specs outputs, const Attributes&) {
   const std::size_t bytes = inputs[0].bytes() + inputs[1].bytes() + outputs[0].bytes();
-  return {.multiply_adds = inputs[0].numel() * inputs[1].shape[1],
+  return {.multiply_adds = inputs[0].numel() * inputs[1].shape.back(),
           .bytes = static_cast<std::int64_t>(bytes)};
 }
 

@@ -7,6 +7,11 @@
 
 namespace fovea {
 
+bool Attributes::has(std::string_view name) const {
+  return std::any_of(values_.begin(), values_.end(),
+                     [&](const auto& entry) { return entry.first == name; });
+}
+
 const AttributeValue& Attributes::find(std::string_view name) const {
   const auto found = std::find_if(values_.begin(), values_.end(),
                                   [&](const auto& entry) { return entry.first == name; });

@@ -30,6 +30,7 @@ class Attributes {
   Attributes(std::initializer_list<std::pair<std::string_view, AttributeValue>> values)
       : values_(values) {}
 
+  bool has(std::string_view name) const;
   bool flag(std::string_view name) const { return get<bool>(name); }
   std::int64_t integer(std::string_view name) const { return get<std::int64_t>(name); }
   double number(std::string_view name) const { return get<double>(name); }
@@ -117,6 +118,11 @@ OpCost cost_of(const OpDef& op, Specs inputs, Specs outputs, const Attributes& a
 std::vector<Tensor> apply(const OpDef& op, std::vector<Tensor> inputs, Attributes attributes = {});
 // For operators with one output.
 Tensor apply1(const OpDef& op, std::vector<Tensor> inputs, Attributes attributes = {});
+
+// Whether apply() now records for gradients: inside a backward function, whether the derivative is
+// going to be differentiated again. A fused backward operator without a derivative of its own gives
+// way to a formula of operators then. Defined by the tape.
+bool recording_enabled();
 
 template <class T>
 const T& Attributes::get(std::string_view name) const {

@@ -1,4 +1,4 @@
-// Sums over axes, and broadcasting, which is their adjoint.
+// Sums and maxima over axes, and broadcasting, which is the adjoint of sums.
 //
 // The axes are sorted by the input's strides and merged, so that the innermost one is contiguous:
 // it is either reduced (sums along rows) or kept (sums down columns, as a bias gradient over
@@ -6,6 +6,8 @@
 // the shape alone; every chunk adds up in double into a place of its own, and the chunks are added
 // in order: the result has the same bits for any number of threads.
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <vector>
 
 #include "core/check.h"
@@ -121,8 +123,34 @@ struct SumPlan {
   std::int64_t sums;  // elements of the result
 };
 
+struct Sum {
+  static constexpr double kStart = 0;
+  template <class T>
+  static void rows(const kernels::Rows& shape, const T* x, double* results) {
+    kernels::sum_rows(shape, x, results);
+  }
+  template <class T>
+  static void columns(const kernels::Rows& shape, const T* x, double* results) {
+    kernels::sum_columns(shape, x, results);
+  }
+  static double join(double a, double b) { return a + b; }
+};
+
+struct Max {
+  static constexpr double kStart = -std::numeric_limits<double>::infinity();
+  template <class T>
+  static void rows(const kernels::Rows& shape, const T* x, double* results) {
+    kernels::max_rows(shape, x, results);
+  }
+  template <class T>
+  static void columns(const kernels::Rows& shape, const T* x, double* results) {
+    kernels::max_columns(shape, x, results);
+  }
+  static double join(double a, double b) { return b > a || std::isnan(b) ? b : a; }
+};
+
 // Steps [begin, end) of the rows that are units [first, last).
-template <class T>
+template <class Kind, class T>
 void add_rows(const SumPlan& plan, const T* x, std::int64_t first, std::int64_t last,
               std::int64_t begin, std::int64_t end, double* sums) {
   const Axis along = plan.kept.empty() ? Axis{} : plan.kept.back();
@@ -133,8 +161,8 @@ void add_rows(const SumPlan& plan, const T* x, std::int64_t first, std::int64_t 
       const std::int64_t place = step % plan.inner.size;
       const std::int64_t count = std::min(end - step, plan.inner.size - place);
       const std::int64_t row = offset_of(step / plan.inner.size, plan.reduced, &Axis::stride);
-      kernels::sum_rows({.rows = run, .columns = count, .stride = along.stride},
-                        start + row + place, sums + first);
+      Kind::rows({.rows = run, .columns = count, .stride = along.stride}, start + row + place,
+                 sums + first);
       step += count;
     }
     first += run;
@@ -142,7 +170,7 @@ void add_rows(const SumPlan& plan, const T* x, std::int64_t first, std::int64_t 
 }
 
 // Rows [begin, end) of the columns that are units [first, last).
-template <class T>
+template <class Kind, class T>
 void add_columns(const SumPlan& plan, const T* x, std::int64_t first, std::int64_t last,
                  std::int64_t begin, std::int64_t end, double* sums) {
   const Axis along = plan.reduced.empty() ? Axis{} : plan.reduced.back();
@@ -153,16 +181,16 @@ void add_columns(const SumPlan& plan, const T* x, std::int64_t first, std::int64
     const T* start = x + offset_of(cell, plan.kept, &Axis::stride) + column;
     for (std::int64_t row = begin; row < end;) {
       const std::int64_t run = std::min(end - row, along.size - row % along.size);
-      kernels::sum_columns({.rows = run, .columns = count, .stride = along.stride},
-                           start + offset_of(row, plan.reduced, &Axis::stride),
-                           sums + cell * plan.columns + column);
+      Kind::columns({.rows = run, .columns = count, .stride = along.stride},
+                    start + offset_of(row, plan.reduced, &Axis::stride),
+                    sums + cell * plan.columns + column);
       row += run;
     }
   }
 }
 
 // Adds the chunks in order and puts each sum in its place.
-template <class T>
+template <class Kind, class T>
 void write_sums(const SumPlan& plan, const double* partial, T* out) {
   std::vector<Axis> cells = plan.kept;
   if (!plan.inner.reduced) cells.push_back(plan.inner);
@@ -170,13 +198,13 @@ void write_sums(const SumPlan& plan, const double* partial, T* out) {
     for (std::int64_t i = first; i < last; ++i) {
       double total = partial[i];
       for (std::int64_t chunk = 1; chunk < plan.chunks; ++chunk)
-        total += partial[chunk * plan.sums + i];
+        total = Kind::join(total, partial[chunk * plan.sums + i]);
       out[offset_of(i, cells, &Axis::out_stride)] = static_cast<T>(total);
     }
   });
 }
 
-template <class T>
+template <class Kind, class T>
 void sum_all(const SumPlan& plan, const T* x, T* out) {
   const Workspace workspace(static_cast<std::size_t>(plan.sums * plan.chunks) * sizeof(double));
   double* partial = workspace.as<double>();
@@ -192,14 +220,14 @@ void sum_all(const SumPlan& plan, const T* x, T* out) {
       return unit / plan.column_blocks * plan.columns +
              unit % plan.column_blocks * plan.column_block;
     };
-    std::fill(sums + place(first), sums + place(last), 0.0);
+    std::fill(sums + place(first), sums + place(last), Kind::kStart);
     if (plan.inner.reduced) {
-      add_rows(plan, x, first, last, begin, end, sums);
+      add_rows<Kind>(plan, x, first, last, begin, end, sums);
     } else {
-      add_columns(plan, x, first, last, begin, end, sums);
+      add_columns<Kind>(plan, x, first, last, begin, end, sums);
     }
   });
-  write_sums(plan, partial, out);
+  write_sums<Kind>(plan, partial, out);
 }
 
 // The input itself where some axis is contiguous, or else a dense copy in its own order.
@@ -211,18 +239,32 @@ Tensor with_contiguous_axis(const Tensor& input, const Shape& axes) {
   return copy;
 }
 
-std::vector<TensorSpec> infer_sum(Specs inputs, const Attributes& attributes) {
-  const TensorSpec& input = inputs[0];
-  require_floating("sum", input);
+std::vector<TensorSpec> infer_reduction(std::string_view op, const TensorSpec& input,
+                                        const Attributes& attributes) {
+  require_floating(op, input);
   const Shape& axes = attributes.integers("axes");
   for (int i = 0; i < axes.rank(); ++i) {
     FOVEA_CHECK(axes[i] >= 0 && axes[i] < input.shape.rank(),
-                "sum: axis {} is outside the {} axes of shape {}", axes[i], input.shape.rank(),
+                "{}: axis {} is outside the {} axes of shape {}", op, axes[i], input.shape.rank(),
                 input.shape);
     FOVEA_CHECK(i == 0 || axes[i - 1] < axes[i],
-                "sum: axes {} must be distinct and in ascending order", axes);
+                "{}: axes {} must be distinct and in ascending order", op, axes);
   }
   return {make_spec(kept_shape(input.shape, axes, attributes.flag("keep")), input.dtype)};
+}
+
+template <class Kind>
+void run_reduction(const Tensor& whole, const Shape& axes, Tensor& output) {
+  const Tensor input = with_contiguous_axis(whole, axes);
+  const SumPlan plan(memory_axes(input, axes));
+  dispatch_floating(input.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    sum_all<Kind>(plan, input.data<T>(), output.mutable_data<T>());
+  });
+}
+
+std::vector<TensorSpec> infer_sum(Specs inputs, const Attributes& attributes) {
+  return infer_reduction("sum", inputs[0], attributes);
 }
 
 void run_sum(Inputs inputs, const Attributes& attributes, Outputs outputs) {
@@ -231,13 +273,7 @@ void run_sum(Inputs inputs, const Attributes& attributes, Outputs outputs) {
     output.fill(0);
     return;
   }
-  const Shape& axes = attributes.integers("axes");
-  const Tensor input = with_contiguous_axis(inputs[0], axes);
-  const SumPlan plan(memory_axes(input, axes));
-  dispatch_floating(input.dtype(), [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    sum_all(plan, input.data<T>(), output.mutable_data<T>());
-  });
+  run_reduction<Sum>(inputs[0], attributes.integers("axes"), output);
 }
 
 std::vector<Tensor> sum_backward(const BackwardCall& call) {
@@ -257,6 +293,33 @@ OpField sum_field(Specs, const Attributes& attributes) {
       .window = {},
       .stride = {},
       .before = {}};
+}
+
+std::vector<TensorSpec> infer_max(Specs inputs, const Attributes& attributes) {
+  std::vector<TensorSpec> outputs = infer_reduction("max", inputs[0], attributes);
+  FOVEA_CHECK(inputs[0].numel() > 0 || outputs[0].numel() == 0,
+              "max: shape {} has no elements along axes {}, so there is no largest one",
+              inputs[0].shape, attributes.integers("axes"));
+  return outputs;
+}
+
+void run_max(Inputs inputs, const Attributes& attributes, Outputs outputs) {
+  if (inputs[0].numel() == 0) return;
+  run_reduction<Max>(inputs[0], attributes.integers("axes"), outputs[0]);
+}
+
+// Equal maxima share the gradient.
+std::vector<Tensor> max_backward(const BackwardCall& call) {
+  const Tensor& x = call.inputs[0];
+  const Shape& axes = call.attributes.integers("axes");
+  const Shape kept = kept_shape(x.shape(), axes, /*keep=*/true);
+  const auto as_kept = [&](const Tensor& tensor) {
+    return tensor.shape() == kept ? tensor : apply1(reshape, {tensor}, {{"shape", kept}});
+  };
+  const Tensor wins = apply1(equal, {x, as_kept(call.outputs[0])});
+  const Tensor count = apply1(sum, {wins}, {{"axes", axes}, {"keep", true}});
+  const Tensor share = apply1(div, {as_kept(call.grads[0]), count});
+  return {apply1(mul, {wins, share})};
 }
 
 std::vector<TensorSpec> infer_broadcast(Specs inputs, const Attributes& attributes) {
@@ -306,6 +369,12 @@ const OpDef sum = {.name = "sum",
                    .infer = infer_sum,
                    .run = run_sum,
                    .backward = sum_backward,
+                   .field = sum_field};
+const OpDef max = {.name = "max",
+                   .infer = infer_max,
+                   .run = run_max,
+                   .backward = max_backward,
+                   .saves = {.inputs = 0b1, .outputs = 0b1},
                    .field = sum_field};
 const OpDef broadcast = {.name = "broadcast",
                          .infer = infer_broadcast,

@@ -55,6 +55,28 @@ TEST(BenchConv, ReportsTimeAndSharesOfTheLimitsForEveryPass) {
   }
 }
 
+TEST(BenchOps, ReportsTimeAndTheShareOfACopyForEveryOperator) {
+  const std::vector<Json> lines = measured("ops relu max_pool add --shape 2x4x6x6");
+  ASSERT_EQ(lines.size(), 5u);  // the gradient of a sum is passed on as it is
+  for (const Json& line : lines) {
+    expect_keys(line, {"operator", "pass", "shape", "threads", "ms", "bytes", "gbytes",
+                       "copy_gbytes", "percent_of_copy"});
+    EXPECT_NEAR(line["percent_of_copy"].get<double>(),
+                100 * line["gbytes"].get<double>() / line["copy_gbytes"].get<double>(),
+                1e-9 * line["percent_of_copy"].get<double>());
+  }
+  // 288 floats; of max_pool 72 values and as many positions of 8 bytes.
+  EXPECT_EQ(lines[0]["operator"], "max_pool");
+  EXPECT_EQ(lines[0]["bytes"].get<double>(), 288 * 4 + 72 * 12);
+  EXPECT_EQ(lines[2]["operator"], "relu");
+  EXPECT_EQ(lines[2]["bytes"].get<double>(), 2 * 288 * 4);
+  EXPECT_EQ(lines[3]["pass"], "backward");
+  EXPECT_EQ(lines[3]["bytes"].get<double>(), 3 * 288 * 4);
+  const Result unknown = run("bench ops relo");
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_CONTAINS(unknown.err, "relo", "known: max_pool");
+}
+
 TEST(BenchConv, AForcedAlgorithmIsTheOneThatRan) {
   for (const ConvAlgorithmInfo& algorithm : algorithms()) {
     SCOPED_TRACE(algorithm.name);

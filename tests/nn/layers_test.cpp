@@ -87,7 +87,7 @@ TEST_P(Layers, Float32AgreesWithFloat64) {
                                64 * fovea::testing::roundoff(DType::float32));
 }
 
-TEST_P(Layers, EvaluationIsRepeatableAndOnlyDropoutTellsTrainingFromIt) {
+TEST_P(Layers, EvaluationIsRepeatableAndOnlySomeTellTrainingFromIt) {
   const NoGrad no_grad;
   const auto layer = example(DType::float32);
   const Tensor x = input(DType::float32);
@@ -96,7 +96,8 @@ TEST_P(Layers, EvaluationIsRepeatableAndOnlyDropoutTellsTrainingFromIt) {
   fovea::testing::expect_identical((*layer)(x), once);
   layer->train();
   const bool same = (*layer)(x).to_vector<float>() == once.to_vector<float>();
-  EXPECT_EQ(same, GetParam().name != "Dropout");
+  const std::string_view name = GetParam().name;
+  EXPECT_EQ(same, !name.starts_with("Dropout") && !name.starts_with("BatchNorm"));
 }
 
 TEST_P(Layers, GivesTheSameShapeWhenOnlyShapesAreAsked) {
@@ -118,6 +119,13 @@ TEST(Conv, DescribesOnlyWhatIsUnusual) {
       "Conv2d(4, 8, kernel=3x5, stride=2x1, padding=0:1x2, groups=4, bias=false)");
   EXPECT_EQ(MaxPool(3, {.stride = 2}).describe(), "MaxPool(3, stride=2)");
   EXPECT_EQ(AvgPool({2, 3}).describe(), "AvgPool(2x3)");
+  EXPECT_EQ(MaxPool(3, {.stride = 2, .padding = {{0, 1}}, .ceil_mode = true}).describe(),
+            "MaxPool(3, stride=2, padding=0:1, ceil_mode=true)");
+  EXPECT_EQ(LpPool(2, 3).describe(), "LpPool(2, 3)");
+  EXPECT_EQ(Upsample({.size = {7, 5}}).describe(), "Upsample(size=7x5)");
+  EXPECT_EQ(BatchNorm2d(64).describe(), "BatchNorm2d(64)");
+  EXPECT_EQ(GroupNorm(4, 64, {.eps = 0.001}).describe(), "GroupNorm(4, 64, eps=0.001)");
+  EXPECT_EQ(LayerNorm({8, 4}, {.affine = false}).describe(), "LayerNorm([8, 4], affine=false)");
   EXPECT_EQ(Linear(400, 120, generator).describe(), "Linear(400, 120)");
 }
 
@@ -130,6 +138,42 @@ TEST(Conv, RefusesAtCreationWhatCannotWork) {
   EXPECT_CONTAINS(error_of([&] { Conv2d(3, 8, {3, -1}, {}, generator); }), "kernel");
   EXPECT_CONTAINS(error_of([&] { Conv2d(3, 8, {3, 3, 3}, {}, generator); }), "kernel");
   EXPECT_CONTAINS(error_of([&] { Linear(0, 8, generator); }), "Linear");
+}
+
+std::vector<std::string> names_of(const std::vector<NamedTensor>& tensors) {
+  std::vector<std::string> names;
+  for (const NamedTensor& each : tensors) names.push_back(each.name);
+  return names;
+}
+
+TEST(BatchNorm, NamesWhatItHoldsAsTorchvisionDoes) {
+  const BatchNorm2d norm(3);
+  EXPECT_EQ(names_of(norm.named_parameters()), (std::vector<std::string>{"weight", "bias"}));
+  EXPECT_EQ(names_of(norm.named_buffers()),
+            (std::vector<std::string>{"running_mean", "running_var", "num_batches_tracked"}));
+}
+
+TEST(BatchNorm, MovesItsRunningStatisticsInTrainingOnly) {
+  BatchNorm1d norm(2, {.momentum = 0.25});
+  const Tensor x = Tensor::from<float>({1, 10, 3, 30, 5, 50}, {3, 2});
+  norm.eval();
+  norm(x);
+  EXPECT_EQ(norm.running_mean.to_vector<double>(), (std::vector<double>{0, 0}));
+  norm.train();
+  norm(x);
+  // Means 3 and 30; unbiased variances 4 and 400.
+  EXPECT_EQ(norm.running_mean.to_vector<double>(), (std::vector<double>{0.75, 7.5}));
+  EXPECT_EQ(norm.running_var.to_vector<double>(), (std::vector<double>{1.75, 100.75}));
+  EXPECT_EQ(norm.num_batches_tracked.item<std::int64_t>(), 1);
+  EXPECT_FALSE(norm.running_mean.requires_grad());
+}
+
+TEST(BatchNorm, SaysHowManyAxesItNeeds) {
+  BatchNorm2d norm(3);
+  EXPECT_EQ(error_of([&] {
+              norm(Tensor::zeros({2, 3, 4}));
+            }),
+            "BatchNorm2d(3): input is float32 [2, 3, 4], but needs 4 axes: [N, 3, H, W]");
 }
 
 TEST(Sequential, RunsItsLayersInOrder) {

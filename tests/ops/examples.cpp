@@ -217,6 +217,7 @@ void add_linear(Collector& all) {
   all.add(ops::matmul, "first transposed", {transposed({4, 3}), all.values({4, 5})});
   all.add(ops::matmul, "second transposed", {all.values({3, 4}), transposed({5, 4})});
   all.add(ops::matmul, "both transposed", {transposed({4, 3}), transposed({5, 4})});
+  all.add(ops::matmul, "batches", {all.values({2, 3, 2}), all.values({2, 2, 4})});
   all.add(ops::matmul, "outer product", {all.values({3, 1}), all.values({1, 2})});
 }
 
@@ -225,8 +226,17 @@ void add_linear(Collector& all) {
 struct PoolExample {
   std::string label;
   Shape input, output;
-  Shape window, stride, padding, dilation;
+  Shape window, stride, before, after, dilation;
+  bool ceil_mode = false;
 };
+
+Attributes window_attributes(const PoolExample& e) {
+  return {{"window", e.window},
+          {"stride", e.stride},
+          {"before", e.before},
+          {"after", e.after},
+          {"ceil_mode", e.ceil_mode}};
+}
 
 // Positions that max_pool could have given, some of them shared by several outputs.
 Tensor positions(const Shape& shape, std::int64_t cells) {
@@ -235,39 +245,146 @@ Tensor positions(const Shape& shape, std::int64_t cells) {
   return Tensor::from(values, shape);
 }
 
+void add_adaptive_pool(Collector& all) {
+  const std::vector<std::pair<Shape, Shape>> cases = {{{2, 3, 7}, {2, 3, 3}},
+                                                      {{1, 2, 5, 4}, {1, 2, 3, 4}},
+                                                      {{1, 2, 3, 2}, {1, 2, 5, 1}},
+                                                      {{1, 2, 3, 4, 2}, {1, 2, 2, 2, 1}}};
+  for (const auto& [input, output] : cases) {
+    const std::string label = input.to_string() + " to " + output.to_string();
+    const Attributes size = {{"output", spatial(output)}};
+    all.add(ops::adaptive_max_pool, label, {channels_last(all.spread(input))}, size);
+    all.add(ops::adaptive_avg_pool, label, {channels_last(all.values(input))}, size);
+    all.add(ops::adaptive_avg_pool_backward, label, {channels_last(all.values(output))},
+            size.with("input", spatial(input)));
+  }
+  // Places of its own for each value.
+  const Tensor places = Tensor::from<std::int64_t>({4, 0, 2, 7, 5, 3, 6, 1}, {1, 2, 2, 2});
+  all.add(ops::max_unpool, "2d", {channels_last(all.values({1, 2, 2, 2})), channels_last(places)},
+          {{"output", Shape{2, 4}}});
+}
+
 void add_pool(Collector& all) {
   const std::vector<PoolExample> cases = {
-      {"1d", {2, 3, 7}, {2, 3, 3}, {3}, {2}, {0}, {1}},
-      {"2d", {2, 3, 4, 4}, {2, 3, 2, 2}, {2, 2}, {2, 2}, {0, 0}, {1, 1}},
-      {"2d overlapping, padded", {1, 2, 5, 4}, {1, 2, 3, 4}, {3, 3}, {2, 1}, {1, 1}, {1, 1}},
-      {"3d", {1, 2, 3, 4, 3}, {1, 2, 2, 2, 3}, {2, 2, 3}, {1, 2, 1}, {0, 0, 1}, {1, 1, 1}},
+      {"1d", {2, 3, 7}, {2, 3, 3}, {3}, {2}, {0}, {0}, {1}},
+      {"1d hanging over", {2, 3, 6}, {2, 3, 3}, {3}, {2}, {0}, {0}, {1}, true},
+      {"2d", {2, 3, 4, 4}, {2, 3, 2, 2}, {2, 2}, {2, 2}, {0, 0}, {0, 0}, {1, 1}},
+      {"2d overlapping, padded",
+       {1, 2, 5, 4},
+       {1, 2, 3, 4},
+       {3, 3},
+       {2, 1},
+       {1, 1},
+       {1, 1},
+       {1, 1}},
+      {"2d padded on one side, hanging over",
+       {1, 2, 4, 5},
+       {1, 2, 3, 3},
+       {2, 3},
+       {2, 2},
+       {1, 0},
+       {0, 1},
+       {1, 1},
+       true},
+      {"3d",
+       {1, 2, 3, 4, 3},
+       {1, 2, 2, 2, 3},
+       {2, 2, 3},
+       {1, 2, 1},
+       {0, 0, 1},
+       {0, 0, 1},
+       {1, 1, 1}},
   };
   for (const PoolExample& e : cases) {
-    const Attributes max = {{"window", e.window},
-                            {"stride", e.stride},
-                            {"padding", e.padding},
-                            {"dilation", e.dilation}};
-    all.add(ops::max_pool, e.label, {channels_last(all.spread(e.input))}, max);
+    const Attributes windows = window_attributes(e);
+    all.add(ops::max_pool, e.label, {channels_last(all.spread(e.input))},
+            windows.with("dilation", e.dilation));
     for (const bool count : {true, false}) {
-      const Attributes avg = {{"window", e.window},
-                              {"stride", e.stride},
-                              {"padding", e.padding},
-                              {"count_include_pad", count}};
+      const Attributes avg =
+          windows.with("count_include_pad", count).with("divisor", std::int64_t{0});
       const std::string label = e.label + (count ? ", padding counted" : ", padding not counted");
       all.add(ops::avg_pool, label, {channels_last(all.values(e.input))}, avg);
       all.add(ops::avg_pool_backward, label, {channels_last(all.values(e.output))},
               avg.with("input", spatial(e.input)));
+    }
+    for (const double p : {1.0, 2.0, 3.5}) {
+      const std::string label = e.label + ", p = " + std::to_string(p);
+      const Tensor x = channels_last(all.spread(e.input));
+      const Attributes norm = windows.with("p", p);
+      all.add(ops::lp_pool, label, {x}, norm);
+      all.add(ops::lp_pool_backward, label,
+              {channels_last(all.values(e.output)), x, apply1(ops::lp_pool, {x}, norm)}, norm);
     }
     const Tensor where = channels_last(positions(e.output, spatial(e.input).numel()));
     all.add(ops::pool_scatter, e.label, {channels_last(all.values(e.output)), where},
             {{"input", spatial(e.input)}});
     all.add(ops::pool_gather, e.label, {channels_last(all.values(e.input)), where});
   }
-  all.add(ops::max_pool, "2d dilated", {channels_last(all.spread({1, 2, 5, 5}))},
-          {{"window", Shape{2, 2}},
-           {"stride", Shape{1, 1}},
-           {"padding", Shape{0, 0}},
-           {"dilation", Shape{2, 3}}});
+  const PoolExample dilated = {"2d dilated", {1, 2, 5, 5}, {},     {2, 2},
+                               {1, 1},       {0, 0},       {0, 0}, {2, 3}};
+  all.add(ops::max_pool, dilated.label, {channels_last(all.spread(dilated.input))},
+          window_attributes(dilated).with("dilation", dilated.dilation));
+  const PoolExample divided = {
+      "2d, divided by 3", {1, 2, 4, 4}, {1, 2, 2, 2}, {2, 2}, {2, 2}, {0, 0}, {0, 0}, {1, 1}};
+  const Attributes by_three =
+      window_attributes(divided).with("count_include_pad", true).with("divisor", std::int64_t{3});
+  all.add(ops::avg_pool, divided.label, {channels_last(all.values(divided.input))}, by_three);
+  all.add(ops::avg_pool_backward, divided.label, {channels_last(all.values(divided.output))},
+          by_three.with("input", spatial(divided.input)));
+  add_adaptive_pool(all);
+}
+
+// --- normalisation
+
+void add_norm(Collector& all) {
+  const Attributes eps = {{"eps", 0.01}};
+  for (const Shape& shape :
+       {Shape{3, 4}, Shape{2, 4, 3}, Shape{2, 4, 2, 3}, Shape{2, 2, 2, 2, 2}}) {
+    const Shape channels = {shape[1]};
+    const auto x = [&] { return channels_last(all.values(shape)); };
+    const auto w = [&] { return all.values(channels); };
+    const auto variance = [&](const Shape& of) { return all.values(of, 0.5, 2); };
+    const std::string label = shape.to_string();
+    all.add(ops::batch_norm, label, {x(), w(), w(), w(), variance(channels)}, eps);
+    all.add(ops::batch_norm_backward, label, {x(), x(), w(), w(), variance(channels)}, eps);
+    all.add(ops::batch_norm_training, label, {x(), w(), w()}, eps);
+    all.add(ops::batch_norm_training_backward, label, {x(), x(), w(), w(), variance(channels)},
+            eps);
+    for (const std::int64_t groups : {std::int64_t{1}, std::int64_t{2}, shape[1]}) {
+      if (groups == shape[1] && shape.rank() == 2) continue;  // one value per mean
+      const Attributes grouped = eps.with("groups", groups);
+      const Shape statistics = {shape[0], groups};
+      const std::string name = label + ", groups = " + std::to_string(groups);
+      all.add(ops::group_norm, name, {x(), w(), w()}, grouped);
+      all.add(ops::group_norm_backward, name,
+              {x(), x(), w(), all.values(statistics), variance(statistics)}, grouped);
+    }
+    for (const int axes : {1, shape.rank() - 1}) {
+      const Attributes last = eps.with("axes", std::int64_t{axes});
+      const Shape inner(std::span<const std::int64_t>(shape.end() - axes, shape.end()));
+      const Shape outer(std::span<const std::int64_t>(shape.begin(), shape.end() - axes));
+      const std::string name = label + ", last axes: " + std::to_string(axes);
+      all.add(ops::layer_norm, name, {x(), all.values(inner), all.values(inner)}, last);
+      all.add(ops::layer_norm_backward, name,
+              {x(), x(), all.values(inner), all.values(outer), variance(outer)}, last);
+    }
+    for (const double beta : {0.5, 0.75, 1.3}) {
+      const Attributes response = {
+          {"size", std::int64_t{3}}, {"alpha", 0.7}, {"beta", beta}, {"k", 1.5}};
+      all.add(ops::local_response_norm, label, {x()}, response);
+      all.add(ops::local_response_norm_backward, label, {x(), x()}, response);
+    }
+  }
+  all.add(ops::batch_norm, "without weight and bias",
+          {all.values({3, 2, 2}), {}, {}, all.values({2}), all.values({2}, 0.5, 2)}, eps);
+  all.add(ops::batch_norm_training, "without weight and bias", {all.values({3, 2, 2}), {}, {}},
+          eps);
+  all.add(ops::group_norm, "without weight and bias", {all.values({2, 4, 3}), {}, {}},
+          eps.with("groups", std::int64_t{2}));
+  all.add(ops::layer_norm, "without weight and bias", {all.values({2, 4, 3}), {}, {}},
+          eps.with("axes", std::int64_t{2}));
+  all.add(ops::local_response_norm, "wider than the channels", {all.values({2, 3, 2})},
+          {{"size", std::int64_t{8}}, {"alpha", 0.7}, {"beta", 0.75}, {"k", 1.0}});
 }
 
 // --- element-wise
@@ -295,6 +412,47 @@ void add_elementwise(Collector& all) {
           {{"dtype", static_cast<std::int64_t>(DType::float64)}});
 }
 
+void add_curves(Collector& all) {
+  struct CurveExample {
+    const OpDef* op;
+    const OpDef* backward;
+    Attributes attributes;
+    double low = -3, high = 3;
+  };
+  const std::vector<CurveExample> curves = {
+      {&ops::abs, &ops::abs_backward, {}},
+      {&ops::clamp, &ops::clamp_backward, {{"low", -0.45}, {"high", 1.3}}},
+      {&ops::pow, &ops::pow_backward, {{"exponent", 3.0}}},
+      {&ops::pow, &ops::pow_backward, {{"exponent", 0.0}}},
+      {&ops::pow, &ops::pow_backward, {{"exponent", -0.5}}, 0.5, 3},
+      {&ops::pow, &ops::pow_backward, {{"exponent", 1.7}}, 0.5, 3},
+      {&ops::erf, &ops::erf_backward, {}},
+      {&ops::leaky_relu, &ops::leaky_relu_backward, {{"slope", 0.1}}},
+      {&ops::elu, &ops::elu_backward, {{"scale", 0.7}}},
+      {&ops::gelu, &ops::gelu_backward, {}},
+      {&ops::silu, &ops::silu_backward, {}},
+      {&ops::hardswish, &ops::hardswish_backward, {}, -4, 4},
+      {&ops::softplus, &ops::softplus_backward, {}},
+  };
+  for (const CurveExample& e : curves) {
+    // Evenly spread, so that none lies at a kink.
+    const auto x = [&](const Shape& shape) {
+      const Tensor middle = Tensor::scalar((e.low + e.high) / 2, DType::float64);
+      const Tensor half = Tensor::scalar((e.high - e.low) / 2, DType::float64);
+      return apply1(ops::add, {apply1(ops::mul, {all.spread(shape), half}), middle});
+    };
+    all.add(*e.op, "row-major", {x({3, 5})}, e.attributes);
+    all.add(*e.op, "channels-last", {channels_last(x({2, 3, 2, 2}))}, e.attributes);
+    all.add(*e.backward, "row-major", {all.values({3, 4}), x({3, 4})}, e.attributes);
+    all.add(*e.backward, "mixed layouts",
+            {all.values({2, 3, 2, 2}), channels_last(x({2, 3, 2, 2}))}, e.attributes);
+  }
+  for (const OpDef* op : {&ops::maximum, &ops::above, &ops::equal}) {
+    all.add(*op, "one shape", {all.spread({3, 4}), all.values({3, 4})});
+    all.add(*op, "per channel", {all.spread({2, 3, 2, 2}), all.values({3, 1, 1})});
+  }
+}
+
 void add_activation(Collector& all) {
   for (const OpDef* op : {&ops::relu, &ops::sigmoid, &ops::tanh}) {
     all.add(*op, "row-major", {all.spread({3, 5})});
@@ -317,6 +475,11 @@ void add_reduce(Collector& all) {
   all.add(ops::sum, "last axis", {all.values({2, 3, 4})}, axes({2}, false));
   all.add(ops::sum, "middle axis, kept", {all.values({2, 3, 4})}, axes({1}, true));
   all.add(ops::sum, "all but channels", {channels_last(all.values({2, 3, 2, 2}))},
+          axes({0, 2, 3}, false));
+  all.add(ops::max, "all", {all.spread({2, 3, 2})}, axes({0, 1, 2}, false));
+  all.add(ops::max, "last axis", {all.spread({2, 3, 4})}, axes({2}, false));
+  all.add(ops::max, "middle axis, kept", {all.spread({2, 3, 4})}, axes({1}, true));
+  all.add(ops::max, "all but channels", {channels_last(all.spread({2, 3, 2, 2}))},
           axes({0, 2, 3}, false));
   all.add(ops::broadcast, "axes of size one", {all.values({3, 1})}, {{"shape", Shape{3, 4}}});
   all.add(ops::broadcast, "new axes", {all.values({3, 1, 1})}, {{"shape", Shape{2, 3, 2, 2}}});
@@ -352,6 +515,36 @@ void add_flip(Collector& all) {
   all.add(ops::flip, "kernel", {all.values({2, 1, 3, 2})}, {{"axes", Shape{-2, -1}}});
   all.add(ops::flip, "channels-last", {channels_last(all.values({2, 3, 2, 4}))},
           {{"axes", Shape{0, 3}}});
+}
+
+void add_upsample(Collector& all) {
+  const std::vector<std::pair<Shape, Shape>> cases = {{{2, 3, 4}, {2, 3, 8}},
+                                                      {{1, 2, 3, 2}, {1, 2, 5, 7}},
+                                                      {{1, 2, 2, 3, 2}, {1, 2, 4, 3, 5}},
+                                                      {{1, 2, 4, 4}, {1, 2, 2, 1}}};
+  for (const auto& [input, output] : cases) {
+    for (const std::string mode : {"nearest", "linear"}) {
+      for (const bool corners : {false, true}) {
+        const Attributes attributes = {
+            {"output", spatial(output)}, {"mode", mode}, {"align_corners", corners}};
+        const std::string label =
+            mode + (corners ? " with corners, " : ", ") + input.to_string() + output.to_string();
+        all.add(ops::upsample, label, {channels_last(all.values(input))}, attributes);
+        all.add(ops::upsample_backward, label, {channels_last(all.values(output))},
+                attributes.with("input", spatial(input)));
+      }
+    }
+  }
+}
+
+void add_concat(Collector& all) {
+  const auto axis = [](std::int64_t which) { return Attributes{{"axis", which}}; };
+  all.add(ops::concat, "one", {all.values({2, 3})}, axis(1));
+  all.add(ops::concat, "channels",
+          {channels_last(all.values({2, 3, 2, 2})), channels_last(all.values({2, 1, 2, 2})),
+           all.values({2, 2, 2, 2})},
+          axis(1));
+  all.add(ops::concat, "batch", {all.values({2, 3, 2}), all.values({1, 3, 2})}, axis(0));
 }
 
 // --- softmax and losses, dropout
@@ -390,11 +583,15 @@ std::vector<Example> operator_examples() {
   add_pad(all);
   add_linear(all);
   add_pool(all);
+  add_norm(all);
   add_elementwise(all);
   add_activation(all);
+  add_curves(all);
   add_reduce(all);
   add_view(all);
   add_flip(all);
+  add_upsample(all);
+  add_concat(all);
   add_softmax(all);
   add_dropout(all);
   return all.take();

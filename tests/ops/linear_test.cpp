@@ -129,5 +129,32 @@ TEST(Matmul, ErrorsGiveTheFix) {
                   "size zero");
 }
 
+TEST(Linear, TakesAnyNumberOfAxesInFront) {
+  const Tensor x = random_tensor({2, 3, 4}, 41);
+  const Tensor w = random_tensor({5, 4}, 42);
+  const Tensor y = linear(x, w);
+  EXPECT_EQ(y.shape(), (Shape{2, 3, 5}));
+  expect_close(y.reshape({6, 5}), linear(x.reshape({6, 4}), w), 0);
+}
+
+TEST(Matmul, BatchesBroadcast) {
+  const Tensor a = random_tensor({2, 1, 3, 4}, 43);
+  const Tensor b = random_tensor({5, 4, 2}, 44);
+  const Tensor y = matmul(a, b);
+  EXPECT_EQ(y.shape(), (Shape{2, 5, 3, 2}));
+  for (std::int64_t i = 0; i < 2; ++i) {
+    for (std::int64_t j = 0; j < 5; ++j) {
+      const Tensor expected =
+          matmul(a.slice(0, i, i + 1).reshape({3, 4}), b.slice(0, j, j + 1).reshape({4, 2}));
+      expect_close(y.slice(0, i, i + 1).slice(1, j, j + 1).reshape({3, 2}), expected,
+                   8 * roundoff(DType::float64));
+    }
+  }
+  EXPECT_CONTAINS(error_of([&] {
+                    matmul(a, random_tensor({3, 3, 4, 2}, 45));
+                  }),
+                  "matmul", "do not broadcast: 2 against 3");
+}
+
 }  // namespace
 }  // namespace fovea::testing

@@ -110,9 +110,15 @@ Tensor plain_avg_pool(const Case& pool, const Tensor& x, bool count_padding) {
   return Tensor::from(values, output_shape(pool));
 }
 
+Padding padding_of(const Case& pool) {
+  std::vector<Sides> sides;
+  for (const std::int64_t amount : pool.padding) sides.push_back({amount, amount});
+  return Padding(sides);
+}
+
 PoolOptions options_of(const Case& pool) {
   return {.stride = Spatial(pool.stride),
-          .padding = Spatial(pool.padding),
+          .padding = padding_of(pool),
           .dilation = Spatial(pool.dilation)};
 }
 
@@ -200,7 +206,7 @@ TEST(AvgPool, AgreesWithPlainLoopsOnEverySimdTarget) {
         for_simd_targets([&] {
           const Tensor actual = avg_pool(x, Spatial(pool.window),
                                          {.stride = Spatial(pool.stride),
-                                          .padding = Spatial(pool.padding),
+                                          .padding = padding_of(pool),
                                           .count_include_pad = count});
           expect_close(actual, expected, tolerance);
         });
@@ -215,7 +221,7 @@ TEST(AvgPool, BackwardIsTheAdjointOnEverySimdTarget) {
     for_simd_targets([&] {
       Tensor x = random_tensor(pool.input, 4).set_requires_grad();
       const Tensor y = avg_pool(x, Spatial(pool.window),
-                                {.stride = Spatial(pool.stride), .padding = Spatial(pool.padding)});
+                                {.stride = Spatial(pool.stride), .padding = padding_of(pool)});
       const Tensor v = random_tensor(y.shape(), 5);
       const Tensor adjoint = grad({y}, {x}, {.grad_outputs = {v}}).front();
       const double left = sum(y * v).item<double>();
@@ -235,6 +241,80 @@ TEST(AvgPool, LargeWindowsKeepFloat32Accuracy) {
 TEST(AvgPool, GlobalPoolingIsTheMean) {
   const Tensor x = random_tensor({2, 5, 3, 4}, 7);
   expect_close(global_avg_pool(x), mean(x, {2, 3}, true), 12 * roundoff(DType::float64));
+}
+
+Tensor row(const std::vector<double>& values) {
+  return Tensor::from(values, {1, 1, static_cast<std::int64_t>(values.size())});
+}
+
+TEST(Pool, CeilModeKeepsAWindowThatHangsOverButNotOneThatStartsInPadding) {
+  const Tensor x = row({1, 2, 3, 4, 5, 6});
+  EXPECT_EQ(max_pool(x, 3, {.stride = 2}).shape(), (Shape{1, 1, 2}));
+  EXPECT_EQ(max_pool(x, 3, {.stride = 2, .ceil_mode = true}).to_vector<double>(),
+            (std::vector<double>{3, 5, 6}));
+  // ceil((6 + 2 - 2) / 3) + 1 = 3 windows of 2, at -1, 2 and 5: all start before 6.
+  EXPECT_EQ(max_pool(x, 2, {.stride = 3, .padding = 1, .ceil_mode = true}).to_vector<double>(),
+            (std::vector<double>{1, 4, 6}));
+  // ceil((5 + 2 - 2) / 3) + 1 = 3, but the third would start at 5 = I.
+  EXPECT_EQ(max_pool(x.slice(2, 0, 5), 2, {.stride = 3, .padding = 1, .ceil_mode = true})
+                .to_vector<double>(),
+            (std::vector<double>{1, 4}));
+}
+
+TEST(AvgPool, NeverCountsWhatHangsOverThePadding) {
+  const Tensor x = row({2, 4, 6, 8});
+  // Windows of 3 at -1 and 2; the second one's last cell is padding, counted or not.
+  EXPECT_EQ(avg_pool(x, 3, {.stride = 3, .padding = 1, .ceil_mode = true}).to_vector<double>(),
+            (std::vector<double>{2, 14.0 / 3}));
+  EXPECT_EQ(
+      avg_pool(x, 3, {.stride = 3, .padding = 1, .count_include_pad = false}).to_vector<double>(),
+      (std::vector<double>{3, 7}));
+  // Without padding, the second window of 3 has one cell; what hangs over is not counted.
+  EXPECT_EQ(avg_pool(x, 3, {.ceil_mode = true}).to_vector<double>(), (std::vector<double>{4, 8}));
+  EXPECT_EQ(avg_pool(x, 2, {.divisor_override = 4}).to_vector<double>(),
+            (std::vector<double>{1.5, 3.5}));
+}
+
+TEST(Pool, PaddingMayDifferBeforeAndAfter) {
+  const Tensor x = row({1, 2, 3});
+  EXPECT_EQ(max_pool(x, 2, {.stride = 2, .padding = {{0, 1}}}).to_vector<double>(),
+            (std::vector<double>{2, 3}));
+  EXPECT_EQ(max_pool(x, 2, {.stride = 2, .padding = {{1, 0}}}).to_vector<double>(),
+            (std::vector<double>{1, 3}));
+}
+
+TEST(AdaptivePool, WindowsCoverTheInputAndMayOverlap) {
+  const Tensor x = row({1, 2, 3, 4, 5});
+  // [0, 2), [1, 4), [3, 5)
+  EXPECT_EQ(adaptive_avg_pool(x, 3).to_vector<double>(), (std::vector<double>{1.5, 3, 4.5}));
+  EXPECT_EQ(adaptive_max_pool(x, 3).to_vector<double>(), (std::vector<double>{2, 4, 5}));
+  EXPECT_EQ(adaptive_avg_pool(x.slice(2, 0, 2), 4).to_vector<double>(),
+            (std::vector<double>{1, 1, 2, 2}));
+  EXPECT_EQ(global_max_pool(x).to_vector<double>(), (std::vector<double>{5}));
+}
+
+TEST(LpPool, IsANormWhateverTheSigns) {
+  const Tensor x = row({3, -4, 0, 0});
+  EXPECT_EQ(lp_pool(x, 2, 2).to_vector<double>(), (std::vector<double>{5, 0}));
+  EXPECT_EQ(lp_pool(x, 1, 2).to_vector<double>(), (std::vector<double>{7, 0}));
+  EXPECT_NEAR(lp_pool(x, 3, 2).at({0, 0, 0}), std::cbrt(27 + 64), 1e-14);
+  Tensor leaf = x.clone().set_requires_grad();
+  sum(lp_pool(leaf, 2, 2)).backward();  // no NaN from the window of zeros
+  expect_close(leaf.grad(), row({0.6, -0.8, 0, 0}), 4 * roundoff(DType::float64));
+  EXPECT_CONTAINS(error_of([&] { lp_pool(x, 0.5, 2); }), "p is 0.5");
+}
+
+TEST(MaxUnpool, PutsMaximaBackAmongZeros) {
+  const Tensor x = random_tensor({2, 3, 4, 6}, 11, DType::float64, 0.5, 1);
+  const auto [values, positions] = max_pool_with_positions(x, 2);
+  const Tensor back = max_unpool(values, positions, {4, 6});
+  EXPECT_EQ(back.shape(), x.shape());
+  const auto again = max_pool_with_positions(back, 2);
+  expect_identical(again.values, values);
+  expect_identical(again.positions, positions);
+  EXPECT_NEAR(sum(back).item<double>(), sum(values).item<double>(), 1e-12);
+  EXPECT_CONTAINS(error_of([&] { max_unpool(values, positions, 1); }), "position",
+                  "outside the input plane of 1 cells");
 }
 
 TEST(Pool, SameBitsForAnyNumberOfThreads) {

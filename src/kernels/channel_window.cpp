@@ -1,0 +1,165 @@
+// Local response normalisation: each row's squares, with zeros on both sides, are added up over
+// the window as shifted vectors.
+#include "kernels/channel_window.h"
+
+#include <cstddef>
+#include <vector>
+
+#include "kernels/simd.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/channel_window.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// The target's own headers follow.
+#include "hwy/contrib/math/math-inl.h"
+#include "hwy/highway.h"
+#include "kernels/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fovea::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+// d^-beta for d > 0; the usual exponents need no logarithm.
+struct InversePower {
+  double beta;
+  template <class D, class V, class T = hn::TFromD<D>>
+  HWY_INLINE V operator()(D d, V x) const {
+    const V one = hn::Set(d, static_cast<T>(1));
+    const V root = hn::Sqrt(x);
+    if (beta == 0.75) return hn::Div(one, hn::Mul(root, hn::Sqrt(root)));
+    if (beta == 0.5) return hn::Div(one, root);
+    if (beta == 1) return hn::Div(one, x);
+    return hn::Exp(d, hn::Mul(hn::Set(d, static_cast<T>(-beta)), hn::Log(d, x)));
+  }
+};
+
+template <class D, class T = hn::TFromD<D>>
+HWY_INLINE hn::Vec<D> window_sum(D d, const T* padded, std::int64_t size) {
+  auto sum = hn::LoadU(d, padded);
+  for (std::int64_t i = 1; i < size; ++i) sum = hn::Add(sum, hn::LoadU(d, padded + i));
+  return sum;
+}
+
+// A row with zeros around it.
+template <class T>
+std::vector<T> padded_row(std::int64_t channels, std::int64_t size) {
+  return std::vector<T>(static_cast<std::size_t>(channels + size - 1));
+}
+
+template <class T>
+void rows_normalized(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels, const T* x,
+                     T* y) {
+  const auto count = static_cast<std::size_t>(channels);
+  const InversePower power{norm.beta};
+  const auto share = static_cast<T>(norm.alpha / static_cast<double>(norm.size));
+  std::vector<T> squares = padded_row<T>(channels, norm.size);
+  T* inside = squares.data() + norm.size / 2;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const T* in = x + row * channels;
+    T* out = y + row * channels;
+    for_lanes<T>(0, count, [&](auto d, std::size_t c) HWY_ATTR {
+      const auto value = hn::LoadU(d, in + c);
+      hn::StoreU(hn::Mul(value, value), d, inside + c);
+    });
+    for_lanes<T>(0, count, [&](auto d, std::size_t c) HWY_ATTR {
+      const auto sum = window_sum(d, squares.data() + c, norm.size);
+      const auto base = hn::MulAdd(hn::Set(d, share), sum, hn::Set(d, static_cast<T>(norm.k)));
+      hn::StoreU(hn::Mul(hn::LoadU(d, in + c), power(d, base)), d, out + c);
+    });
+  }
+}
+
+template <class T>
+void rows_differentiated(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels,
+                         const T* g, const T* x, T* dx) {
+  const auto count = static_cast<std::size_t>(channels);
+  const InversePower power{norm.beta};
+  const double share = norm.alpha / static_cast<double>(norm.size);
+  std::vector<T> squares = padded_row<T>(channels, norm.size);
+  std::vector<T> terms = padded_row<T>(channels, norm.size);
+  T* inside = squares.data() + norm.size / 2;
+  // The window of those that hold a channel is the mirrored one.
+  T* terms_inside = terms.data() + (norm.size - 1) / 2;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const T* gradient = g + row * channels;
+    const T* in = x + row * channels;
+    T* out = dx + row * channels;
+    for_lanes<T>(0, count, [&](auto d, std::size_t c) HWY_ATTR {
+      const auto value = hn::LoadU(d, in + c);
+      hn::StoreU(hn::Mul(value, value), d, inside + c);
+    });
+    for_lanes<T>(0, count, [&](auto d, std::size_t c) HWY_ATTR {
+      const auto sum = window_sum(d, squares.data() + c, norm.size);
+      const auto base =
+          hn::MulAdd(hn::Set(d, static_cast<T>(share)), sum, hn::Set(d, static_cast<T>(norm.k)));
+      const auto direct = hn::Mul(hn::LoadU(d, gradient + c), power(d, base));
+      hn::StoreU(direct, d, out + c);
+      hn::StoreU(hn::Div(hn::Mul(direct, hn::LoadU(d, in + c)), base), d, terms_inside + c);
+    });
+    for_lanes<T>(0, count, [&](auto d, std::size_t c) HWY_ATTR {
+      const auto sum = window_sum(d, terms.data() + c, norm.size);
+      const auto factor = hn::Set(d, static_cast<T>(-2 * share * norm.beta));
+      const auto indirect = hn::Mul(factor, hn::Mul(hn::LoadU(d, in + c), sum));
+      hn::StoreU(hn::Add(hn::LoadU(d, out + c), indirect), d, out + c);
+    });
+  }
+}
+
+void ResponseNormF32(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels,
+                     const float* x, float* y) {
+  rows_normalized(norm, rows, channels, x, y);
+}
+void ResponseNormF64(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels,
+                     const double* x, double* y) {
+  rows_normalized(norm, rows, channels, x, y);
+}
+void ResponseNormBackwardF32(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels,
+                             const float* g, const float* x, float* dx) {
+  rows_differentiated(norm, rows, channels, g, x, dx);
+}
+void ResponseNormBackwardF64(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels,
+                             const double* g, const double* x, double* dx) {
+  rows_differentiated(norm, rows, channels, g, x, dx);
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace fovea::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fovea::kernels {
+
+HWY_EXPORT(ResponseNormF32);
+HWY_EXPORT(ResponseNormF64);
+HWY_EXPORT(ResponseNormBackwardF32);
+HWY_EXPORT(ResponseNormBackwardF64);
+
+template <>
+void response_norm(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels,
+                   const float* x, float* y) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(ResponseNormF32)(norm, rows, channels, x, y);
+}
+template <>
+void response_norm(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels,
+                   const double* x, double* y) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(ResponseNormF64)(norm, rows, channels, x, y);
+}
+template <>
+void response_norm_backward(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels,
+                            const float* g, const float* x, float* dx) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(ResponseNormBackwardF32)(norm, rows, channels, g, x, dx);
+}
+template <>
+void response_norm_backward(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels,
+                            const double* g, const double* x, double* dx) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(ResponseNormBackwardF64)(norm, rows, channels, g, x, dx);
+}
+
+}  // namespace fovea::kernels
+#endif  // HWY_ONCE

@@ -1,0 +1,216 @@
+// The p-norm of each window and its gradient, a vector of channels at a time.
+//
+// p = 1 and p = 2 need no logarithm. A zero adds nothing to a norm and gets no gradient.
+#include "kernels/pool.h"
+#include "kernels/simd.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/lp_pool.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// The target's own headers follow.
+#include "hwy/contrib/math/math-inl.h"
+#include "hwy/highway.h"
+#include "kernels/lanes-inl.h"
+#include "kernels/pool_window.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fovea::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+// x^p for x >= 0.
+template <class D, class V, class T = hn::TFromD<D>>
+HWY_INLINE V power(D d, V x, double p) {
+  const V zero = hn::Zero(d);
+  const V y = hn::Exp(d, hn::Mul(hn::Set(d, static_cast<T>(p)), hn::Log(d, x)));
+  return hn::IfThenElse(hn::Eq(x, zero), zero, y);
+}
+
+// Each norm: the term of one cell, the root of a sum, the factor g y^(1-p) of a window, and the
+// gradient of a cell that has it.
+struct Sum {
+  explicit Sum(double) {}
+  template <class D, class V>
+  HWY_INLINE V term(D, V x) const {
+    return hn::Abs(x);
+  }
+  template <class D, class V>
+  HWY_INLINE V root(D, V sum) const {
+    return sum;
+  }
+  template <class D, class V>
+  HWY_INLINE V factor(D, V g, V) const {
+    return g;
+  }
+  template <class D, class V>
+  HWY_INLINE V slope(D d, V factor, V x) const {
+    const V zero = hn::Zero(d);
+    return hn::IfThenElse(hn::Eq(x, zero), zero, hn::CopySign(factor, hn::Xor(factor, x)));
+  }
+};
+
+struct Euclid {
+  explicit Euclid(double) {}
+  template <class D, class V>
+  HWY_INLINE V term(D, V x) const {
+    return hn::Mul(x, x);
+  }
+  template <class D, class V>
+  HWY_INLINE V root(D, V sum) const {
+    return hn::Sqrt(sum);
+  }
+  template <class D, class V>
+  HWY_INLINE V factor(D d, V g, V y) const {
+    const V zero = hn::Zero(d);
+    return hn::IfThenElse(hn::Eq(y, zero), zero, hn::Div(g, y));
+  }
+  template <class D, class V>
+  HWY_INLINE V slope(D, V factor, V x) const {
+    return hn::Mul(factor, x);
+  }
+};
+
+struct General {
+  explicit General(double exponent) : p(exponent) {}
+  template <class D, class V>
+  HWY_INLINE V term(D d, V x) const {
+    return power(d, hn::Abs(x), p);
+  }
+  template <class D, class V>
+  HWY_INLINE V root(D d, V sum) const {
+    return power(d, sum, 1 / p);
+  }
+  template <class D, class V>
+  HWY_INLINE V factor(D d, V g, V y) const {
+    return hn::Mul(g, power(d, y, 1 - p));
+  }
+  template <class D, class V>
+  HWY_INLINE V slope(D d, V factor, V x) const {
+    const V size = hn::Mul(factor, power(d, hn::Abs(x), p - 1));
+    return hn::CopySign(size, hn::Xor(size, x));
+  }
+  double p;
+};
+
+template <class Norm, class T>
+void norm_cells(const PoolPlane& plane, const Norm& norm, std::int64_t first, std::int64_t last,
+                const T* x, T* y) {
+  const std::int64_t channels = plane.channels;
+  PoolWindows windows(plane, first % plane.outputs());
+  for (std::int64_t cell = first; cell < last; ++cell, windows.advance()) {
+    const PoolWindow window = windows.current();
+    const T* sample = x + cell / plane.outputs() * plane.inputs() * channels;
+    T* out = y + cell * channels;
+    for_lanes<T>(0, static_cast<std::size_t>(channels), [&](auto d, std::size_t c) HWY_ATTR {
+      const T* base = sample + window.base * channels + c;
+      auto sum = hn::Zero(d);
+      for (std::int64_t k = 0; k < window.count; ++k) {
+        sum = hn::Add(sum, norm.term(d, hn::LoadU(d, base + window.cells[k] * channels)));
+      }
+      hn::StoreU(norm.root(d, sum), d, out + c);
+    });
+  }
+}
+
+template <class Norm, class T>
+void norm_spread(const PoolPlane& plane, const Norm& norm, std::int64_t first, std::int64_t last,
+                 const T* g, const T* x, const T* y, T* dx) {
+  const std::int64_t channels = plane.channels;
+  const auto begin = static_cast<std::size_t>(first);
+  const auto end = static_cast<std::size_t>(last);
+  for (std::int64_t cell = 0; cell < plane.inputs(); ++cell) {
+    T* row = dx + cell * channels;
+    for (std::size_t c = begin; c < end; ++c) row[c] = 0;
+  }
+  PoolWindows windows(plane, 0);
+  for (std::int64_t cell = 0; cell < plane.outputs(); ++cell, windows.advance()) {
+    const PoolWindow window = windows.current();
+    for_lanes<T>(begin, end, [&](auto d, std::size_t c) HWY_ATTR {
+      const auto factor = norm.factor(d, hn::LoadU(d, g + cell * channels + c),
+                                      hn::LoadU(d, y + cell * channels + c));
+      const std::int64_t base = window.base * channels + static_cast<std::int64_t>(c);
+      for (std::int64_t k = 0; k < window.count; ++k) {
+        const std::int64_t at = base + window.cells[k] * channels;
+        const auto slope = norm.slope(d, factor, hn::LoadU(d, x + at));
+        hn::StoreU(hn::Add(hn::LoadU(d, dx + at), slope), d, dx + at);
+      }
+    });
+  }
+}
+
+// Calls f with the norm for p.
+template <class F>
+void with_norm(double p, const F& f) {
+  if (p == 1) return f(Sum(p));
+  if (p == 2) return f(Euclid(p));
+  f(General(p));
+}
+
+template <class T>
+void lp_cells(const PoolPlane& plane, double p, std::int64_t first, std::int64_t last, const T* x,
+              T* y) {
+  with_norm(p, [&](const auto& norm) { norm_cells(plane, norm, first, last, x, y); });
+}
+template <class T>
+void lp_spread(const PoolPlane& plane, double p, std::int64_t first, std::int64_t last, const T* g,
+               const T* x, const T* y, T* dx) {
+  with_norm(p, [&](const auto& norm) { norm_spread(plane, norm, first, last, g, x, y, dx); });
+}
+
+void LpPoolF32(const PoolPlane& plane, double p, std::int64_t first, std::int64_t last,
+               const float* x, float* y) {
+  lp_cells(plane, p, first, last, x, y);
+}
+void LpPoolF64(const PoolPlane& plane, double p, std::int64_t first, std::int64_t last,
+               const double* x, double* y) {
+  lp_cells(plane, p, first, last, x, y);
+}
+void LpPoolBackwardF32(const PoolPlane& plane, double p, std::int64_t first, std::int64_t last,
+                       const float* g, const float* x, const float* y, float* dx) {
+  lp_spread(plane, p, first, last, g, x, y, dx);
+}
+void LpPoolBackwardF64(const PoolPlane& plane, double p, std::int64_t first, std::int64_t last,
+                       const double* g, const double* x, const double* y, double* dx) {
+  lp_spread(plane, p, first, last, g, x, y, dx);
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace fovea::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fovea::kernels {
+
+HWY_EXPORT(LpPoolF32);
+HWY_EXPORT(LpPoolF64);
+HWY_EXPORT(LpPoolBackwardF32);
+HWY_EXPORT(LpPoolBackwardF64);
+
+template <>
+void lp_pool(const PoolPlane& plane, double p, std::int64_t first, std::int64_t last,
+             const float* x, float* y) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(LpPoolF32)(plane, p, first, last, x, y);
+}
+template <>
+void lp_pool(const PoolPlane& plane, double p, std::int64_t first, std::int64_t last,
+             const double* x, double* y) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(LpPoolF64)(plane, p, first, last, x, y);
+}
+template <>
+void lp_pool_backward(const PoolPlane& plane, double p, std::int64_t first, std::int64_t last,
+                      const float* g, const float* x, const float* y, float* dx) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(LpPoolBackwardF32)(plane, p, first, last, g, x, y, dx);
+}
+template <>
+void lp_pool_backward(const PoolPlane& plane, double p, std::int64_t first, std::int64_t last,
+                      const double* g, const double* x, const double* y, double* dx) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(LpPoolBackwardF64)(plane, p, first, last, g, x, y, dx);
+}
+
+}  // namespace fovea::kernels
+#endif  // HWY_ONCE

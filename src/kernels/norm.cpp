@@ -1,0 +1,340 @@
+// Sums for means and variances, and the loops that apply them.
+//
+// A few elements are added up in T before their sum goes on in double: the result is as good as
+// rounded a handful of times, whatever the length, at the speed of memory. Differences from a
+// pivot, which is one of the values, keep the sum of squares from cancelling.
+#include "kernels/norm.h"
+
+#include <cstddef>
+#include <type_traits>
+
+#include "kernels/simd.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/norm.cpp"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// The target's own headers follow.
+#include "hwy/highway.h"
+#include "kernels/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fovea::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+using Wide = hn::ScalableTag<double>;
+
+// Calls use(part, i) for the elements of `value` from i on, as many as there are doubles in a
+// vector, converted to double.
+template <class Use>
+HWY_INLINE void for_wide(hn::ScalableTag<double>, hn::Vec<Wide> value, const Use& use) {
+  use(value, std::size_t{0});
+}
+template <class Use>
+HWY_INLINE void for_wide(hn::ScalableTag<float> d, hn::Vec<hn::ScalableTag<float>> value,
+                         const Use& use) {
+  const Wide wide;
+  const hn::Rebind<float, Wide> narrow;
+  HWY_ALIGN float elements[hn::MaxLanes(d)];
+  hn::Store(value, d, elements);
+  for (std::size_t i = 0; i < hn::Lanes(d); i += hn::Lanes(wide)) {
+    use(hn::PromoteTo(wide, hn::Load(narrow, elements + i)), i);
+  }
+}
+
+// target[0 .. lanes) += value
+template <class D, class V>
+HWY_INLINE void add_wide(D d, V value, double* target) {
+  const Wide wide;
+  for_wide(d, value, [&](auto part, std::size_t i) HWY_ATTR {
+    hn::StoreU(hn::Add(hn::LoadU(wide, target + i), part), wide, target + i);
+  });
+}
+
+template <class D, class V>
+HWY_INLINE double total(D d, V value) {
+  const Wide wide;
+  auto sum = hn::Zero(wide);
+  for_wide(d, value, [&](auto part, std::size_t) HWY_ATTR { sum = hn::Add(sum, part); });
+  return hn::GetLane(hn::SumOfLanes(wide, sum));
+}
+
+constexpr std::int64_t kRows = 8;  // whose terms are added up in T
+
+// The two sums of terms(d, place, column, a, b) over each column.
+template <class T, class Terms>
+HWY_INLINE void add_columns(const NormRows& shape, double* first, double* second,
+                            const Terms& terms) {
+  const hn::ScalableTag<T> d;
+  const hn::CappedTag<T, 1> one;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  for (std::int64_t row = 0; row < shape.rows; row += kRows) {
+    const std::int64_t end = HWY_MIN(row + kRows, shape.rows);
+    std::int64_t column = 0;
+    for (; column + lanes <= shape.columns; column += lanes) {
+      auto a = hn::Zero(d);
+      auto b = hn::Zero(d);
+      for (std::int64_t r = row; r < end; ++r) terms(d, r * shape.columns + column, column, a, b);
+      add_wide(d, a, first + column);
+      add_wide(d, b, second + column);
+    }
+    for (; column < shape.columns; ++column) {
+      auto a = hn::Zero(one);
+      auto b = hn::Zero(one);
+      for (std::int64_t r = row; r < end; ++r) terms(one, r * shape.columns + column, column, a, b);
+      first[column] += static_cast<double>(hn::GetLane(a));
+      second[column] += static_cast<double>(hn::GetLane(b));
+    }
+  }
+}
+
+template <class T>
+void moments_of_columns(const NormRows& shape, const T* x, const T* pivot, double* sums,
+                        double* squares) {
+  add_columns<T>(
+      shape, sums, squares,
+      [&](auto d, std::int64_t at, std::int64_t column, auto& sum, auto& square) HWY_ATTR {
+        const auto difference = hn::Sub(hn::LoadU(d, x + at), hn::LoadU(d, pivot + column));
+        sum = hn::Add(sum, difference);
+        square = hn::MulAdd(difference, difference, square);
+      });
+}
+
+template <class T>
+void products_of_columns(const NormRows& shape, const T* g, const T* x, const T* mean, double* sums,
+                         double* products) {
+  add_columns<T>(
+      shape, sums, products,
+      [&](auto d, std::int64_t at, std::int64_t column, auto& sum, auto& product) HWY_ATTR {
+        const auto gradient = hn::LoadU(d, g + at);
+        const auto difference = hn::Sub(hn::LoadU(d, x + at), hn::LoadU(d, mean + column));
+        sum = hn::Add(sum, gradient);
+        product = hn::MulAdd(gradient, difference, product);
+      });
+}
+
+template <class T>
+void columns_normalized(const NormRows& shape, const T* x, const T* mean, const T* scale,
+                        const T* shift, T* y) {
+  for (std::int64_t row = 0; row < shape.rows; ++row) {
+    const T* from = x + row * shape.columns;
+    T* to = y + row * shape.columns;
+    for_lanes<T>(0, static_cast<std::size_t>(shape.columns), [&](auto d, std::size_t c) HWY_ATTR {
+      const auto difference = hn::Sub(hn::LoadU(d, from + c), hn::LoadU(d, mean + c));
+      hn::StoreU(hn::MulAdd(difference, hn::LoadU(d, scale + c), hn::LoadU(d, shift + c)), d,
+                 to + c);
+    });
+  }
+}
+
+template <class T>
+void columns_differentiated(const NormRows& shape, const T* g, const T* x, const T* mean,
+                            const T* a, const T* b, const T* shift, T* dx) {
+  for (std::int64_t row = 0; row < shape.rows; ++row) {
+    const std::int64_t at = row * shape.columns;
+    for_lanes<T>(0, static_cast<std::size_t>(shape.columns), [&](auto d, std::size_t c) HWY_ATTR {
+      const auto place = at + static_cast<std::int64_t>(c);
+      const auto difference = hn::Sub(hn::LoadU(d, x + place), hn::LoadU(d, mean + c));
+      const auto along = hn::MulAdd(difference, hn::LoadU(d, b + c), hn::LoadU(d, shift + c));
+      hn::StoreU(hn::MulAdd(hn::LoadU(d, g + place), hn::LoadU(d, a + c), along), d, dx + place);
+    });
+  }
+}
+
+// The two sums of terms(d, place, a, b) over a row, in blocks of a few vectors.
+template <class T, class Terms>
+HWY_INLINE RowSums add_row(std::int64_t count, const Terms& terms) {
+  const hn::ScalableTag<T> d;
+  const hn::CappedTag<T, 1> one;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  RowSums sums;
+  std::int64_t i = 0;
+  while (i + lanes <= count) {
+    const std::int64_t end = HWY_MIN(i + 4 * kRows * lanes, count);
+    auto a0 = hn::Zero(d);
+    auto b0 = hn::Zero(d);
+    auto a1 = hn::Zero(d);
+    auto b1 = hn::Zero(d);
+    for (; i + 2 * lanes <= end; i += 2 * lanes) {
+      terms(d, i, a0, b0);
+      terms(d, i + lanes, a1, b1);
+    }
+    for (; i + lanes <= end; i += lanes) terms(d, i, a0, b0);
+    sums.first += total(d, hn::Add(a0, a1));
+    sums.second += total(d, hn::Add(b0, b1));
+  }
+  auto a = hn::Zero(one);
+  auto b = hn::Zero(one);
+  for (; i < count; ++i) terms(one, i, a, b);
+  sums.first += static_cast<double>(hn::GetLane(a));
+  sums.second += static_cast<double>(hn::GetLane(b));
+  return sums;
+}
+
+template <class T>
+RowSums moments_of_row(std::int64_t count, const T* x, T pivot) {
+  return add_row<T>(count, [&](auto d, std::int64_t i, auto& sum, auto& square) HWY_ATTR {
+    const auto difference = hn::Sub(hn::LoadU(d, x + i), hn::Set(d, pivot));
+    sum = hn::Add(sum, difference);
+    square = hn::MulAdd(difference, difference, square);
+  });
+}
+
+template <class T>
+RowSums products_of_row(std::int64_t count, const T* g, const T* x, const T* w, T mean) {
+  return add_row<T>(count, [&](auto d, std::int64_t i, auto& sum, auto& product) HWY_ATTR {
+    const auto gradient = hn::Mul(hn::LoadU(d, g + i), hn::LoadU(d, w + i));
+    sum = hn::Add(sum, gradient);
+    product = hn::MulAdd(gradient, hn::Sub(hn::LoadU(d, x + i), hn::Set(d, mean)), product);
+  });
+}
+
+template <class T>
+void row_normalized(std::int64_t count, const T* x, T mean, T inverse, const T* w, const T* b,
+                    T* y) {
+  for_lanes<T>(0, static_cast<std::size_t>(count), [&](auto d, std::size_t c) HWY_ATTR {
+    const auto difference = hn::Sub(hn::LoadU(d, x + c), hn::Set(d, mean));
+    const auto scale = hn::Mul(hn::LoadU(d, w + c), hn::Set(d, inverse));
+    hn::StoreU(hn::MulAdd(difference, scale, hn::LoadU(d, b + c)), d, y + c);
+  });
+}
+
+template <class T>
+void row_differentiated(std::int64_t count, const T* g, const T* x, const T* w, T mean, T a, T b,
+                        T shift, T* dx) {
+  for_lanes<T>(0, static_cast<std::size_t>(count), [&](auto d, std::size_t c) HWY_ATTR {
+    const auto difference = hn::Sub(hn::LoadU(d, x + c), hn::Set(d, mean));
+    const auto along = hn::MulAdd(difference, hn::Set(d, b), hn::Set(d, shift));
+    const auto gradient = hn::Mul(hn::LoadU(d, g + c), hn::LoadU(d, w + c));
+    hn::StoreU(hn::MulAdd(gradient, hn::Set(d, a), along), d, dx + c);
+  });
+}
+
+template <class T>
+void weights_of_row(std::int64_t count, const T* g, const T* x, T mean, T inverse, double* sums,
+                    double* products) {
+  add_columns<T>({.rows = 1, .columns = count}, sums, products,
+                 [&](auto d, std::int64_t at, std::int64_t, auto& sum, auto& product) HWY_ATTR {
+                   const auto gradient = hn::LoadU(d, g + at);
+                   const auto difference = hn::Sub(hn::LoadU(d, x + at), hn::Set(d, mean));
+                   sum = gradient;
+                   product = hn::Mul(gradient, hn::Mul(difference, hn::Set(d, inverse)));
+                 });
+}
+
+// One name per type: HWY_EXPORT takes no templates.
+#define FOVEA_NORM_KERNELS(Suffix, T)                                                             \
+  void ColumnMoments##Suffix(const NormRows& shape, const T* x, const T* pivot, double* sums,     \
+                             double* squares) {                                                   \
+    moments_of_columns(shape, x, pivot, sums, squares);                                           \
+  }                                                                                               \
+  void ColumnProducts##Suffix(const NormRows& shape, const T* g, const T* x, const T* mean,       \
+                              double* sums, double* products) {                                   \
+    products_of_columns(shape, g, x, mean, sums, products);                                       \
+  }                                                                                               \
+  void NormalizeColumns##Suffix(const NormRows& shape, const T* x, const T* mean, const T* scale, \
+                                const T* shift, T* y) {                                           \
+    columns_normalized(shape, x, mean, scale, shift, y);                                          \
+  }                                                                                               \
+  void GradientColumns##Suffix(const NormRows& shape, const T* g, const T* x, const T* mean,      \
+                               const T* a, const T* b, const T* d, T* dx) {                       \
+    columns_differentiated(shape, g, x, mean, a, b, d, dx);                                       \
+  }                                                                                               \
+  RowSums RowMoments##Suffix(std::int64_t count, const T* x, T pivot) {                           \
+    return moments_of_row(count, x, pivot);                                                       \
+  }                                                                                               \
+  RowSums RowProducts##Suffix(std::int64_t count, const T* g, const T* x, const T* w, T mean) {   \
+    return products_of_row(count, g, x, w, mean);                                                 \
+  }                                                                                               \
+  void NormalizeRow##Suffix(std::int64_t count, const T* x, T mean, T inverse, const T* w,        \
+                            const T* b, T* y) {                                                   \
+    row_normalized(count, x, mean, inverse, w, b, y);                                             \
+  }                                                                                               \
+  void GradientRow##Suffix(std::int64_t count, const T* g, const T* x, const T* w, T mean, T a,   \
+                           T b, T d, T* dx) {                                                     \
+    row_differentiated(count, g, x, w, mean, a, b, d, dx);                                        \
+  }                                                                                               \
+  void WeightGradientRow##Suffix(std::int64_t count, const T* g, const T* x, T mean, T inverse,   \
+                                 double* sums, double* products) {                                \
+    weights_of_row(count, g, x, mean, inverse, sums, products);                                   \
+  }
+FOVEA_NORM_KERNELS(F32, float)
+FOVEA_NORM_KERNELS(F64, double)
+#undef FOVEA_NORM_KERNELS
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace fovea::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace fovea::kernels {
+
+#define FOVEA_NORM_DISPATCH(Suffix, T)                                                             \
+  HWY_EXPORT(ColumnMoments##Suffix);                                                               \
+  HWY_EXPORT(ColumnProducts##Suffix);                                                              \
+  HWY_EXPORT(NormalizeColumns##Suffix);                                                            \
+  HWY_EXPORT(GradientColumns##Suffix);                                                             \
+  HWY_EXPORT(RowMoments##Suffix);                                                                  \
+  HWY_EXPORT(RowProducts##Suffix);                                                                 \
+  HWY_EXPORT(NormalizeRow##Suffix);                                                                \
+  HWY_EXPORT(GradientRow##Suffix);                                                                 \
+  HWY_EXPORT(WeightGradientRow##Suffix);                                                           \
+  template <>                                                                                      \
+  void column_moments(const NormRows& shape, const T* x, const T* pivot, double* sums,             \
+                      double* squares) {                                                           \
+    detect_simd();                                                                                 \
+    HWY_DYNAMIC_DISPATCH(ColumnMoments##Suffix)(shape, x, pivot, sums, squares);                   \
+  }                                                                                                \
+  template <>                                                                                      \
+  void column_products(const NormRows& shape, const T* g, const T* x, const T* mean, double* sums, \
+                       double* products) {                                                         \
+    detect_simd();                                                                                 \
+    HWY_DYNAMIC_DISPATCH(ColumnProducts##Suffix)(shape, g, x, mean, sums, products);               \
+  }                                                                                                \
+  template <>                                                                                      \
+  void normalize_columns(const NormRows& shape, const T* x, const T* mean, const T* scale,         \
+                         const T* shift, T* y) {                                                   \
+    detect_simd();                                                                                 \
+    HWY_DYNAMIC_DISPATCH(NormalizeColumns##Suffix)(shape, x, mean, scale, shift, y);               \
+  }                                                                                                \
+  template <>                                                                                      \
+  void gradient_columns(const NormRows& shape, const T* g, const T* x, const T* mean, const T* a,  \
+                        const T* b, const T* d, T* dx) {                                           \
+    detect_simd();                                                                                 \
+    HWY_DYNAMIC_DISPATCH(GradientColumns##Suffix)(shape, g, x, mean, a, b, d, dx);                 \
+  }                                                                                                \
+  template <>                                                                                      \
+  RowSums row_moments(std::int64_t count, const T* x, T pivot) {                                   \
+    detect_simd();                                                                                 \
+    return HWY_DYNAMIC_DISPATCH(RowMoments##Suffix)(count, x, pivot);                              \
+  }                                                                                                \
+  template <>                                                                                      \
+  RowSums row_products(std::int64_t count, const T* g, const T* x, const T* w, T mean) {           \
+    detect_simd();                                                                                 \
+    return HWY_DYNAMIC_DISPATCH(RowProducts##Suffix)(count, g, x, w, mean);                        \
+  }                                                                                                \
+  template <>                                                                                      \
+  void normalize_row(std::int64_t count, const T* x, T mean, T inverse, const T* w, const T* b,    \
+                     T* y) {                                                                       \
+    detect_simd();                                                                                 \
+    HWY_DYNAMIC_DISPATCH(NormalizeRow##Suffix)(count, x, mean, inverse, w, b, y);                  \
+  }                                                                                                \
+  template <>                                                                                      \
+  void gradient_row(std::int64_t count, const T* g, const T* x, const T* w, T mean, T a, T b, T d, \
+                    T* dx) {                                                                       \
+    detect_simd();                                                                                 \
+    HWY_DYNAMIC_DISPATCH(GradientRow##Suffix)(count, g, x, w, mean, a, b, d, dx);                  \
+  }                                                                                                \
+  template <>                                                                                      \
+  void weight_gradient_row(std::int64_t count, const T* g, const T* x, T mean, T inverse,          \
+                           double* sums, double* products) {                                       \
+    detect_simd();                                                                                 \
+    HWY_DYNAMIC_DISPATCH(WeightGradientRow##Suffix)(count, g, x, mean, inverse, sums, products);   \
+  }
+FOVEA_NORM_DISPATCH(F32, float)
+FOVEA_NORM_DISPATCH(F64, double)
+#undef FOVEA_NORM_DISPATCH
+
+}  // namespace fovea::kernels
+#endif  // HWY_ONCE

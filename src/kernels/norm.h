@@ -1,0 +1,57 @@
+// Normalisation on raw dense memory. T is float or double; sums are kept in double.
+//
+// "columns": each column c has a mean and factors of its own (batch, group and instance
+// normalisation of channels-last data). "row": one mean for a whole row (layer normalisation).
+#pragma once
+
+#include <cstdint>
+
+namespace fovea::kernels {
+
+// Rows of contiguous elements, without gaps.
+struct NormRows {
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+};
+
+// sums[c] += x - pivot[c] and squares[c] += (x - pivot[c])^2, over all rows.
+template <class T>
+void column_moments(const NormRows& shape, const T* x, const T* pivot, double* sums,
+                    double* squares);
+// sums[c] += g and products[c] += g (x - mean[c]), over all rows.
+template <class T>
+void column_products(const NormRows& shape, const T* g, const T* x, const T* mean, double* sums,
+                     double* products);
+// y = (x - mean[c]) scale[c] + shift[c]
+template <class T>
+void normalize_columns(const NormRows& shape, const T* x, const T* mean, const T* scale,
+                       const T* shift, T* y);
+// dx = g a[c] + (x - mean[c]) b[c] + d[c]
+template <class T>
+void gradient_columns(const NormRows& shape, const T* g, const T* x, const T* mean, const T* a,
+                      const T* b, const T* d, T* dx);
+
+struct RowSums {
+  double first = 0;
+  double second = 0;
+};
+
+// The sums of x - pivot and of its square.
+template <class T>
+RowSums row_moments(std::int64_t count, const T* x, T pivot);
+// The sums of g w and of g w (x - mean).
+template <class T>
+RowSums row_products(std::int64_t count, const T* g, const T* x, const T* w, T mean);
+// y = (x - mean) inverse w[c] + b[c]
+template <class T>
+void normalize_row(std::int64_t count, const T* x, T mean, T inverse, const T* w, const T* b, T* y);
+// dx = g w[c] a + (x - mean) b + d
+template <class T>
+void gradient_row(std::int64_t count, const T* g, const T* x, const T* w, T mean, T a, T b, T d,
+                  T* dx);
+// sums[c] += g and products[c] += g (x - mean) inverse
+template <class T>
+void weight_gradient_row(std::int64_t count, const T* g, const T* x, T mean, T inverse,
+                         double* sums, double* products);
+
+}  // namespace fovea::kernels

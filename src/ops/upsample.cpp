@@ -1,0 +1,190 @@
+// Up-sampling [N, C, spatial...] by nearest neighbours or (bi-, tri-) linear interpolation, and the
+// adjoint.
+//
+// Output o of an axis with I cells and O outputs lies at (o + 1/2) I / O - 1/2, or with
+// align_corners, where the outermost cells' centres coincide, at o (I - 1) / (O - 1). Nearest takes
+// cell floor(o I / O).
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "core/check.h"
+#include "core/dispatch.h"
+#include "fovea/executor.h"
+#include "kernels/resample.h"
+#include "ops/checks.h"
+#include "ops/families.h"
+#include "ops/pool_geometry.h"
+
+namespace fovea::ops {
+namespace {
+
+constexpr std::int64_t kMostCells = std::numeric_limits<std::int32_t>::max();
+
+bool is_linear(const Attributes& attributes) {
+  return attributes.text("mode") == "linear";
+}
+
+class Tables {
+ public:
+  Tables(const Shape& input, const Shape& output, std::int64_t channels,
+         const Attributes& attributes) {
+    const int missing = 3 - input.rank();
+    for (int i = 0; i < 3; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      const std::int64_t inputs = i < missing ? 1 : input[i - missing];
+      const std::int64_t outputs = i < missing ? 1 : output[i - missing];
+      if (i >= missing && is_linear(attributes)) {
+        fill_linear(at, inputs, outputs, attributes.flag("align_corners"));
+      } else {
+        fill_nearest(at, inputs, outputs);
+      }
+      plane_.axes[at] = {.cells = cells_[at].data(),
+                         .weights = weights_[at].data(),
+                         .taps = static_cast<std::int64_t>(cells_[at].size()) / outputs,
+                         .outputs = outputs,
+                         .inputs = inputs};
+    }
+    plane_.channels = channels;
+  }
+  Tables(const Tables&) = delete;
+  Tables& operator=(const Tables&) = delete;
+
+  const kernels::ResamplePlane& plane() const { return plane_; }
+
+ private:
+  void fill_nearest(std::size_t axis, std::int64_t inputs, std::int64_t outputs) {
+    for (std::int64_t o = 0; o < outputs; ++o) {
+      cells_[axis].push_back(static_cast<std::int32_t>(o * inputs / outputs));
+      weights_[axis].push_back(1);
+    }
+  }
+
+  void fill_linear(std::size_t axis, std::int64_t inputs, std::int64_t outputs, bool corners) {
+    for (std::int64_t o = 0; o < outputs; ++o) {
+      const double place = source(o, inputs, outputs, corners);
+      const auto cell = std::min(static_cast<std::int64_t>(place), inputs - 1);
+      const double beyond = place - static_cast<double>(cell);
+      cells_[axis].push_back(static_cast<std::int32_t>(cell));
+      cells_[axis].push_back(static_cast<std::int32_t>(std::min(cell + 1, inputs - 1)));
+      weights_[axis].push_back(1 - beyond);
+      weights_[axis].push_back(beyond);
+    }
+  }
+
+  static double source(std::int64_t o, std::int64_t inputs, std::int64_t outputs, bool corners) {
+    const auto at = static_cast<double>(o);
+    if (corners) {
+      return outputs == 1 ? 0.0
+                          : at * static_cast<double>(inputs - 1) / static_cast<double>(outputs - 1);
+    }
+    const double scale = static_cast<double>(inputs) / static_cast<double>(outputs);
+    return std::max(0.0, (at + 0.5) * scale - 0.5);
+  }
+
+  std::array<std::vector<std::int32_t>, 3> cells_;
+  std::array<std::vector<double>, 3> weights_;
+  kernels::ResamplePlane plane_;
+};
+
+void check(std::string_view op, const TensorSpec& x, const Attributes& attributes,
+           std::string_view sizes) {
+  check_pool_input(op, x, attributes, sizes);
+  const std::string& mode = attributes.text("mode");
+  FOVEA_CHECK(mode == "nearest" || mode == "linear",
+              "{}: mode is '{}', but must be 'nearest' or 'linear'", op, mode);
+  const auto cells = [&](const Shape& spatial) {
+    std::int64_t count = 1;
+    for (const std::int64_t size : spatial) {
+      FOVEA_CHECK(size >= 1 && !__builtin_mul_overflow(count, size, &count) && count <= kMostCells,
+                  "{}: sizes {} must be at least 1 and have at most {} cells together", op, spatial,
+                  kMostCells);
+    }
+  };
+  cells(spatial_of(x.shape));
+  cells(attributes.integers(sizes));
+}
+
+std::vector<TensorSpec> upsample_infer(Specs inputs, const Attributes& attributes) {
+  const TensorSpec& x = inputs[0];
+  check("upsample", x, attributes, "output");
+  return {make_spec(with_spatial(x.shape, attributes.integers("output")), x.dtype,
+                    Layout::channels_last)};
+}
+
+void upsample_run(Inputs inputs, const Attributes& attributes, Outputs outputs) {
+  const Tensor x = dense(inputs[0], Layout::channels_last);
+  const Tables tables(spatial_of(x.shape()), attributes.integers("output"), x.size(1), attributes);
+  const kernels::ResamplePlane& plane = tables.plane();
+  dispatch_floating(x.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T* in = x.data<T>();
+    T* out = outputs[0].mutable_data<T>();
+    const std::int64_t grain =
+        std::max<std::int64_t>(1, kReadsPerTask / std::max<std::int64_t>(1, plane.channels));
+    parallel_ranges(x.size(0) * plane.outputs(), grain, [&](std::int64_t first, std::int64_t last) {
+      kernels::resample(plane, first, last, in, out);
+    });
+  });
+}
+
+std::vector<Tensor> upsample_backward_of(const BackwardCall& call) {
+  return {apply1(upsample_backward, {call.grads[0]},
+                 call.attributes.with("input", spatial_of(call.input_specs[0].shape)))};
+}
+
+std::vector<TensorSpec> upsample_backward_infer(Specs inputs, const Attributes& attributes) {
+  constexpr std::string_view kName = "upsample_backward";
+  const TensorSpec& g = inputs[0];
+  check(kName, g, attributes, "input");
+  FOVEA_CHECK(spatial_of(g.shape) == attributes.integers("output"),
+              "{}: the gradient {} does not have the spatial sizes {} of the output", kName,
+              g.shape, attributes.integers("output"));
+  return {make_spec(with_spatial(g.shape, attributes.integers("input")), g.dtype,
+                    Layout::channels_last)};
+}
+
+void upsample_backward_run(Inputs inputs, const Attributes& attributes, Outputs outputs) {
+  const Tensor g = dense(inputs[0], Layout::channels_last);
+  const Tables tables(attributes.integers("input"), spatial_of(g.shape()), g.size(1), attributes);
+  const kernels::ResamplePlane& plane = tables.plane();
+  dispatch_floating(g.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T* from = g.data<T>();
+    T* to = outputs[0].mutable_data<T>();
+    for_channel_blocks(g.size(0), plane.channels, plane.outputs(),
+                       [&](std::int64_t n, std::int64_t first, std::int64_t last) {
+                         kernels::resample_backward(plane, first, last,
+                                                    from + n * plane.outputs() * plane.channels,
+                                                    to + n * plane.inputs() * plane.channels);
+                       });
+  });
+}
+
+std::vector<Tensor> upsample_backward_backward(const BackwardCall& call) {
+  return {apply1(upsample, {call.grads[0]}, call.attributes)};
+}
+
+// Steps of the output are shorter than a cell; said as whole cells, which is the hull.
+OpField upsample_field(Specs inputs, const Attributes& attributes) {
+  const int dims = inputs[0].shape.rank() - 2;
+  return {.window = Shape::filled(dims, is_linear(attributes) ? 2 : 1),
+          .stride = Shape::filled(dims, 1),
+          .before = Shape::filled(dims, 0)};
+}
+
+}  // namespace
+
+const OpDef upsample = {.name = "upsample",
+                        .infer = upsample_infer,
+                        .run = upsample_run,
+                        .backward = upsample_backward_of,
+                        .field = upsample_field};
+const OpDef upsample_backward = {.name = "upsample_backward",
+                                 .infer = upsample_backward_infer,
+                                 .run = upsample_backward_run,
+                                 .backward = upsample_backward_backward};
+
+}  // namespace fovea::ops
