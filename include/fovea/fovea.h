@@ -18,5 +18,6 @@
 #include "fovea/random.h"
 #include "fovea/save.h"
 #include "fovea/shape.h"
+#include "fovea/signal.h"
 #include "fovea/tensor.h"
 #include "fovea/version.h"
