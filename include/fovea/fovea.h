@@ -9,6 +9,7 @@
 #include "fovea/error.h"
 #include "fovea/executor.h"
 #include "fovea/explain.h"
+#include "fovea/filters.h"
 #include "fovea/functions.h"
 #include "fovea/machine.h"
 #include "fovea/memory.h"
