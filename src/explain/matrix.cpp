@@ -169,13 +169,16 @@ Tensor toeplitz(const Tensor& w, const Shape& signal) {
   const std::int64_t rows = result.numel();
   const std::int64_t columns = signal.numel();
   require_size("toeplitz", rows, columns);
+  const Grid outputs(result);
+  const Grid inputs(signal);
+  const Grid taps(w.shape());
   const std::vector<double> values = w.to_vector<double>();
   std::vector<double> entries;
   entries.reserve(static_cast<std::size_t>(rows * columns));
   for (std::int64_t i = 0; i < rows; ++i) {
-    const Shape row = Grid(result).place(i);
+    const Shape row = outputs.place(i);
     for (std::int64_t j = 0; j < columns; ++j) {
-      const std::int64_t tap = Grid(w.shape()).index(difference(row, Grid(signal).place(j)));
+      const std::int64_t tap = taps.index(difference(row, inputs.place(j)));
       entries.push_back(tap < 0 ? 0 : values[static_cast<std::size_t>(tap)]);
     }
   }
