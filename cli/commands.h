@@ -18,6 +18,7 @@ Action predict_command(CLI::App& app);
 Action sample_command(CLI::App& app);
 Action inspect_command(CLI::App& app);
 Action conv_command(CLI::App& app);
+Action filter_command(CLI::App& app);
 Action bench_command(CLI::App& app);
 Action info_command(CLI::App& app);
 

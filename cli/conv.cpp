@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "commands.h"
+#include "conv_matrix.h"
 #include "support.h"
 #include "workload.h"
 
@@ -36,6 +37,7 @@ struct ConvCommandOptions {
   std::int64_t batch = 1;
   std::string algorithm = "auto";
   std::string pass;  // empty: all three
+  MatrixOptions matrices;
   bool json = false;
 };
 
@@ -270,6 +272,10 @@ void conv(const ConvCommandOptions& options) {
     print_json(problem_json(problem, cost));
   else
     print_problem(problem, cost);
+  if (options.matrices.matrix || options.matrices.patches) {
+    show_matrices(problem, options.matrices, options.json);
+    return;
+  }
   for (const Pass pass : passes) {
     const PassReport report = run_pass(problem, pass, options.algorithm);
     if (options.json)
@@ -329,10 +335,24 @@ Action conv_command(CLI::App& app) {
       ->type_name("NAME");
   app.add_option("--pass", options->pass, "Only one: fwd, bwd_d or bwd_w, or its full name")
       ->type_name("NAME");
+  MatrixOptions& matrices = options->matrices;
+  CLI::Option* matrix = app.add_flag("--matrix", matrices.matrix,
+                                     "Print the matrix of the convolution instead of the passes");
+  app.add_flag("--patches", matrices.patches,
+               "Print the matrix of the input's patches instead of the passes");
+  app.add_option("--weights", matrices.weights,
+                 "Numbers for --matrix, in the order of the weights; without, entries have names")
+      ->delimiter(',')
+      ->needs(matrix)
+      ->type_name("X,Y,..");
+  app.add_flag("--average-over-shifts", matrices.average,
+               "After --matrix, its mean over all shifts: the nearest circular convolution")
+      ->needs(matrix);
   add_threads(app);
   app.add_flag("--json", options->json, "Print one JSON object for the problem, then one per pass");
   app.footer(
       "Examples:\n  fovea conv ic64ih56oc64kh3ph1\n"
+      "  fovea conv --input 1x5 --filters 1 --kernel 3 --padding 1 --matrix --average-over-shifts\n"
       "  fovea conv --input 64x56x56 --filters 64 --kernel 3 --padding 1 --algorithm direct\n"
       "  fovea conv --input 3x224x224 --filters 16 --kernel 5 --padding same --padding-mode "
       "reflect");

@@ -33,6 +33,7 @@ constexpr CommandDef kCommands[] = {
     {"inspect", "Show a network's shapes, parameters, cost and receptive fields",
      cli::inspect_command},
     {"conv", "Explain one convolution: its arithmetic, cost and algorithms", cli::conv_command},
+    {"filter", "Filter an image: blur it, find its edges, look for a pattern", cli::filter_command},
     {"bench", "Measure convolutions and networks against what the machine can do",
      cli::bench_command},
     {"info", "Show the version and what the library runs on", cli::info_command},

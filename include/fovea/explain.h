@@ -1,4 +1,4 @@
-// Looking inside: the arithmetic of a network, layer by layer.
+// Looking inside: the arithmetic of a network, layer by layer, and convolutions as matrices.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include "fovea/export.h"
 #include "fovea/nn.h"
 #include "fovea/shape.h"
+#include "fovea/tensor.h"
 
 namespace fovea::explain {
 
@@ -59,5 +60,47 @@ struct ConvArithmetic {
 
 // Throws Error unless the problem validates.
 FOVEA_API ConvArithmetic arithmetic(const ConvProblem& problem);
+
+// Which number stands where in a matrix made from a tensor: entry (row, column) is the sum of the
+// values that its terms name. Flat indices are of row-major tensors [C, spatial...].
+struct FOVEA_API MatrixPattern {
+  struct Term {
+    std::int64_t row = 0;
+    std::int64_t column = 0;
+    std::int64_t value = 0;  // flat index in the tensor
+  };
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  Shape source;             // of the tensor
+  std::vector<Term> terms;  // in rising order of rows; all other entries are zero
+
+  // [rows, columns] of the tensor's type.
+  Tensor numbers(const Tensor& values) const;
+};
+
+// The matrix W of a convolution of one sample, y = W x: one row per output value, one column per
+// input value, made from the weights. Toeplitz, or doubly blocked Toeplitz in two dimensions;
+// circulant with circular padding [A; B; C; D section 2.2]. Its transpose is backward_data. What
+// constant padding adds is no part of it. Throws Error for more than 2^22 terms or 2^24 entries, or
+// for padding with means.
+FOVEA_API MatrixPattern matrix(const ConvProblem& problem);
+// The matrix X of all patches of one sample, y = X w: one row per output position, one column per
+// weight of a kernel over all input channels, made from the input [B; D section 2.1]. Limits as
+// above.
+FOVEA_API MatrixPattern patches(const ConvProblem& problem);
+
+// The matrix of linear convolution with w over signals of shape `signal`, every place of the result
+// included [A]: T[i,j] = w[i - j]. w [K] or, doubly blocked, [H, W] or [D, H, W].
+FOVEA_API Tensor toeplitz(const Tensor& w, const Shape& signal);
+// The matrix of circular convolution with w: C[i,j] = w[(i - j) mod n] [C]. w [n] or, doubly
+// blocked, [H, W] or [D, H, W].
+FOVEA_API Tensor circulant(const Tensor& w);
+// The circulant matrix that moves a signal by `shift` places: (S x)[i] = x[(i - shift) mod n] [C].
+FOVEA_API Tensor shift_matrix(const Shape& signal, const Shape& shift,
+                              DType dtype = DType::float64);
+// The mean of S^-1 M S over all shifts S of a signal of this shape: the circulant matrix nearest to
+// M, and M itself if it commutes with all shifts. Convolution is the most general linear map that
+// does [C]. M [n, n], n = signal.numel().
+FOVEA_API Tensor average_over_shifts(const Tensor& matrix, const Shape& signal);
 
 }  // namespace fovea::explain

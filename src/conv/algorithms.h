@@ -42,9 +42,12 @@ struct ConvAlgorithm {
 extern const ConvAlgorithm dot;
 extern const ConvAlgorithm narrow;
 extern const ConvAlgorithm direct;
+extern const ConvAlgorithm im2col;
+extern const ConvAlgorithm matrix;
 extern const ConvAlgorithm reference;
 
-inline constexpr const ConvAlgorithm* kAlgorithms[] = {&dot, &narrow, &direct, &reference};
+inline constexpr const ConvAlgorithm* kAlgorithms[] = {&dot,    &narrow, &direct,
+                                                       &im2col, &matrix, &reference};
 
 // Chooses and checks; throws Error as make_plan does.
 const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, std::string_view name);

@@ -53,6 +53,10 @@ extern const OpDef flip;
 extern const OpDef softmax, log_softmax, nll_loss, nll_loss_backward;
 // dropout.cpp
 extern const OpDef dropout;
+// fft.cpp: (re, im) -> (re, im) without a factor.
+extern const OpDef fft;
+// correlate.cpp: a range of places of the linear or circular result.
+extern const OpDef correlate, convolve;
 
 // Adds up `gradient` over the axes along which an input of `shape` was broadcast.
 Tensor sum_to(const Tensor& gradient, const Shape& shape);

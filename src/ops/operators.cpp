@@ -98,6 +98,9 @@ constexpr const OpDef* kOperators[] = {
     &ops::nll_loss,
     &ops::nll_loss_backward,
     &ops::dropout,
+    &ops::fft,
+    &ops::correlate,
+    &ops::convolve,
 };
 
 }  // namespace

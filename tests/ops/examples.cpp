@@ -573,6 +573,30 @@ void add_dropout(Collector& all) {
   all.add(ops::dropout, "nothing dropped", {all.values({2, 3})}, attributes.with("p", 0.0));
 }
 
+// --- signals
+
+void add_signal(Collector& all) {
+  all.add(ops::fft, "7 points", {all.values({7}), all.values({7})},
+          {{"axes", Shape{0}}, {"inverse", false}});
+  all.add(ops::fft, "inverse, outer and inner axis", {all.values({4, 2, 3}), all.values({4, 2, 3})},
+          {{"axes", Shape{0, 2}}, {"inverse", true}});
+  for (const OpDef* op : {&ops::correlate, &ops::convolve}) {
+    for (const std::string method : {"direct", "fft"}) {
+      const auto attributes = [&](const Shape& first, const Shape& count, const Shape& period) {
+        return Attributes{
+            {"first", first}, {"count", count}, {"period", period}, {"method", method}};
+      };
+      all.add(*op, "1d, " + method, {all.values({6}), all.values({3})}, attributes({-2}, {8}, {}));
+      all.add(*op, "1d, circular, " + method, {all.values({5}), all.values({7})},
+              attributes({0}, {5}, {5}));
+      all.add(*op, "2d, " + method, {all.values({4, 3}), all.values({2, 5})},
+              attributes({1, -1}, {2, 4}, {}));
+      all.add(*op, "3d, circular, " + method, {all.values({2, 3, 2}), all.values({1, 2, 2})},
+              attributes({0, 0, 0}, {2, 3, 2}, {2, 3, 2}));
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<Example> operator_examples() {
@@ -594,6 +618,7 @@ std::vector<Example> operator_examples() {
   add_concat(all);
   add_softmax(all);
   add_dropout(all);
+  add_signal(all);
   return all.take();
 }
 
