@@ -14,9 +14,9 @@
 namespace cli {
 namespace {
 
+using fovea::PaddingMode;
 using fovea::Shape;
 using fovea::Tensor;
-using fovea::filters::Border;
 
 struct FilterCommandOptions {
   std::string name;
@@ -24,7 +24,7 @@ struct FilterCommandOptions {
   std::string output;
   std::optional<double> sigma;
   std::optional<std::int64_t> size;
-  std::optional<Border> border;
+  std::optional<PaddingMode> border;
   std::string pattern;
   bool json = false;
 };
@@ -45,8 +45,8 @@ struct FilterDef {
 
 constexpr double kGrey = 127.5;
 
-Border border_of(const FilterCommandOptions& options) {
-  return options.border.value_or(Border::reflect);
+PaddingMode border_of(const FilterCommandOptions& options) {
+  return options.border.value_or(PaddingMode::reflect);
 }
 
 Tensor gaussian(const Tensor& image, const FilterCommandOptions& options) {
@@ -196,15 +196,17 @@ Action filter_command(CLI::App& app) {
                  "and always odd)")
       ->check(CLI::PositiveNumber)
       ->type_name("N");
-  app.add_option("--border", options->border,
-                 "What lies beyond the edges: reflect, replicate, circular or zeros (default: "
-                 "reflect)")
-      ->transform(
-          CLI::CheckedTransformer(std::map<std::string, Border>{{"reflect", Border::reflect},
-                                                                {"replicate", Border::replicate},
-                                                                {"circular", Border::circular},
-                                                                {"zeros", Border::zeros}})
-              .description(""))
+  app.add_option(
+         "--border", options->border,
+         "What lies beyond the edges: reflect, replicate, circular, mean or zeros (default: "
+         "reflect)")
+      ->transform(CLI::CheckedTransformer(
+                      std::map<std::string, PaddingMode>{{"reflect", PaddingMode::reflect},
+                                                         {"replicate", PaddingMode::replicate},
+                                                         {"circular", PaddingMode::circular},
+                                                         {"mean", PaddingMode::mean},
+                                                         {"zeros", PaddingMode::zeros}})
+                      .description(""))
       ->type_name("NAME");
   app.add_option("--template", options->pattern, "A PNG of the pattern to look for")
       ->type_name("FILE.png");

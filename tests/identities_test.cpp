@@ -44,6 +44,8 @@ Shape any_shift(const Shape& signal) {
 // A problem small enough for its matrix to be written out; several samples need no further matrix.
 ConvProblem any_problem() {
   ConvProblem problem;
+  problem.padding_mode = *rc::gen::element(PaddingMode::zeros, PaddingMode::circular,
+                                           PaddingMode::reflect, PaddingMode::replicate);
   problem.dtype = DType::float64;
   problem.dims = *rc::gen::inRange(1, 4);
   problem.groups = *rc::gen::inRange<std::int64_t>(1, 3);
@@ -56,7 +58,9 @@ ConvProblem any_problem() {
     axis.dilation = *rc::gen::inRange<std::int64_t>(1, 3);
     axis.padding = {*rc::gen::inRange<std::int64_t>(0, 3), *rc::gen::inRange<std::int64_t>(0, 3)};
     const std::int64_t shortest = axis.span() - axis.padding.before - axis.padding.after;
-    axis.input = std::max<std::int64_t>(1, shortest) + *rc::gen::inRange<std::int64_t>(0, 5);
+    // A border of up to three cells can be mirrored in four.
+    const std::int64_t least = problem.padding_mode == PaddingMode::reflect ? 4 : 1;
+    axis.input = std::max(least, shortest) + *rc::gen::inRange<std::int64_t>(0, 5);
   }
   return problem;
 }

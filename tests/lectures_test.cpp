@@ -371,7 +371,7 @@ TEST(LectureE, ItsFifthKernelIsTheNegativeLaplacian) {
   const Tensor x = random_tensor({9, 9}, 25);
   const Tensor kernel = Tensor::from<double>({0, -1, 0, -1, 4, -1, 0, -1, 0}, {3, 3});
   expect_close(signal::correlate(x, kernel, {.mode = signal::Mode::same}),
-               filters::laplacian(x, filters::Border::zeros) * -1.0, 1e-14);
+               filters::laplacian(x, PaddingMode::zeros) * -1.0, 1e-14);
 }
 
 // A pattern responds most where it is found, a crude template matcher.

@@ -86,7 +86,7 @@ struct FOVEA_API MatrixPattern {
 FOVEA_API MatrixPattern matrix(const ConvProblem& problem);
 // The matrix X of all patches of one sample, y = X w: one row per output position, one column per
 // weight of a kernel over all input channels, made from the input [B; D section 2.1]. Limits as
-// above.
+// above, and no padding with a constant either.
 FOVEA_API MatrixPattern patches(const ConvProblem& problem);
 
 // The matrix of linear convolution with w over signals of shape `signal`, every place of the result

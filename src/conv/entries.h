@@ -16,6 +16,12 @@ struct PatchEntry {
   std::int64_t cell = 0;
 };
 
+// Whether every padding cell repeats an input cell (or counts for nothing), so that the entries say
+// it all; one constant and means do not.
+inline bool copies_cells(PaddingMode mode) {
+  return mode != PaddingMode::constant && mode != PaddingMode::mean;
+}
+
 // Calls f(PatchEntry) for every tap that reads an input cell, position by position.
 template <class F>
 void for_each_patch_entry(const ConvProblem& problem, F&& f) {

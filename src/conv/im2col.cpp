@@ -179,6 +179,10 @@ std::size_t workspace(const ConvProblem& problem, Pass) {
          static_cast<std::size_t>(sizes.columns() * sizes.out) * size_of(problem.dtype);
 }
 
+bool reads_padding(const ConvProblem& problem, Pass) {
+  return copies_cells(problem.padding_mode);
+}
+
 void run(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
   dispatch_floating(problem.dtype,
                     [&](auto tag) { run_pass<typename decltype(tag)::type>(problem, pass, args); });
@@ -193,6 +197,7 @@ const ConvAlgorithm im2col = {
     .predict = predict,
     .workspace = workspace,
     .run = run,
+    .reads_padding = reads_padding,
 };
 
 }  // namespace fovea::conv

@@ -137,6 +137,12 @@ std::size_t workspace(const ConvProblem& problem, Pass) {
   return static_cast<std::size_t>(size.rows * size.columns) * size_of(problem.dtype);
 }
 
+// Where padding cells are copies of input cells, they are entries like others: circular padding
+// makes a circulant matrix.
+bool reads_padding(const ConvProblem& problem, Pass) {
+  return copies_cells(problem.padding_mode);
+}
+
 void run(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
   dispatch_floating(problem.dtype,
                     [&](auto tag) { run_pass<typename decltype(tag)::type>(problem, pass, args); });
@@ -151,6 +157,7 @@ const ConvAlgorithm matrix = {
     .predict = predict,
     .workspace = workspace,
     .run = run,
+    .reads_padding = reads_padding,
 };
 
 }  // namespace fovea::conv

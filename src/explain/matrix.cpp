@@ -124,6 +124,10 @@ Tensor MatrixPattern::numbers(const Tensor& values) const {
 
 MatrixPattern matrix(const ConvProblem& problem) {
   const Sizes sizes("matrix", problem);
+  FOVEA_CHECK(problem.padding_mode != PaddingMode::mean,
+              "matrix: with padding of means every entry is a weight plus shares of others; take "
+              "another padding mode than that of {}",
+              problem.to_string());
   MatrixPattern pattern{.rows = product(problem.out_channels, sizes.positions),
                         .columns = product(problem.in_channels, sizes.cells),
                         .source = problem.weight_shape(),
@@ -143,6 +147,9 @@ MatrixPattern matrix(const ConvProblem& problem) {
 
 MatrixPattern patches(const ConvProblem& problem) {
   const Sizes sizes("patches", problem);
+  FOVEA_CHECK(conv::copies_cells(problem.padding_mode),
+              "patches: the padding of {} is no part of the input; take another padding mode",
+              problem.to_string());
   MatrixPattern pattern{.rows = sizes.positions,
                         .columns = product(problem.in_channels, problem.taps()),
                         .source = problem.input_shape(),

@@ -6,10 +6,7 @@
 #include <vector>
 
 #include "core/check.h"
-#include "core/dispatch.h"
-#include "core/tensor_impl.h"
 #include "fovea/functions.h"
-#include "signal/border.h"
 
 namespace fovea::filters {
 namespace {
@@ -27,21 +24,23 @@ void require_image(std::string_view op, const Tensor& image) {
 
 // The image through a kernel of `height` x `width` weights, row by row.
 Tensor filter(std::string_view op, const Tensor& image, const std::vector<double>& weights,
-              std::int64_t height, std::int64_t width, Border border) {
+              std::int64_t height, std::int64_t width, PaddingMode border) {
   require_image(op, image);
   const bool plain = image.rank() == 2;
   const Tensor batch = plain ? image.reshape({1, 1, image.size(0), image.size(1)}) : image;
   const std::int64_t channels = batch.size(1);
   const Tensor kernel = Tensor::from(weights, {1, 1, height, width}).to(image.dtype());
-  const Tensor result = signal::conv_with_border(
-      op, batch, broadcast_to(kernel, {channels, 1, height, width}).contiguous(),
-      {{(height - 1) / 2, height / 2}, {(width - 1) / 2, width / 2}}, border);
+  const Tensor result =
+      conv2d(batch, broadcast_to(kernel, {channels, 1, height, width}).contiguous(), {},
+             {.padding = {Sides{(height - 1) / 2, height / 2}, Sides{(width - 1) / 2, width / 2}},
+              .padding_mode = border,
+              .groups = channels});
   return plain ? result.reshape(image.shape()) : result;
 }
 
 // First down the columns, then along the rows.
 Tensor separable(std::string_view op, const Tensor& image, const std::vector<double>& column,
-                 const std::vector<double>& row, Border border) {
+                 const std::vector<double>& row, PaddingMode border) {
   const auto size = [](const std::vector<double>& weights) {
     return static_cast<std::int64_t>(weights.size());
   };
@@ -88,20 +87,20 @@ Tensor box(const Tensor& image, const BoxOptions& options) {
   return separable("box", image, weights, weights, options.border);
 }
 
-Tensor sobel_x(const Tensor& image, Border border) {
+Tensor sobel_x(const Tensor& image, PaddingMode border) {
   return separable("sobel_x", image, {1, 2, 1}, {-1, 0, 1}, border);
 }
-Tensor sobel_y(const Tensor& image, Border border) {
+Tensor sobel_y(const Tensor& image, PaddingMode border) {
   return separable("sobel_y", image, {-1, 0, 1}, {1, 2, 1}, border);
 }
 
-Tensor gradient_magnitude(const Tensor& image, Border border) {
+Tensor gradient_magnitude(const Tensor& image, PaddingMode border) {
   const Tensor x = sobel_x(image, border);
   const Tensor y = sobel_y(image, border);
   return sqrt(x * x + y * y);
 }
 
-Tensor laplacian(const Tensor& image, Border border) {
+Tensor laplacian(const Tensor& image, PaddingMode border) {
   return filter("laplacian", image, {0, 1, 0, 1, -4, 1, 0, 1, 0}, 3, 3, border);
 }
 

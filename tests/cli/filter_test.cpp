@@ -122,7 +122,7 @@ TEST_F(FilterProgram, WhatCannotBeDoneIsAFailureAndLeavesNoFile) {
   const Result wide =
       run("filter gaussian --sigma 9" + file_argument(input_) + file_argument(output_));
   EXPECT_EQ(wide.code, 1);
-  EXPECT_CONTAINS(wide.err, "gaussian", "reflect");
+  EXPECT_CONTAINS(wide.err, "reflect");
   EXPECT_EQ(run("filter gaussian --size 4" + file_argument(input_) + file_argument(output_)).code,
             1);
   EXPECT_EQ(folder_.entries(), 1);

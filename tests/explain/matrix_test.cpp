@@ -44,6 +44,19 @@ TEST(Matrix, OfAnImageIsDoublyBlocked) {
                                         {4, 9}));
 }
 
+TEST(Matrix, OfACircularConvolutionIsTheTransposeOfTheCirculantMatrix) {
+  const MatrixPattern pattern = matrix(ConvProblem::parse("ic1iw5oc1kw3+pw0:2+circular+f64"));
+  const Tensor w = Tensor::from<double>({1, 2, 3, 0, 0}, {5});
+  expect_identical(pattern.numbers(Tensor::from<double>({1, 2, 3}, {1, 1, 3})),
+                   transposed(circulant(w)));
+}
+
+TEST(Matrix, OfARepeatedBorderAddsWeightsUp) {
+  const MatrixPattern pattern = matrix(ConvProblem::parse("ic1iw3oc1kw3pw1+replicate+f64"));
+  expect_identical(pattern.numbers(Tensor::from<double>({1, 2, 4}, {1, 1, 3})),
+                   square({3, 4, 0, 1, 2, 4, 0, 1, 6}));
+}
+
 TEST(Matrix, OfPatchesShowsWhatEachTapReads) {
   const MatrixPattern pattern = patches(ConvProblem::parse("ic1iw5oc1kw3pw1+f64"));
   EXPECT_EQ(pattern.source, (Shape{1, 1, 5}));
@@ -100,6 +113,9 @@ TEST(Matrix, ErrorsSayWhatIsWrong) {
   EXPECT_CONTAINS(error_of([] { matrix(ConvProblem::parse("ic64ih56oc64kh3")); }), "products",
                   "smaller");
   EXPECT_CONTAINS(error_of([] { matrix(ConvProblem::parse("ic1ih100oc1kh1")); }), "10000 x 10000");
+  EXPECT_CONTAINS(error_of([] { matrix(ConvProblem::parse("ic1iw5oc1kw3pw1+mean")); }), "means");
+  EXPECT_CONTAINS(error_of([] { patches(ConvProblem::parse("ic1iw5oc1kw3pw1+constant:2")); }),
+                  "no part of the input");
   EXPECT_CONTAINS(error_of([] { circulant(Tensor::zeros({5000})); }), "5000 x 5000");
   EXPECT_CONTAINS(error_of([] { toeplitz(Tensor::zeros({3}), {4, 4}); }), "[4, 4]");
   EXPECT_CONTAINS(error_of([] { shift_matrix({4}, {1, 1}); }), "[1, 1]", "[4]");
