@@ -314,19 +314,16 @@ namespace fovea::kernels {
     detect_simd();                                                                                 \
     return HWY_DYNAMIC_DISPATCH(RowProducts##Suffix)(count, g, x, w, mean);                        \
   }                                                                                                \
-  template <>                                                                                      \
   void normalize_row(std::int64_t count, const T* x, T mean, T inverse, const T* w, const T* b,    \
                      T* y) {                                                                       \
     detect_simd();                                                                                 \
     HWY_DYNAMIC_DISPATCH(NormalizeRow##Suffix)(count, x, mean, inverse, w, b, y);                  \
   }                                                                                                \
-  template <>                                                                                      \
   void gradient_row(std::int64_t count, const T* g, const T* x, const T* w, T mean, T a, T b, T d, \
                     T* dx) {                                                                       \
     detect_simd();                                                                                 \
     HWY_DYNAMIC_DISPATCH(GradientRow##Suffix)(count, g, x, w, mean, a, b, d, dx);                  \
   }                                                                                                \
-  template <>                                                                                      \
   void weight_gradient_row(std::int64_t count, const T* g, const T* x, T mean, T inverse,          \
                            double* sums, double* products) {                                       \
     detect_simd();                                                                                 \

@@ -2,6 +2,7 @@
 //
 // "columns": each column c has a mean and factors of its own (batch, group and instance
 // normalisation of channels-last data). "row": one mean for a whole row (layer normalisation).
+// Those that take raw numbers alone are overloads: GCC exports such specialisations of templates.
 #pragma once
 
 #include <cstdint>
@@ -43,15 +44,19 @@ RowSums row_moments(std::int64_t count, const T* x, T pivot);
 template <class T>
 RowSums row_products(std::int64_t count, const T* g, const T* x, const T* w, T mean);
 // y = (x - mean) inverse w[c] + b[c]
-template <class T>
-void normalize_row(std::int64_t count, const T* x, T mean, T inverse, const T* w, const T* b, T* y);
+void normalize_row(std::int64_t count, const float* x, float mean, float inverse, const float* w,
+                   const float* b, float* y);
+void normalize_row(std::int64_t count, const double* x, double mean, double inverse,
+                   const double* w, const double* b, double* y);
 // dx = g w[c] a + (x - mean) b + d
-template <class T>
-void gradient_row(std::int64_t count, const T* g, const T* x, const T* w, T mean, T a, T b, T d,
-                  T* dx);
+void gradient_row(std::int64_t count, const float* g, const float* x, const float* w, float mean,
+                  float a, float b, float d, float* dx);
+void gradient_row(std::int64_t count, const double* g, const double* x, const double* w,
+                  double mean, double a, double b, double d, double* dx);
 // sums[c] += g and products[c] += g (x - mean) inverse
-template <class T>
-void weight_gradient_row(std::int64_t count, const T* g, const T* x, T mean, T inverse,
-                         double* sums, double* products);
+void weight_gradient_row(std::int64_t count, const float* g, const float* x, float mean,
+                         float inverse, double* sums, double* products);
+void weight_gradient_row(std::int64_t count, const double* g, const double* x, double mean,
+                         double inverse, double* sums, double* products);
 
 }  // namespace fovea::kernels
