@@ -197,7 +197,8 @@ void check_pool_input(std::string_view op, const TensorSpec& input, const Attrib
   if (input.shape.rank() == dims + 1) {
     hint = " A single sample needs a batch axis of size one in front: reshape it.";
   } else if (input.shape.rank() != dims + 2) {
-    hint = fmt::format(" Give {} sizes for as many dimensions as the input has spatial axes.", sizes);
+    hint =
+        fmt::format(" Give {} sizes for as many dimensions as the input has spatial axes.", sizes);
   }
   FOVEA_CHECK(input.shape.rank() == dims + 2,
               "{}: {} {} has {} dimension(s), so the input must be {}, but its shape is {}.{}", op,
