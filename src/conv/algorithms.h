@@ -34,14 +34,17 @@ struct ConvAlgorithm {
   void (*run)(const ConvProblem&, Pass, const ConvArgs&);
   // Whether `auto` should take it where it accepts; null: always.
   bool (*suits)(const ConvProblem&, Pass) = nullptr;
+  // Candidate::error_growth; null: 1.
+  double (*error_growth)(const ConvProblem&, Pass) = nullptr;
 };
 
 extern const ConvAlgorithm dot;
 extern const ConvAlgorithm narrow;
 extern const ConvAlgorithm direct;
+extern const ConvAlgorithm winograd;
 extern const ConvAlgorithm reference;
 
-inline constexpr const ConvAlgorithm* kAlgorithms[] = {&dot, &narrow, &direct, &reference};
+inline constexpr const ConvAlgorithm* kAlgorithms[] = {&dot, &narrow, &direct, &winograd, &reference};
 
 // Chooses and checks; throws Error as make_plan does.
 const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, std::string_view name);

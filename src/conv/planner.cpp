@@ -93,10 +93,13 @@ Plan make_plan(const ConvProblem& problem, Pass pass, std::string_view algorithm
     Candidate candidate{.algorithm = asked->name,
                         .refusal = asked->refuses(problem, pass),
                         .predicted = {},
-                        .workspace = 0};
+                        .workspace = 0,
+                        .error_growth = 1};
     if (!candidate.refusal) {
       candidate.predicted = asked->predict(problem, pass);
       candidate.workspace = asked->workspace(problem, pass);
+      if (asked->error_growth != nullptr)
+        candidate.error_growth = asked->error_growth(problem, pass);
     }
     plan.candidates.push_back(std::move(candidate));
   }
