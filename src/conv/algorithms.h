@@ -40,11 +40,12 @@ struct ConvAlgorithm {
 
 extern const ConvAlgorithm dot;
 extern const ConvAlgorithm narrow;
-extern const ConvAlgorithm direct;
 extern const ConvAlgorithm winograd;
+extern const ConvAlgorithm direct;
 extern const ConvAlgorithm reference;
 
-inline constexpr const ConvAlgorithm* kAlgorithms[] = {&dot, &narrow, &direct, &winograd, &reference};
+inline constexpr const ConvAlgorithm* kAlgorithms[] = {&dot, &narrow, &winograd, &direct,
+                                                       &reference};
 
 // Chooses and checks; throws Error as make_plan does.
 const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, std::string_view name);

@@ -8,11 +8,15 @@
 //
 // The three passes are in winograd_product.cpp (forward, and backward_data with the flipped kernel)
 // and winograd_gradient.cpp (backward_weights, the transpose).
+#include <algorithm>
+#include <limits>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "conv/algorithms.h"
 #include "conv/axes.h"
+#include "conv/cost.h"
 #include "conv/winograd_passes.h"
 #include "conv/winograd_tiles.h"
 #include "core/dispatch.h"
@@ -23,17 +27,76 @@ namespace {
 using kernels::WinogradAxis;
 using kernels::WinogradTile;
 
+constexpr double kLargeWeights = 12 << 20;  // at the points, in bytes: do not stay in the cache
+
+std::int64_t whole_vectors(std::int64_t channels, std::int64_t lanes) {
+  return (channels + lanes - 1) / lanes;
+}
+
+// The outputs of a pass along each axis, over which tiles are laid.
+std::array<std::int64_t, 3> tiled_sizes(const ConvProblem& problem, Pass pass) {
+  const std::array<ConvAxis, 3> axes = three_axes(problem);
+  return pass == Pass::backward_data ? input_sizes(axes) : output_sizes(axes);
+}
+
+double tile_count(const ConvProblem& problem, Pass pass, const WinogradTile& tile) {
+  const std::array<std::int64_t, 3> sizes = tiled_sizes(problem, pass);
+  double count = static_cast<double>(problem.batch);
+  for (std::size_t a = 0; a < 3; ++a)
+    count *= static_cast<double>(tiles_along(sizes[a], tile.axes[a]));
+  return count;
+}
+
+// The products at all points; transforms of every operand that is not kept; and transformed
+// weights, or their sums, which are more than the weights and come from memory if they are large.
+double cycles(const ConvProblem& problem, Pass pass, const WinogradTile& tile) {
+  const CoreModel model = core_model(problem.dtype);
+  const double tiles = tile_count(problem, pass, tile);
+  const double points = tile.points();
+  const auto in = static_cast<double>(whole_vectors(problem.in_channels, model.lanes));
+  const auto out = static_cast<double>(whole_vectors(problem.out_channels, model.lanes));
+  const auto lanes = static_cast<double>(model.lanes);
+  const double products =
+      tiles * points * in * out * lanes * lanes / (model.multiply_adds * model.winograd_share);
+  const double transforms = tiles * points * (in + out) * model.point_cycles;
+  const double weight_bytes =
+      points * in * out * lanes * lanes * static_cast<double>(size_of(problem.dtype));
+  const bool large = weight_bytes > kLargeWeights;
+  const double weights = weight_bytes / (large ? model.memory_bytes : model.cache_bytes) *
+                         (pass == Pass::backward_weights ? 3 : 1);
+  return std::max(products + transforms + weights,
+                  least_cost(problem, pass).bytes / model.memory_bytes);
+}
+
+// The tile with the least cost. Four outputs along an axis need the fewest multiplications, two
+// waste less at the edge. In three dimensions tiles of four would need more points than are worth
+// their rounding.
 WinogradTile chosen_tile(const ConvProblem& problem, Pass pass) {
-  static_cast<void>(pass);
-  WinogradTile tile;
-  const auto axes = three_axes(problem);
-  int active = 0;
-  for (const auto& axis : axes) active += axis.kernel > 1;
+  const std::array<ConvAxis, 3> axes = three_axes(problem);
+  std::array<std::vector<int>, 3> choices;
   for (std::size_t a = 0; a < 3; ++a) {
-    const int taps = static_cast<int>(axes[a].kernel);
-    tile.axes[a] = {.outputs = taps == 1 ? 1 : taps == 5 || active == 3 ? 2 : 4, .taps = taps};
+    choices[a] = axes[a].kernel == 1   ? std::vector{1}
+                 : axes[a].kernel == 3 ? std::vector{4, 2}
+                                       : std::vector{2};
   }
-  return tile;
+  const auto axis = [&](std::size_t a, int outputs) {
+    return WinogradAxis{.outputs = outputs, .taps = static_cast<int>(axes[a].kernel)};
+  };
+  WinogradTile best;
+  double least = std::numeric_limits<double>::infinity();
+  for (const int m0 : choices[0]) {
+    for (const int m1 : choices[1]) {
+      for (const int m2 : choices[2]) {
+        const WinogradTile tile{{axis(0, m0), axis(1, m1), axis(2, m2)}};
+        if (tile.points() > kernels::kMaxWinogradPoints) continue;
+        const double cost = cycles(problem, pass, tile);
+        if (cost >= least) continue;
+        least = cost;
+        best = tile;
+      }
+    }
+  }
+  return best;
 }
 
 std::optional<std::string> refuses(const ConvProblem& problem, Pass) {
@@ -61,12 +124,18 @@ std::optional<std::string> refuses(const ConvProblem& problem, Pass) {
 }
 
 ConvCost predict(const ConvProblem& problem, Pass pass) {
-  const TileGrid grid = tile_grid(problem, pass, chosen_tile(problem, pass));
+  const WinogradTile tile = chosen_tile(problem, pass);
   ConvCost cost = least_cost(problem, pass);
-  cost.multiply_adds = static_cast<double>(grid.count()) * grid.tile.points() *
+  cost.multiply_adds = tile_count(problem, pass, tile) * tile.points() *
                        static_cast<double>(problem.in_channels) *
                        static_cast<double>(problem.out_channels);
   return cost;
+}
+
+// For float64 `auto` stays with sums that do not cancel: who asks for it wants the digits.
+bool suits(const ConvProblem& problem, Pass pass) {
+  return problem.dtype == DType::float32 && !refuses(problem, pass) &&
+         cycles(problem, pass, chosen_tile(problem, pass)) < direct_cycles(problem, pass);
 }
 
 std::size_t workspace(const ConvProblem& problem, Pass pass) {
@@ -105,6 +174,7 @@ const ConvAlgorithm winograd = {
     .predict = predict,
     .workspace = workspace,
     .run = run,
+    .suits = suits,
     .error_growth = error_growth,
 };
 

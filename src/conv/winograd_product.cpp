@@ -21,12 +21,15 @@ namespace {
 using kernels::kMaxWinogradPoints;
 using kernels::WinogradTile;
 
-constexpr std::int64_t kOwnBytes = 512 << 10;    // of values in one core's second-level cache
-constexpr std::int64_t kSharedBytes = 12 << 20;  // of values in the last-level cache
-constexpr std::int64_t kPanelBytes = 384 << 10;  // of products, before they are transformed back
-constexpr std::int64_t kPanelBlocks = 2;
-constexpr std::int64_t kRowsPerTask = 56;  // share one pass over a panel's weights
+// A task's own values, its products and the weights that stream past share a second-level cache of
+// a megabyte; but few rows would not be worth a pass over the weights.
+constexpr std::int64_t kOwnBytes = 512 << 10;
+constexpr std::int64_t kOwnRows = 28;
 constexpr std::int64_t kFewestOwnTasks = 8;
+// Of shared values, and of weights that are read once per task: what stays in the last-level cache.
+constexpr std::int64_t kSharedBytes = 12 << 20;
+constexpr std::int64_t kSharedRows = 112;        // of one task, with one block of results
+constexpr std::int64_t kPanelBytes = 384 << 10;  // of products, before they are transformed back
 constexpr std::int64_t kTasks = 32;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
@@ -70,9 +73,10 @@ class Product {
     group_size_ = vectors_ * rows_ * order_.lanes;
     const std::int64_t group_bytes =
         order_.points * group_size_ * static_cast<std::int64_t>(sizeof(T));
-    const std::int64_t own = std::max<std::int64_t>(1, kOwnBytes / group_bytes);
-    const std::int64_t tasks = ceil_div(groups_, std::min(own, ceil_div(groups_, kFewestOwnTasks)));
-    owns_ = own * rows_ >= kRowsPerTask / 2 && tasks >= kFewestOwnTasks;
+    const std::int64_t own = std::max(kOwnBytes / group_bytes, ceil_div(kOwnRows, rows_));
+    const std::int64_t tasks = std::max(ceil_div(groups_, own), kFewestOwnTasks);
+    owns_ = groups_ >= kFewestOwnTasks &&
+            order_.size() * static_cast<std::int64_t>(sizeof(T)) <= kSharedBytes;
     batches_ =
         owns_ ? tasks : ceil_div(groups_, std::max<std::int64_t>(1, kSharedBytes / group_bytes));
   }
@@ -128,40 +132,42 @@ class Product {
   }
 
   void multiply_shared(const Values<T>& values) const {
-    const std::int64_t row_parts =
-        ceil_div(values.groups.size(), std::max<std::int64_t>(1, kRowsPerTask / rows_));
-    const std::int64_t panels = ceil_div(order_.blocks(), kPanelBlocks);
+    const std::int64_t parts =
+        ceil_div(values.groups.size(), std::max<std::int64_t>(1, kSharedRows / rows_));
     // Tasks that share weights follow each other.
-    parallel_for(row_parts * panels, [&](std::int64_t task) {
-      multiply(values, part_of(values.groups, task % row_parts, row_parts),
-               part_of({0, order_.blocks()}, task / row_parts, panels));
+    parallel_for(parts * order_.blocks(), [&](std::int64_t task) {
+      const std::int64_t block = task / parts;
+      multiply(values, part_of(values.groups, task % parts, parts), {block, block + 1});
     });
   }
 
   // Cells to points for these groups and vectors of channels.
   void spread(const Values<T>& values, Range groups, Range vectors) const {
-    std::array<const T*, kMaxWinogradPoints> cells{};
+    std::array<std::array<const T*, kMaxWinogradPoints>, 2> cells;  // of this tile and the next
     const std::int64_t channel = vectors.first * order_.lanes;
     const std::int64_t channels = std::min(vectors.size() * order_.lanes, order_.reduced - channel);
     const T* const source = static_cast<const T*>(args_.first) + channel;
-    for (std::int64_t group = groups.first; group < groups.last; ++group) {
-      T* const points = values.data + (group - values.groups.first) * group_size_ +
-                        vectors.first * rows_ * order_.lanes;
-      for (int row = 0; row < rows_; ++row) {
-        const std::int64_t tile = group * rows_ + row;
-        if (tile < grid_.count()) {
-          read_cells(grid_, source, zeros_, tile, cells.data());
-        } else {
-          std::fill(cells.begin(), cells.end(), zeros_);
-        }
-        kernels::winograd_spread<T>({.map = kernels::ToPoints::input,
-                                     .tile = grid_.tile,
-                                     .cells = cells.data(),
-                                     .channels = static_cast<int>(channels),
-                                     .points = points + row * order_.lanes,
-                                     .point_step = values.point_step,
-                                     .vector_step = rows_ * order_.lanes});
+    const auto locate = [&](std::int64_t tile) {
+      auto& to = cells[static_cast<std::size_t>(tile % 2)];
+      if (tile < grid_.count()) {
+        read_cells(grid_, source, zeros_, tile, to.data());
+      } else {
+        to.fill(zeros_);
       }
+    };
+    locate(groups.first * rows_);
+    for (std::int64_t tile = groups.first * rows_; tile < groups.last * rows_; ++tile) {
+      locate(tile + 1);
+      const std::int64_t group = tile / rows_ - values.groups.first;
+      T* const points = values.data + group * group_size_ + vectors.first * rows_ * order_.lanes;
+      kernels::winograd_spread<T>({.map = kernels::ToPoints::input,
+                                   .tile = grid_.tile,
+                                   .cells = cells[static_cast<std::size_t>(tile % 2)].data(),
+                                   .channels = static_cast<int>(channels),
+                                   .points = points + tile % rows_ * order_.lanes,
+                                   .point_step = values.point_step,
+                                   .vector_step = rows_ * order_.lanes,
+                                   .next = cells[static_cast<std::size_t>((tile + 1) % 2)].data()});
     }
   }
 

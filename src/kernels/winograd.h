@@ -49,6 +49,7 @@ struct SpreadJob {
   T* points;
   std::int64_t point_step;
   std::int64_t vector_step;
+  const T* const* next = nullptr;  // cells of the job that follows, asked for meanwhile, or null
 };
 template <class T>
 void winograd_spread(const SpreadJob<T>& job);

@@ -10,6 +10,7 @@
 #define HWY_TARGET_INCLUDE "kernels/winograd_transform.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // The target's own headers follow.
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/winograd.h"
 #include "kernels/winograd_points.h"
@@ -254,11 +255,15 @@ void Spread(const SpreadJob<T>& job) {
   const auto with = [&](const WinogradAxis& axis, const auto& f)
                         HWY_ATTR { with_to_points(job.map, axis, f); };
   T* points = job.points;
+  const T* const* next = job.next == nullptr ? job.cells : job.next;
   const auto store = [&](int i, Vector<T> value)
                          HWY_ATTR { hn::Store(value, d, points + i * job.point_step); };
   int channel = 0;
   for (; channel + kLanes <= job.channels; channel += kLanes, points += job.vector_step) {
-    const auto load = [&](int i) HWY_ATTR { return hn::LoadU(d, job.cells[i] + channel); };
+    const auto load = [&](int i) HWY_ATTR {
+      hwy::Prefetch(next[i] + channel);
+      return hn::LoadU(d, job.cells[i] + channel);
+    };
     map_axes<T>(job.tile, active, size, with, load, store);
   }
   if (channel == job.channels) return;
