@@ -144,46 +144,38 @@ template std::shared_ptr<const Workspace> transform_weights<double>(const ConvPr
 
 template <class T>
 void collect_weights(const ConvProblem& problem, const WinogradTile& tile, const T* sums,
-                     std::int64_t in_rows, T* dw) {
+                     std::int64_t point_step, std::int64_t block, std::int64_t first,
+                     std::int64_t count, T* dw) {
   const PointWeights order = point_weights<T>(problem, Pass::forward, tile);
   const std::int64_t taps = problem.taps();
-  const std::int64_t in = problem.in_channels;
-  const std::int64_t chunks = (in + kChannels - 1) / kChannels;
   const std::int64_t wide = 2 * order.lanes;
-  const std::int64_t grain =
-      std::max<std::int64_t>(1, kElementsPerTask / (kChannels * wide * order.points));
-  parallel_ranges(order.blocks() * chunks, grain, [&](std::int64_t begin, std::int64_t end) {
-    const Workspace memory(static_cast<std::size_t>(kChannels * taps * wide) * sizeof(T));
-    T* const turned = memory.as<T>();
-    std::array<T*, kernels::kMaxWinogradPoints> cells{};
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t block = i / chunks;
-      const int width = order.width(block);
-      const std::int64_t first = i % chunks * kChannels;
-      const std::int64_t count = std::min(kChannels, in - first);
-      for (std::int64_t c = 0; c < count; ++c) {
-        for (std::int64_t t = 0; t < taps; ++t)
-          cells[static_cast<std::size_t>(t)] = turned + (c * taps + t) * wide;
-        kernels::winograd_collect<T>(
-            {.map = kernels::FromPoints::weights,
-             .tile = tile,
-             .points = sums + block * in_rows * wide + (first + c) * order.block_lanes(block),
-             .point_step = order.blocks() * in_rows * wide,
-             .vector_step = order.lanes,
-             .bias = nullptr,
-             .cells = cells.data(),
-             .channels = width});
-      }
-      for (int j = 0; j < width; ++j) {
-        T* to = dw + ((block * wide + j) * in + first) * taps;
-        for (std::int64_t t = 0; t < count * taps; ++t) to[t] = turned[t * wide + j];
-      }
+  const int width = order.width(block);
+  const Workspace memory(static_cast<std::size_t>(kChannels * taps * wide) * sizeof(T));
+  T* const turned = memory.as<T>();
+  std::array<T*, kernels::kMaxWinogradPoints> cells{};
+  for (std::int64_t begin = 0; begin < count; begin += kChannels) {
+    const std::int64_t some = std::min(kChannels, count - begin);
+    for (std::int64_t c = 0; c < some; ++c) {
+      for (std::int64_t t = 0; t < taps; ++t)
+        cells[static_cast<std::size_t>(t)] = turned + (c * taps + t) * wide;
+      kernels::winograd_collect<T>({.map = kernels::FromPoints::weights,
+                                    .tile = tile,
+                                    .points = sums + (begin + c) * order.block_lanes(block),
+                                    .point_step = point_step,
+                                    .vector_step = order.lanes,
+                                    .bias = nullptr,
+                                    .cells = cells.data(),
+                                    .channels = width});
     }
-  });
+    for (int j = 0; j < width; ++j) {
+      T* to = dw + ((block * wide + j) * problem.in_channels + first + begin) * taps;
+      for (std::int64_t t = 0; t < some * taps; ++t) to[t] = turned[t * wide + j];
+    }
+  }
 }
 template void collect_weights(const ConvProblem&, const WinogradTile&, const float*, std::int64_t,
-                              float*);
+                              std::int64_t, std::int64_t, std::int64_t, float*);
 template void collect_weights(const ConvProblem&, const WinogradTile&, const double*, std::int64_t,
-                              double*);
+                              std::int64_t, std::int64_t, std::int64_t, double*);
 
 }  // namespace fovea::conv

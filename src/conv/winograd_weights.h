@@ -42,10 +42,11 @@ std::shared_ptr<const Workspace> transform_weights(const ConvProblem& problem, P
                                                    const ConvArgs& args,
                                                    const kernels::WinogradTile& tile);
 
-// dw [out][in][tap] from sums at the points, [point][block of out][in_rows][lanes of the block],
-// blocks 2 * lanes * in_rows apart.
+// dw [out][in][tap] of one block of output channels and some input channels, from sums at the
+// points: sums[point * point_step + (c - first) * lanes of the block + lane].
 template <class T>
 void collect_weights(const ConvProblem& problem, const kernels::WinogradTile& tile, const T* sums,
-                     std::int64_t in_rows, T* dw);
+                     std::int64_t point_step, std::int64_t block, std::int64_t first,
+                     std::int64_t count, T* dw);
 
 }  // namespace fovea::conv
