@@ -49,7 +49,7 @@ double tile_count(const ConvProblem& problem, Pass pass, const WinogradTile& til
 
 // The products at all points; transforms of every operand that is not kept; and transformed
 // weights, or their sums, which are more than the weights and come from memory if they are large.
-double cycles(const ConvProblem& problem, Pass pass, const WinogradTile& tile) {
+double arithmetic_cycles(const ConvProblem& problem, Pass pass, const WinogradTile& tile) {
   const CoreModel model = core_model(problem.dtype);
   const double tiles = tile_count(problem, pass, tile);
   const double points = tile.points();
@@ -64,8 +64,7 @@ double cycles(const ConvProblem& problem, Pass pass, const WinogradTile& tile) {
   const bool large = weight_bytes > kLargeWeights;
   const double weights = weight_bytes / (large ? model.memory_bytes : model.cache_bytes) *
                          (pass == Pass::backward_weights ? 3 : 1);
-  return std::max(products + transforms + weights,
-                  least_cost(problem, pass).bytes / model.memory_bytes);
+  return products + transforms + weights;
 }
 
 // The tile with the least cost. Four outputs along an axis need the fewest multiplications, two
@@ -89,7 +88,7 @@ WinogradTile chosen_tile(const ConvProblem& problem, Pass pass) {
       for (const int m2 : choices[2]) {
         const WinogradTile tile{{axis(0, m0), axis(1, m1), axis(2, m2)}};
         if (tile.points() > kernels::kMaxWinogradPoints) continue;
-        const double cost = cycles(problem, pass, tile);
+        const double cost = arithmetic_cycles(problem, pass, tile);
         if (cost >= least) continue;
         least = cost;
         best = tile;
@@ -132,10 +131,15 @@ ConvCost predict(const ConvProblem& problem, Pass pass) {
   return cost;
 }
 
+double cycles(const ConvProblem& problem, Pass pass) {
+  return std::max(arithmetic_cycles(problem, pass, chosen_tile(problem, pass)),
+                  least_cost(problem, pass).bytes / core_model(problem.dtype).memory_bytes);
+}
+
 // For float64 `auto` stays with sums that do not cancel: who asks for it wants the digits.
 bool suits(const ConvProblem& problem, Pass pass) {
   return problem.dtype == DType::float32 && !refuses(problem, pass) &&
-         cycles(problem, pass, chosen_tile(problem, pass)) < direct_cycles(problem, pass);
+         cycles(problem, pass) < direct_cycles(problem, pass);
 }
 
 std::size_t workspace(const ConvProblem& problem, Pass pass) {
