@@ -58,7 +58,9 @@ double arithmetic_cycles(const ConvProblem& problem, Pass pass, const WinogradTi
   const auto lanes = static_cast<double>(model.lanes);
   const double products =
       tiles * points * in * out * lanes * lanes / (model.multiply_adds * model.winograd_share);
-  const double transforms = tiles * points * (in + out) * model.point_cycles;
+  // In backward_weights one core reads what another wrote.
+  const double transforms =
+      tiles * points * (in + out) * model.point_cycles * (pass == Pass::backward_weights ? 4 : 1);
   const double weight_bytes =
       points * in * out * lanes * lanes * static_cast<double>(size_of(problem.dtype));
   const bool large = weight_bytes > kLargeWeights;

@@ -7,7 +7,9 @@
 // tiles. Every result is one sum in one order, so that tasks may be cut anywhere.
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstring>
+#include <optional>
 
 #include "conv/winograd_passes.h"
 #include "conv/winograd_tiles.h"
@@ -47,6 +49,36 @@ Range part_of(Range whole, std::int64_t index, std::int64_t count) {
   return {whole.first + whole.size() * index / count,
           whole.first + whole.size() * (index + 1) / count};
 }
+
+// Memory of this thread, kept for its next task: what another core wrote last would first have to
+// leave that core's cache. Longer needs than a few megabytes are not kept.
+class Scratch {
+ public:
+  explicit Scratch(std::size_t bytes) {
+    constexpr std::size_t kMost = 4 << 20;
+    if (bytes > kMost) {
+      own_.emplace(bytes);
+      return;
+    }
+    thread_local std::optional<Workspace> kept;
+    thread_local std::size_t size = 0;
+    if (size < bytes) {
+      size = 0;
+      kept.reset();
+      kept.emplace(bytes);
+      size = bytes;
+    }
+    kept_ = kept->as<std::byte>();
+  }
+  template <class T>
+  T* as() const {
+    return own_ ? own_->template as<T>() : reinterpret_cast<T*>(kept_);
+  }
+
+ private:
+  std::optional<Workspace> own_;
+  std::byte* kept_ = nullptr;
+};
 
 // Values at the points of some groups.
 template <class T>
@@ -97,10 +129,13 @@ class Product {
     if (owns_) {
       parallel_for(batches_, [&](std::int64_t index) {
         const Range groups = part_of({0, groups_}, index, batches_);
-        const Workspace memory(static_cast<std::size_t>(value_count(groups.size())) * sizeof(T));
+        const std::int64_t count = value_count(groups.size());
+        const Range blocks{0, order_.blocks()};
+        const std::int64_t products = product_count(groups.size(), blocks.size());
+        const Scratch memory(static_cast<std::size_t>(count + products) * sizeof(T));
         const Values<T> values = values_of(groups, memory.as<T>());
         spread(values, groups, {0, vectors_});
-        multiply(values, groups, {0, order_.blocks()});
+        multiply(values, groups, blocks, memory.as<T>() + count);
       });
       return;
     }
@@ -137,7 +172,9 @@ class Product {
     // Tasks that share weights follow each other.
     parallel_for(parts * order_.blocks(), [&](std::int64_t task) {
       const std::int64_t block = task / parts;
-      multiply(values, part_of(values.groups, task % parts, parts), {block, block + 1});
+      const Range groups = part_of(values.groups, task % parts, parts);
+      const Scratch products(static_cast<std::size_t>(product_count(groups.size(), 1)) * sizeof(T));
+      multiply(values, groups, {block, block + 1}, products.as<T>());
     });
   }
 
@@ -171,15 +208,28 @@ class Product {
     }
   }
 
-  // Products at all points, and back to cells, for these groups and blocks of results.
-  void multiply(const Values<T>& values, Range groups, Range blocks) const {
-    const std::int64_t block_size = groups.size() * rows_ * 2 * order_.lanes;
-    const std::int64_t block_bytes =
-        order_.points * block_size * static_cast<std::int64_t>(sizeof(T));
-    const std::int64_t most = std::clamp<std::int64_t>(kPanelBytes / block_bytes, 1, blocks.size());
-    const std::int64_t panels = ceil_div(blocks.size(), most);
-    const std::int64_t step = ceil_div(blocks.size(), panels) * block_size + order_.lanes;
-    const Workspace memory(static_cast<std::size_t>(order_.points * step) * sizeof(T));
+  // Products of one block of results at one point.
+  std::int64_t block_size(std::int64_t groups) const { return groups * rows_ * 2 * order_.lanes; }
+  // Blocks whose products are in memory at once.
+  std::int64_t panel_blocks(std::int64_t groups, std::int64_t blocks) const {
+    const std::int64_t bytes =
+        order_.points * block_size(groups) * static_cast<std::int64_t>(sizeof(T));
+    const std::int64_t most = std::clamp<std::int64_t>(kPanelBytes / bytes, 1, blocks);
+    return ceil_div(blocks, ceil_div(blocks, most));
+  }
+  std::int64_t product_step(std::int64_t groups, std::int64_t blocks) const {
+    return panel_blocks(groups, blocks) * block_size(groups) + order_.lanes;
+  }
+  std::int64_t product_count(std::int64_t groups, std::int64_t blocks) const {
+    return order_.points * product_step(groups, blocks);
+  }
+
+  // Products at all points, and back to cells, for these groups and blocks of results. `products`
+  // has room for product_count of them.
+  void multiply(const Values<T>& values, Range groups, Range blocks, T* products) const {
+    const std::int64_t size = block_size(groups.size());
+    const std::int64_t step = product_step(groups.size(), blocks.size());
+    const std::int64_t panels = ceil_div(blocks.size(), panel_blocks(groups.size(), blocks.size()));
     for (std::int64_t index = 0; index < panels; ++index) {
       const Range panel = part_of(blocks, index, panels);
       for (std::int64_t point = 0; point < order_.points; ++point) {
@@ -193,15 +243,15 @@ class Product {
                .reduced = order_.reduced,
                .weights = weights_ + order_.begin(block) + point * order_.reduced * lanes,
                .block = lanes,
-               .out = memory.as<T>() + point * step + (block - panel.first) * block_size});
+               .out = products + point * step + (block - panel.first) * size});
         }
       }
-      collect(groups, panel, memory.as<T>(), step, block_size);
+      collect(groups, panel, products, step, size);
     }
   }
 
   void collect(Range groups, Range panel, const T* products, std::int64_t point_step,
-               std::int64_t block_size) const {
+               std::int64_t size) const {
     std::array<T*, kMaxWinogradPoints> cells{};
     const std::int64_t first = groups.first * rows_;
     const std::int64_t last = std::min(groups.last * rows_, grid_.count());
@@ -212,7 +262,7 @@ class Product {
         kernels::winograd_collect<T>(
             {.map = kernels::FromPoints::output,
              .tile = grid_.tile,
-             .points = products + (block - panel.first) * block_size +
+             .points = products + (block - panel.first) * size +
                        (tile - first) * order_.block_lanes(block),
              .point_step = point_step,
              .vector_step = order_.lanes,

@@ -9,6 +9,7 @@
 
 #include "conv/axes.h"
 #include "fovea/executor.h"
+#include "kernels/transpose.h"
 
 namespace fovea::conv {
 namespace {
@@ -72,14 +73,17 @@ class Transformer {
             T* turned) const {
     const int width = order_.width(block);
     const int lanes = order_.block_lanes(block);
-    const std::int64_t turn_step = flipped_ ? -lanes : lanes;
-    for (int j = 0; j < lanes; ++j) {
-      for (std::int64_t r = 0; r < count; ++r) {
-        T* to = turned + r * taps_ * lanes + j + (flipped_ ? (taps_ - 1) * lanes : 0);
-        const T* from =
-            weights + (block * 2 * order_.lanes + j) * steps_.result + (first + r) * steps_.reduced;
-        for (std::int64_t t = 0; t < taps_; ++t) to[t * turn_step] = j < width ? from[t] : T(0);
-      }
+    for (std::int64_t i = 0; width < lanes && i < count * taps_; ++i)
+      std::fill(turned + i * lanes + width, turned + (i + 1) * lanes, T(0));
+    const T* from = weights + block * 2 * order_.lanes * steps_.result + first * steps_.reduced;
+    // Forward, the taps of neighbouring reduced channels follow each other.
+    const std::int64_t together = flipped_ ? 1 : count;
+    for (std::int64_t r = 0; r < count; r += together) {
+      kernels::transpose({.rows = width,
+                          .columns = together * taps_,
+                          .from_stride = steps_.result,
+                          .to_stride = lanes},
+                         from + r * steps_.reduced, turned + r * taps_ * lanes);
     }
   }
 
@@ -88,8 +92,10 @@ class Transformer {
     const int lanes = order_.block_lanes(block);
     std::array<const T*, kernels::kMaxWinogradPoints> cells{};
     for (std::int64_t r = 0; r < count; ++r) {
-      for (std::int64_t t = 0; t < taps_; ++t)
-        cells[static_cast<std::size_t>(t)] = turned + (r * taps_ + t) * lanes;
+      for (std::int64_t t = 0; t < taps_; ++t) {
+        const std::int64_t tap = flipped_ ? taps_ - 1 - t : t;
+        cells[static_cast<std::size_t>(t)] = turned + (r * taps_ + tap) * lanes;
+      }
       kernels::winograd_spread<T>({.map = kernels::ToPoints::weights,
                                    .tile = tile_,
                                    .cells = cells.data(),
@@ -167,10 +173,11 @@ void collect_weights(const ConvProblem& problem, const WinogradTile& tile, const
                                     .cells = cells.data(),
                                     .channels = width});
     }
-    for (int j = 0; j < width; ++j) {
-      T* to = dw + ((block * wide + j) * problem.in_channels + first + begin) * taps;
-      for (std::int64_t t = 0; t < some * taps; ++t) to[t] = turned[t * wide + j];
-    }
+    kernels::transpose({.rows = some * taps,
+                        .columns = width,
+                        .from_stride = wide,
+                        .to_stride = problem.in_channels * taps},
+                       turned, dw + (block * wide * problem.in_channels + first + begin) * taps);
   }
 }
 template void collect_weights(const ConvProblem&, const WinogradTile&, const float*, std::int64_t,
