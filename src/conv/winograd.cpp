@@ -4,7 +4,8 @@
 // multiplications: cells and taps become values of polynomials at m + k - 1 points, are multiplied
 // there, and the products are interpolated. Each axis is treated so in turn, and at each point the
 // channels make a matrix product. F(4x4, 3x3) needs 36 multiplications for 16 outputs, where the
-// sum needs 144. The price: transforms, more bytes, and terms that cancel, so some rounding.
+// sum needs 144. The price: transforms, more bytes, and terms that cancel, so some rounding; and an
+// infinite or undefined cell makes all outputs of its tiles undefined.
 //
 // The three passes are in winograd_product.cpp (forward, and backward_data with the flipped kernel)
 // and winograd_gradient.cpp (backward_weights, the transpose).
