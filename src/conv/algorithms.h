@@ -37,16 +37,19 @@ struct ConvAlgorithm {
   // Whether it reads the padding of a mode other than zeros by itself. Where it does not, the
   // planner hands it the problem over an input that holds its padding; null: it never does.
   bool (*reads_padding)(const ConvProblem&, Pass) = nullptr;
+  // Candidate::error_growth; null: 1.
+  double (*error_growth)(const ConvProblem&, Pass) = nullptr;
 };
 
 extern const ConvAlgorithm dot;
 extern const ConvAlgorithm narrow;
+extern const ConvAlgorithm winograd;
 extern const ConvAlgorithm direct;
 extern const ConvAlgorithm im2col;
 extern const ConvAlgorithm matrix;
 extern const ConvAlgorithm reference;
 
-inline constexpr const ConvAlgorithm* kAlgorithms[] = {&dot,    &narrow, &direct,
+inline constexpr const ConvAlgorithm* kAlgorithms[] = {&dot,    &narrow, &winograd, &direct,
                                                        &im2col, &matrix, &reference};
 
 // Chooses and checks; throws Error as make_plan does.

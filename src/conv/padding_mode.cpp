@@ -54,6 +54,11 @@ ConvCost predicted_cost(const ConvAlgorithm& algorithm, const ConvProblem& probl
   return cost;
 }
 
+double error_growth(const ConvAlgorithm& algorithm, const ConvProblem& problem, Pass pass) {
+  if (algorithm.error_growth == nullptr) return 1;
+  return algorithm.error_growth(problem_for(algorithm, problem, pass), pass);
+}
+
 std::size_t workspace_bytes(const ConvAlgorithm& algorithm, const ConvProblem& problem, Pass pass) {
   const std::size_t own = algorithm.workspace(problem_for(algorithm, problem, pass), pass);
   return is_given_padding(algorithm, problem, pass) ? own + padded_bytes(problem) : own;

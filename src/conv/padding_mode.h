@@ -13,6 +13,7 @@ std::optional<std::string> refusal(const ConvAlgorithm& algorithm, const ConvPro
                                    Pass pass);
 bool suits(const ConvAlgorithm& algorithm, const ConvProblem& problem, Pass pass);
 ConvCost predicted_cost(const ConvAlgorithm& algorithm, const ConvProblem& problem, Pass pass);
+double error_growth(const ConvAlgorithm& algorithm, const ConvProblem& problem, Pass pass);
 std::size_t workspace_bytes(const ConvAlgorithm& algorithm, const ConvProblem& problem, Pass pass);
 void execute(const ConvAlgorithm& algorithm, const ConvProblem& problem, Pass pass,
              const ConvArgs& args);

@@ -92,10 +92,12 @@ Plan make_plan(const ConvProblem& problem, Pass pass, std::string_view algorithm
     Candidate candidate{.algorithm = asked->name,
                         .refusal = conv::refusal(*asked, problem, pass),
                         .predicted = {},
-                        .workspace = 0};
+                        .workspace = 0,
+                        .error_growth = 1};
     if (!candidate.refusal) {
       candidate.predicted = conv::predicted_cost(*asked, problem, pass);
       candidate.workspace = conv::workspace_bytes(*asked, problem, pass);
+      candidate.error_growth = conv::error_growth(*asked, problem, pass);
     }
     plan.candidates.push_back(std::move(candidate));
   }

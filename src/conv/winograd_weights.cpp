@@ -1,0 +1,188 @@
+// U = G w G^T for every pair of channels, and dw = G^T U G.
+//
+// Memory holds the taps of one pair side by side; the transforms want one tap of neighbouring
+// channels. Some pairs at a time are turned round in a small buffer.
+#include "conv/winograd_weights.h"
+
+#include <algorithm>
+#include <array>
+
+#include "conv/axes.h"
+#include "fovea/executor.h"
+#include "kernels/transpose.h"
+
+namespace fovea::conv {
+namespace {
+
+using kernels::WinogradAxis;
+using kernels::WinogradTile;
+
+constexpr std::int64_t kChannels = 8;  // reduced channels in the buffer at a time
+constexpr std::int64_t kElementsPerTask = 1 << 14;
+
+// All that transformed weights depend on, besides the contents.
+Derived::Key key_of(const ConvProblem& problem, Pass pass, const WinogradTile& tile, int lanes) {
+  constexpr std::int64_t kKind = 100;  // apart from the passes of packed_weights.cpp
+  Derived::Key key{kKind + static_cast<std::int64_t>(pass), lanes, problem.in_channels,
+                   problem.out_channels, static_cast<std::int64_t>(problem.dtype)};
+  std::size_t place = 5;
+  for (const WinogradAxis& axis : tile.axes) {
+    key[place++] = axis.outputs;
+    key[place++] = axis.taps;
+  }
+  return key;
+}
+
+// How the weight of (result j, reduced r, tap t) is read: w[j * result + r * reduced + t].
+struct Steps {
+  std::int64_t result;
+  std::int64_t reduced;
+};
+
+template <class T>
+class Transformer {
+ public:
+  Transformer(const ConvProblem& problem, Pass pass, const WinogradTile& tile)
+      : order_(point_weights<T>(problem, pass, tile)),
+        tile_(tile),
+        taps_(problem.taps()),
+        flipped_(pass == Pass::backward_data) {
+    const std::int64_t out = problem.in_channels * taps_;
+    steps_ = flipped_ ? Steps{taps_, out} : Steps{out, taps_};
+  }
+
+  void run(const T* weights, T* points) const {
+    const std::int64_t chunks = (order_.reduced + kChannels - 1) / kChannels;
+    const std::int64_t per_chunk = kChannels * 2 * order_.lanes * order_.points;
+    const std::int64_t grain = std::max<std::int64_t>(1, kElementsPerTask / per_chunk);
+    parallel_ranges(order_.blocks() * chunks, grain, [&](std::int64_t begin, std::int64_t end) {
+      const Workspace turned(static_cast<std::size_t>(kChannels * taps_ * 2 * order_.lanes) *
+                             sizeof(T));
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t first = i % chunks * kChannels;
+        const std::int64_t count = std::min(kChannels, order_.reduced - first);
+        turn(weights, i / chunks, first, count, turned.as<T>());
+        transform(turned.as<T>(), i / chunks, first, count, points);
+      }
+    });
+  }
+
+ private:
+  // turned[r][tap][j], zeros where the block has no channel.
+  void turn(const T* weights, std::int64_t block, std::int64_t first, std::int64_t count,
+            T* turned) const {
+    const int width = order_.width(block);
+    const int lanes = order_.block_lanes(block);
+    for (std::int64_t i = 0; width < lanes && i < count * taps_; ++i)
+      std::fill(turned + i * lanes + width, turned + (i + 1) * lanes, T(0));
+    const T* from = weights + block * 2 * order_.lanes * steps_.result + first * steps_.reduced;
+    // Forward, the taps of neighbouring reduced channels follow each other.
+    const std::int64_t together = flipped_ ? 1 : count;
+    for (std::int64_t r = 0; r < count; r += together) {
+      kernels::transpose({.rows = width,
+                          .columns = together * taps_,
+                          .from_stride = steps_.result,
+                          .to_stride = lanes},
+                         from + r * steps_.reduced, turned + r * taps_ * lanes);
+    }
+  }
+
+  void transform(const T* turned, std::int64_t block, std::int64_t first, std::int64_t count,
+                 T* points) const {
+    const int lanes = order_.block_lanes(block);
+    std::array<const T*, kernels::kMaxWinogradPoints> cells{};
+    for (std::int64_t r = 0; r < count; ++r) {
+      for (std::int64_t t = 0; t < taps_; ++t) {
+        const std::int64_t tap = flipped_ ? taps_ - 1 - t : t;
+        cells[static_cast<std::size_t>(t)] = turned + (r * taps_ + tap) * lanes;
+      }
+      kernels::winograd_spread<T>({.map = kernels::ToPoints::weights,
+                                   .tile = tile_,
+                                   .cells = cells.data(),
+                                   .channels = lanes,
+                                   .points = points + order_.begin(block) + (first + r) * lanes,
+                                   .point_step = order_.reduced * lanes,
+                                   .vector_step = order_.lanes});
+    }
+  }
+
+  PointWeights order_;
+  const WinogradTile& tile_;
+  std::int64_t taps_;
+  bool flipped_;
+  Steps steps_{};
+};
+
+}  // namespace
+
+template <class T>
+PointWeights point_weights(const ConvProblem& problem, Pass pass, const WinogradTile& tile) {
+  const bool to_data = pass == Pass::backward_data;
+  return {.results = to_data ? problem.in_channels : problem.out_channels,
+          .reduced = to_data ? problem.out_channels : problem.in_channels,
+          .points = tile.points(),
+          .lanes = kernels::winograd_sizes<T>().lanes};
+}
+template PointWeights point_weights<float>(const ConvProblem&, Pass, const WinogradTile&);
+template PointWeights point_weights<double>(const ConvProblem&, Pass, const WinogradTile&);
+
+template <class T>
+std::shared_ptr<const Workspace> transform_weights(const ConvProblem& problem, Pass pass,
+                                                   const ConvArgs& args, const WinogradTile& tile) {
+  const PointWeights order = point_weights<T>(problem, pass, tile);
+  const Derived::Key key = key_of(problem, pass, tile, order.lanes);
+  Derived* const derived = args.weights == nullptr ? nullptr : args.weights->derived();
+  const std::uint64_t version = derived == nullptr ? 0 : args.weights->version();
+  if (derived != nullptr) {
+    if (auto kept = derived->find(key, version)) return kept;
+  }
+  auto points = std::make_shared<Workspace>(static_cast<std::size_t>(order.size()) * sizeof(T));
+  Transformer<T>(problem, pass, tile).run(static_cast<const T*>(args.second), points->as<T>());
+  if (derived != nullptr) derived->keep(key, version, points);
+  return points;
+}
+template std::shared_ptr<const Workspace> transform_weights<float>(const ConvProblem&, Pass,
+                                                                   const ConvArgs&,
+                                                                   const WinogradTile&);
+template std::shared_ptr<const Workspace> transform_weights<double>(const ConvProblem&, Pass,
+                                                                    const ConvArgs&,
+                                                                    const WinogradTile&);
+
+template <class T>
+void collect_weights(const ConvProblem& problem, const WinogradTile& tile, const T* sums,
+                     std::int64_t point_step, std::int64_t block, std::int64_t first,
+                     std::int64_t count, T* dw) {
+  const PointWeights order = point_weights<T>(problem, Pass::forward, tile);
+  const std::int64_t taps = problem.taps();
+  const std::int64_t wide = 2 * order.lanes;
+  const int width = order.width(block);
+  const Workspace memory(static_cast<std::size_t>(kChannels * taps * wide) * sizeof(T));
+  T* const turned = memory.as<T>();
+  std::array<T*, kernels::kMaxWinogradPoints> cells{};
+  for (std::int64_t begin = 0; begin < count; begin += kChannels) {
+    const std::int64_t some = std::min(kChannels, count - begin);
+    for (std::int64_t c = 0; c < some; ++c) {
+      for (std::int64_t t = 0; t < taps; ++t)
+        cells[static_cast<std::size_t>(t)] = turned + (c * taps + t) * wide;
+      kernels::winograd_collect<T>({.map = kernels::FromPoints::weights,
+                                    .tile = tile,
+                                    .points = sums + (begin + c) * order.block_lanes(block),
+                                    .point_step = point_step,
+                                    .vector_step = order.lanes,
+                                    .bias = nullptr,
+                                    .cells = cells.data(),
+                                    .channels = width});
+    }
+    kernels::transpose({.rows = some * taps,
+                        .columns = width,
+                        .from_stride = wide,
+                        .to_stride = problem.in_channels * taps},
+                       turned, dw + (block * wide * problem.in_channels + first + begin) * taps);
+  }
+}
+template void collect_weights(const ConvProblem&, const WinogradTile&, const float*, std::int64_t,
+                              std::int64_t, std::int64_t, std::int64_t, float*);
+template void collect_weights(const ConvProblem&, const WinogradTile&, const double*, std::int64_t,
+                              std::int64_t, std::int64_t, std::int64_t, double*);
+
+}  // namespace fovea::conv

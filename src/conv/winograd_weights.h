@@ -1,0 +1,52 @@
+// Weights at the points of Winograd's transform, kept beside the weights; and the way back, for
+// their gradient.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "conv/algorithms.h"
+#include "core/storage.h"
+#include "kernels/winograd.h"
+
+namespace fovea::conv {
+
+// The order of transformed weights: [block][point][reduced][lanes of the block], a block being one
+// or two vectors of result channels.
+struct PointWeights {
+  std::int64_t results = 0;
+  std::int64_t reduced = 0;
+  std::int64_t points = 0;
+  int lanes = 0;
+
+  std::int64_t blocks() const { return (results + 2 * lanes - 1) / (2 * lanes); }
+  // Result channels in a block, and the same in whole vectors.
+  int width(std::int64_t block) const {
+    const std::int64_t rest = results - block * 2 * lanes;
+    return static_cast<int>(rest < 2 * lanes ? rest : 2 * lanes);
+  }
+  int block_lanes(std::int64_t block) const { return width(block) > lanes ? 2 * lanes : lanes; }
+  std::int64_t begin(std::int64_t block) const { return block * 2 * lanes * points * reduced; }
+  std::int64_t size() const { return blocks() * 2 * lanes * points * reduced; }
+};
+
+// For forward, results are the output channels; for backward_data, which computes with the flipped
+// kernel, the input channels.
+template <class T>
+PointWeights point_weights(const ConvProblem& problem, Pass pass,
+                           const kernels::WinogradTile& tile);
+
+// Transforms all weights, or finds what was kept with them.
+template <class T>
+std::shared_ptr<const Workspace> transform_weights(const ConvProblem& problem, Pass pass,
+                                                   const ConvArgs& args,
+                                                   const kernels::WinogradTile& tile);
+
+// dw [out][in][tap] of one block of output channels and some input channels, from sums at the
+// points: sums[point * point_step + (c - first) * lanes of the block + lane].
+template <class T>
+void collect_weights(const ConvProblem& problem, const kernels::WinogradTile& tile, const T* sums,
+                     std::int64_t point_step, std::int64_t block, std::int64_t first,
+                     std::int64_t count, T* dw);
+
+}  // namespace fovea::conv
