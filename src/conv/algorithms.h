@@ -34,10 +34,11 @@ struct ConvAlgorithm {
   void (*run)(const ConvProblem&, Pass, const ConvArgs&);
 };
 
+extern const ConvAlgorithm depthwise;
 extern const ConvAlgorithm direct;
 extern const ConvAlgorithm reference;
 
-inline constexpr const ConvAlgorithm* kAlgorithms[] = {&direct, &reference};
+inline constexpr const ConvAlgorithm* kAlgorithms[] = {&depthwise, &direct, &reference};
 
 // Chooses and checks; throws Error as make_plan does.
 const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, std::string_view name);
