@@ -41,6 +41,7 @@ struct ConvAlgorithm {
   double (*error_growth)(const ConvProblem&, Pass) = nullptr;
 };
 
+extern const ConvAlgorithm depthwise;
 extern const ConvAlgorithm dot;
 extern const ConvAlgorithm narrow;
 extern const ConvAlgorithm winograd;
@@ -49,8 +50,8 @@ extern const ConvAlgorithm im2col;
 extern const ConvAlgorithm matrix;
 extern const ConvAlgorithm reference;
 
-inline constexpr const ConvAlgorithm* kAlgorithms[] = {&dot,    &narrow, &winograd, &direct,
-                                                       &im2col, &matrix, &reference};
+inline constexpr const ConvAlgorithm* kAlgorithms[] = {&dot,    &narrow, &depthwise, &winograd,
+                                                       &direct, &im2col, &matrix,    &reference};
 
 // Chooses and checks; throws Error as make_plan does.
 const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, std::string_view name);

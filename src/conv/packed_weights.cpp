@@ -14,7 +14,7 @@ namespace {
 constexpr std::int64_t kElementsPerTask = 1 << 16;
 
 // All that the packed order depends on, besides the contents.
-Derived::Key key_of(const ConvProblem& problem, Pass pass, int lanes) {
+Derived::Key key_of(const ConvProblem& problem, Pass pass, WeightOrder order, int lanes) {
   Derived::Key key{static_cast<std::int64_t>(pass),
                    lanes,
                    problem.dims,
@@ -22,6 +22,7 @@ Derived::Key key_of(const ConvProblem& problem, Pass pass, int lanes) {
                    problem.out_channels,
                    problem.groups,
                    static_cast<std::int64_t>(problem.dtype)};
+  key.back() = static_cast<std::int64_t>(order);
   std::size_t place = 7;
   for (const ConvAxis& axis : three_axes(problem)) {
     key[place++] = axis.kernel;
@@ -111,26 +112,36 @@ std::int64_t WeightView::packed_size(int lanes) const {
   return padded * static_cast<std::int64_t>(taps.size() * run.size());
 }
 
-template <class T>
-std::shared_ptr<const Workspace> pack_weights(const ConvProblem& problem, Pass pass,
-                                              const ConvArgs& args,
-                                              const std::vector<WeightView>& views, int lanes) {
-  const Derived::Key key = key_of(problem, pass, lanes);
+std::shared_ptr<const Workspace> derive_weights(const ConvProblem& problem, Pass pass,
+                                                const ConvArgs& args, WeightOrder order, int lanes,
+                                                std::size_t bytes,
+                                                const std::function<void(void*)>& fill) {
+  const Derived::Key key = key_of(problem, pass, order, lanes);
   Derived* const derived = args.weights == nullptr ? nullptr : args.weights->derived();
   const std::uint64_t version = derived == nullptr ? 0 : args.weights->version();
   if (derived != nullptr) {
     if (auto kept = derived->find(key, version)) return kept;
   }
+  auto memory = std::make_shared<Workspace>(bytes);
+  fill(memory->as<void>());
+  if (derived != nullptr) derived->keep(key, version, memory);
+  return memory;
+}
+
+template <class T>
+std::shared_ptr<const Workspace> pack_weights(const ConvProblem& problem, Pass pass,
+                                              const ConvArgs& args,
+                                              const std::vector<WeightView>& views, int lanes) {
   std::int64_t size = 0;
   for (const WeightView& view : views) size += view.groups * view.packed_size(lanes);
-  auto packed = std::make_shared<Workspace>(static_cast<std::size_t>(size) * sizeof(T));
-  T* next = packed->as<T>();
-  for (const WeightView& view : views) {
-    pack_view(view, static_cast<const T*>(args.second), lanes, next);
-    next += view.groups * view.packed_size(lanes);
-  }
-  if (derived != nullptr) derived->keep(key, version, packed);
-  return packed;
+  return derive_weights(problem, pass, args, WeightOrder::blocks, lanes,
+                        static_cast<std::size_t>(size) * sizeof(T), [&](void* memory) {
+                          T* next = static_cast<T*>(memory);
+                          for (const WeightView& view : views) {
+                            pack_view(view, static_cast<const T*>(args.second), lanes, next);
+                            next += view.groups * view.packed_size(lanes);
+                          }
+                        });
 }
 template std::shared_ptr<const Workspace> pack_weights<float>(const ConvProblem&, Pass,
                                                               const ConvArgs&,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -10,6 +11,16 @@
 #include "core/storage.h"
 
 namespace fovea::conv {
+
+// The orders in which algorithms keep weights; one that is kept has a line here.
+enum class WeightOrder : std::int64_t { blocks, across_groups };
+
+// Memory of `bytes` that `fill` has written. With `args.weights`, it is kept there under `order`,
+// `pass`, `lanes` and the geometry of `problem` until the weights change.
+std::shared_ptr<const Workspace> derive_weights(const ConvProblem& problem, Pass pass,
+                                                const ConvArgs& args, WeightOrder order, int lanes,
+                                                std::size_t bytes,
+                                                const std::function<void(void*)>& fill);
 
 // How to read the weight of (group, result channel j, tap t, place r of the run) from memory:
 // offset = group * group_step + j * result_step + taps[t] + run[r].
@@ -38,8 +49,7 @@ inline int block_width(std::int64_t channels, std::int64_t block, int lanes) {
   return static_cast<int>(rest < 2 * lanes ? rest : 2 * lanes);
 }
 
-// Packs several views one behind the other. With `args.weights`, the result is kept there under
-// `pass` and the geometry of `problem` until the weights change.
+// Packs several views one behind the other, or finds them packed.
 template <class T>
 std::shared_ptr<const Workspace> pack_weights(const ConvProblem& problem, Pass pass,
                                               const ConvArgs& args,

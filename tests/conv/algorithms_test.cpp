@@ -199,7 +199,9 @@ TEST(ConvAlgorithms, GiveTheSameBitsForAnyNumberOfThreads) {
        {"mb3ic33ih30oc40kh3ph1", "mb1ic96ih14oc72kh3ph1", "mb8ic1ih28oc6kh5ph2",
         "mb2ic64ih20oc64kh1", "mb2ic16ih17oc24kh3sh2ph1", "g4mb2ic32ih20oc32kh3ph1dh1",
         "mb2ic33ih30oc40kh3ph1+circular", "mb2ic40ih30oc16kh3ph2+mean", "mb2ic3ih30oc16kh3ph1+mean",
-        "mb2ic40ih30oc16kh3ph2+constant:0.5"}) {
+        "mb2ic40ih30oc16kh3ph2+constant:0.5", "g40mb4ic40ih30oc40kh5ph2",
+        "g20mb4ic20ih30oc40kh3ph1", "g16mb4ic64ih30oc64kh3sh2ph1",
+        "g40mb2ic40ih30oc40kh5ph2+reflect"}) {
     const ConvProblem problem = ConvProblem::parse(descriptor);
     const ConvBuffers<float> buffers = random_buffers<float>(problem, 5);
     for (const Pass pass : kPasses) {
