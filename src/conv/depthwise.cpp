@@ -107,7 +107,7 @@ std::optional<std::string> refuses(const ConvProblem& problem, Pass pass) {
   const Group group = kernel_group(problem, pass);
   if (group.results == 1 && group.sources == 1) return std::nullopt;
   const int lanes = dispatch_floating(problem.dtype, [](auto tag) {
-    return kernels::tile_size<typename decltype(tag)::type>().lanes;
+    return kernels::vector_lanes<typename decltype(tag)::type>();
   });
   if (group.results >= lanes) return "the channels of one group fill a vector by themselves";
   if (group.count * std::min(group.results, group.sources) < lanes) {
@@ -139,7 +139,7 @@ std::int64_t block_values(const ChannelBlock<T>& block, std::int64_t sources) {
 
 template <class T>
 Blocks<T> blocks_of(const Group& group) {
-  const int lanes = kernels::tile_size<T>().lanes;
+  const int lanes = kernels::vector_lanes<T>();
   const std::int64_t all_sources = group.count * group.sources;
   const bool spreads = group.results > 1 || group.sources > 1;
   Blocks<T> blocks;
@@ -213,7 +213,7 @@ class Product {
         axes_(three_axes(problem)),
         group_(kernel_group(problem, pass)),
         blocks_(blocks_of<T>(group_)),
-        padding_(static_cast<std::size_t>(kernels::tile_size<T>().lanes), T(0)),
+        padding_(static_cast<std::size_t>(kernels::vector_lanes<T>()), T(0)),
         bypasses_(bypasses(result_shape(problem, pass))) {
     if (pass == Pass::forward) {
       PatchGrid grid{.batch = problem.batch,
@@ -243,7 +243,7 @@ class Product {
                   static_cast<std::size_t>(problem_.input_shape().numel()) * sizeof(T));
     }
     const auto packed = derive_weights(problem_, pass_, args_, WeightOrder::across_groups,
-                                       kernels::tile_size<T>().lanes,
+                                       kernels::vector_lanes<T>(),
                                        static_cast<std::size_t>(packed_values()) * sizeof(T),
                                        [&](void* memory) { pack(static_cast<T*>(memory)); });
     const T* weights = packed->template as<T>();

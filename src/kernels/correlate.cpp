@@ -66,14 +66,12 @@ namespace fovea::kernels {
 HWY_EXPORT(CorrelateRowF32);
 HWY_EXPORT(CorrelateRowF64);
 
-template <>
 void correlate_row(const float* x, const float* w, std::int64_t taps, float* y,
                    std::int64_t count) {
   detect_simd();
   HWY_DYNAMIC_DISPATCH(CorrelateRowF32)(x, w, taps, y, count);
 }
 
-template <>
 void correlate_row(const double* x, const double* w, std::int64_t taps, double* y,
                    std::int64_t count) {
   detect_simd();

@@ -5,8 +5,9 @@
 
 namespace fovea::kernels {
 
-// y[p] += sum over j < taps of x[p + j] * w[j], for p < count. T is float or double.
-template <class T>
-void correlate_row(const T* x, const T* w, std::int64_t taps, T* y, std::int64_t count);
+// y[p] += sum over j < taps of x[p + j] * w[j], for p < count.
+void correlate_row(const float* x, const float* w, std::int64_t taps, float* y, std::int64_t count);
+void correlate_row(const double* x, const double* w, std::int64_t taps, double* y,
+                   std::int64_t count);
 
 }  // namespace fovea::kernels

@@ -349,19 +349,29 @@ void GroupGradient32(const GroupGradient<float>& job) {
 void GroupGradient64(const GroupGradient<double>& job) {
   RunGroupGradient(job);
 }
+int VectorBytes() {
+  return static_cast<int>(HWY_LANES(uint8_t));
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace fovea::kernels
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include "kernels/simd.h"
+
 namespace fovea::kernels {
 
+HWY_EXPORT(VectorBytes);
 HWY_EXPORT(GroupProduct32);
 HWY_EXPORT(GroupProduct64);
 HWY_EXPORT(GroupGradient32);
 HWY_EXPORT(GroupGradient64);
 
+int vector_bytes() {
+  detect_simd();
+  return HWY_DYNAMIC_DISPATCH(VectorBytes)();
+}
 template <>
 void group_product(const GroupProduct<float>& job) {
   HWY_DYNAMIC_DISPATCH(GroupProduct32)(job);

@@ -11,6 +11,13 @@ namespace fovea::kernels {
 template <class T>
 using LaneIndex = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
 
+// Size of a vector on the SIMD target in use.
+int vector_bytes();
+template <class T>
+int vector_lanes() {
+  return vector_bytes() / static_cast<int>(sizeof(T));
+}
+
 // At most two vectors of neighbouring result channels. Lane j of vector v gets, for each reduced
 // channel i, a weight times lane lookup[i][v][j] of the source vector that begins at channel
 // source[v]; without a lookup, times lane j itself.

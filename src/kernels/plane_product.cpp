@@ -228,11 +228,9 @@ template <>
 void strip_gradient(const StripGradient<double>& job) {
   HWY_DYNAMIC_DISPATCH(GradientF64)(job);
 }
-template <>
 void sum_lanes(std::int64_t count, const float* sums, float* out) {
   HWY_DYNAMIC_DISPATCH(SumLanesF32)(count, sums, out);
 }
-template <>
 void sum_lanes(std::int64_t count, const double* sums, double* out) {
   HWY_DYNAMIC_DISPATCH(SumLanesF64)(count, sums, out);
 }

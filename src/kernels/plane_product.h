@@ -53,7 +53,7 @@ template <class T>
 void strip_gradient(const StripGradient<T>& job);
 
 // out[i] = the sum of lanes of sums[i * lanes ...] for i < count.
-template <class T>
-void sum_lanes(std::int64_t count, const T* sums, T* out);
+void sum_lanes(std::int64_t count, const float* sums, float* out);
+void sum_lanes(std::int64_t count, const double* sums, double* out);
 
 }  // namespace fovea::kernels

@@ -6,6 +6,7 @@
 
 #include "fovea/conv.h"
 #include "fovea/version.h"
+#include "support/conv_problems.h"
 #include "support/errors.h"
 #include "support/files.h"
 #include "support/program.h"
@@ -80,12 +81,15 @@ TEST(BenchOps, ReportsTimeAndTheShareOfACopyForEveryOperator) {
 TEST(BenchConv, AForcedAlgorithmIsTheOneThatRan) {
   for (const ConvAlgorithmInfo& algorithm : algorithms()) {
     SCOPED_TRACE(algorithm.name);
-    const bool pointwise = algorithm.name == "dot";  // and forward only
-    const std::vector<Json> lines =
-        measured(std::string("conv --algorithm ") + std::string(algorithm.name) + " " +
-                 (pointwise ? "mb2ic5ih1oc7kh1 --passes fwd" : kProblem));
-    ASSERT_EQ(lines.size(), pointwise ? 1u : 3u);
-    for (const Json& line : lines) EXPECT_EQ(line["algorithm"], algorithm.name);
+    for (const Pass pass : kPasses) {
+      const std::string problem = testing::problem_for(algorithm.name, pass);
+      if (problem.empty()) continue;
+      const std::vector<Json> lines =
+          measured("conv --algorithm " + std::string(algorithm.name) + " " + problem +
+                   " --passes " + std::string(name(pass)));
+      ASSERT_EQ(lines.size(), 1u);
+      EXPECT_EQ(lines[0]["algorithm"], algorithm.name);
+    }
   }
 }
 

@@ -101,6 +101,16 @@ template std::vector<float> run_pass(const ConvProblem&, Pass, std::string_view,
 template std::vector<double> run_pass(const ConvProblem&, Pass, std::string_view,
                                       const ConvBuffers<double>&);
 
+std::string problem_for(std::string_view algorithm, Pass pass) {
+  for (const char* descriptor :
+       {"mb2ic3ih12oc5kh3ph1", "g40ic40ih8oc40kh3ph1", "mb2ic5ih1oc7kh1"}) {
+    for (const Candidate& asked : make_plan(ConvProblem::parse(descriptor), pass).candidates) {
+      if (asked.algorithm == algorithm && !asked.refusal) return descriptor;
+    }
+  }
+  return {};
+}
+
 std::int64_t reduction_length(const ConvProblem& problem, Pass pass) {
   switch (pass) {
     case Pass::forward:

@@ -30,6 +30,9 @@ std::vector<T> run_pass(const ConvProblem& problem, Pass pass, std::string_view 
                         const ConvBuffers<T>& buffers);
 
 // How many products one element of the pass's result adds up, at most.
+// Descriptor of a problem whose pass the algorithm accepts; empty if none of a few is.
+std::string problem_for(std::string_view algorithm, Pass pass);
+
 std::int64_t reduction_length(const ConvProblem& problem, Pass pass);
 
 }  // namespace fovea::testing
