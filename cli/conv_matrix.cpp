@@ -209,6 +209,12 @@ void show_patches(const ConvProblem& problem, bool json) {
 }  // namespace
 
 void show_matrices(const ConvProblem& problem, const MatrixOptions& options, bool json) {
+  if (problem.padding_mode == fovea::PaddingMode::constant && problem.padding_value != 0) {
+    throw Misuse(fmt::format(
+        "--matrix, --patches: padding cells of {} add a constant, which no matrix shows; "
+        "take a padding value of 0",
+        problem.padding_value));
+  }
   if (options.matrix) show_matrix(problem, options, json);
   if (options.patches) show_patches(problem, json);
 }

@@ -24,7 +24,7 @@ struct FilterCommandOptions {
   std::string output;
   std::optional<double> sigma;
   std::optional<std::int64_t> size;
-  std::optional<PaddingMode> border;
+  std::optional<std::string> border;
   std::string pattern;
   bool json = false;
 };
@@ -46,7 +46,10 @@ struct FilterDef {
 constexpr double kGrey = 127.5;
 
 PaddingMode border_of(const FilterCommandOptions& options) {
-  return options.border.value_or(PaddingMode::reflect);
+  for (const PaddingMode mode : fovea::kPaddingModes) {
+    if (options.border == fovea::name(mode)) return mode;
+  }
+  return PaddingMode::reflect;
 }
 
 Tensor gaussian(const Tensor& image, const FilterCommandOptions& options) {
@@ -155,6 +158,7 @@ void filter_image(const FilterCommandOptions& options) {
   const fovea::NoGrad no_grad;
   const FilterDef& filter = *find_filter(options.name);
   check_options(filter, options);
+  require_png(options.output);
   const Tensor image = fovea::data::read_png(options.input).to(fovea::DType::float64);
   const Tensor result =
       filter.run(image.reshape({1, image.size(0), image.size(1), image.size(2)}), options);
@@ -200,13 +204,7 @@ Action filter_command(CLI::App& app) {
          "--border", options->border,
          "What lies beyond the edges: reflect, replicate, circular, mean or zeros (default: "
          "reflect)")
-      ->transform(CLI::CheckedTransformer(
-                      std::map<std::string, PaddingMode>{{"reflect", PaddingMode::reflect},
-                                                         {"replicate", PaddingMode::replicate},
-                                                         {"circular", PaddingMode::circular},
-                                                         {"mean", PaddingMode::mean},
-                                                         {"zeros", PaddingMode::zeros}})
-                      .description(""))
+      ->check(CLI::IsMember({"reflect", "replicate", "circular", "mean", "zeros"}).description(""))
       ->type_name("NAME");
   app.add_option("--template", options->pattern, "A PNG of the pattern to look for")
       ->type_name("FILE.png");

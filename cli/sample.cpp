@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -43,17 +42,8 @@ fovea::Tensor image_of(const fovea::data::Dataset& dataset, std::int64_t index) 
   return fovea::Tensor::from(pixels, {shape[1], shape[2], shape[0]}).permute({2, 0, 1});
 }
 
-bool is_png(std::string name) {
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return name.ends_with(".png");
-}
-
 void sample(const SampleOptions& options) {
-  if (!is_png(options.out)) {
-    throw Misuse(fmt::format("--out: '{}' does not end in .png, the one format that is written",
-                             options.out));
-  }
+  require_png(options.out);
   const auto dataset = fovea::data::open(options.data, options.split);
   if (options.index >= dataset->size()) {
     throw fovea::Error(fmt::format("sample: there is no sample {}; '{}' has {}, numbered from 0",

@@ -68,4 +68,7 @@ class Table {
 
 double seconds_now();  // a steady clock
 
+// Throws Misuse unless the name of a picture to be written ends in .png.
+void require_png(const std::string& path);
+
 }  // namespace cli

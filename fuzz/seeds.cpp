@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpointed.h"
 #include "fovea/models.h"
 #include "fovea/save.h"
 #include "support/files.h"
@@ -149,6 +150,14 @@ Seeds model() {
   return seeds;
 }
 
+Seeds checkpoint() {
+  const testing::TempFolder folder;
+  Checkpointed run;
+  save_checkpoint(folder / "plain", run.state());
+  save_checkpoint(folder / "notes", run.state(), {{"epoch", "1"}, {"text", "a \"b\""}});
+  return {{"plain", packed(folder / "plain")}, {"notes", packed(folder / "notes")}};
+}
+
 Seeds descriptor() {
   const std::vector<std::string> lines = {
       "mb16ic64ih56oc64oh56kh3ph1",   "g32mb2ic32ih14oc32kh5sh2ph2dh1",
@@ -165,8 +174,13 @@ struct Target {
   Seeds (*seeds)();
 };
 constexpr Target kTargets[] = {
-    {"descriptor", descriptor}, {"gzip", gzip}, {"idx", idx},
-    {"model", model},           {"png", png},   {"safetensors", safetensors},
+    {"checkpoint", checkpoint},
+    {"descriptor", descriptor},
+    {"gzip", gzip},
+    {"idx", idx},
+    {"model", model},
+    {"png", png},
+    {"safetensors", safetensors},
 };
 
 void write_all(const std::string& corpus) {

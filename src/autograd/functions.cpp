@@ -190,6 +190,10 @@ Tensor lp_pool(const Tensor& input, double p, const Spatial& window, const LpPoo
 Tensor batch_norm(const Tensor& input, Tensor running_mean, Tensor running_variance,
                   const Tensor& weight, const Tensor& bias, const BatchNormOptions& options) {
   FOVEA_CHECK(input.defined(), "batch_norm: the input is undefined");
+  FOVEA_CHECK(options.momentum >= 0 && options.momentum <= 1,
+              "batch_norm: momentum is {}, but running <- (1 - momentum) running + momentum batch "
+              "needs one from 0 to 1",
+              options.momentum);
   if (!options.training) {
     return apply1(ops::batch_norm, {input, weight, bias, running_mean, running_variance},
                   {{"eps", options.eps}});

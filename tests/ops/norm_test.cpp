@@ -40,6 +40,16 @@ double tolerance(DType dtype) {
   return 32 * roundoff(dtype);
 }
 
+TEST(BatchNorm, RefusesAMomentumThatIsNoShare) {
+  const Tensor x = Tensor::ones({2, 3});
+  const Tensor statistics = Tensor::ones({3});
+  const std::string message =
+      error_of([&] { batch_norm(x, statistics, statistics, {}, {}, {.momentum = 5}); });
+  EXPECT_EQ(message,
+            "batch_norm: momentum is 5, but running <- (1 - momentum) running + momentum batch "
+            "needs one from 0 to 1");
+}
+
 TEST(BatchNorm, IsWhatItsFormulaSaysOnEverySimdTarget) {
   for (const Shape& shape : kShapes) {
     SCOPED_TRACE(shape.to_string());
