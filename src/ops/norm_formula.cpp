@@ -103,11 +103,12 @@ std::vector<Tensor> norm_backward(const BackwardCall& call, const NormForm& form
                                   const OpDef& fused) {
   std::vector<Tensor> grads(3);
   if (call.grads[0].defined()) {
-    grads = recording_enabled() ? formula(call, form)
-                                : apply(fused,
-                                        {call.grads[0], call.inputs[0], call.inputs[1],
-                                         call.outputs[1], call.outputs[2]},
-                                        call.attributes);
+    grads = recording_enabled()
+                ? formula(call, form)
+                : apply(fused,
+                        {call.grads[0], call.inputs[0], call.inputs[1], call.outputs[1],
+                         call.outputs[2]},
+                        call.attributes.with("weights", call.needs_grad[1] || call.needs_grad[2]));
   }
   if (call.needs_grad[0]) {
     const Tensor extra = statistics_gradient(call, form);
