@@ -112,32 +112,51 @@ void products_of_columns(const NormRows& shape, const T* g, const T* x, const T*
       });
 }
 
-template <class T>
-void columns_normalized(const NormRows& shape, const T* x, const T* mean, const T* scale,
-                        const T* shift, T* y) {
-  for (std::int64_t row = 0; row < shape.rows; ++row) {
-    const T* from = x + row * shape.columns;
-    T* to = y + row * shape.columns;
+constexpr std::int64_t kTogether = 4;  // rows that share the loads of what belongs to a column
+
+// Calls body(d, column, first row, last row) for all of them.
+template <class T, class Body>
+HWY_INLINE void for_columns(const NormRows& shape, const Body& body) {
+  for (std::int64_t row = 0; row < shape.rows; row += kTogether) {
+    const std::int64_t end = HWY_MIN(row + kTogether, shape.rows);
     for_lanes<T>(0, static_cast<std::size_t>(shape.columns), [&](auto d, std::size_t c) HWY_ATTR {
-      const auto difference = hn::Sub(hn::LoadU(d, from + c), hn::LoadU(d, mean + c));
-      hn::StoreU(hn::MulAdd(difference, hn::LoadU(d, scale + c), hn::LoadU(d, shift + c)), d,
-                 to + c);
+      body(d, static_cast<std::int64_t>(c), row, end);
     });
   }
 }
 
 template <class T>
+void columns_normalized(const NormRows& shape, const T* x, const T* mean, const T* scale,
+                        const T* shift, T* y) {
+  for_columns<T>(shape,
+                 [&](auto d, std::int64_t c, std::int64_t first, std::int64_t last) HWY_ATTR {
+                   const auto centre = hn::LoadU(d, mean + c);
+                   const auto factor = hn::LoadU(d, scale + c);
+                   const auto offset = hn::LoadU(d, shift + c);
+                   for (std::int64_t at = first * shape.columns + c; at < last * shape.columns;
+                        at += shape.columns) {
+                     const auto difference = hn::Sub(hn::LoadU(d, x + at), centre);
+                     hn::StoreU(hn::MulAdd(difference, factor, offset), d, y + at);
+                   }
+                 });
+}
+
+template <class T>
 void columns_differentiated(const NormRows& shape, const T* g, const T* x, const T* mean,
                             const T* a, const T* b, const T* shift, T* dx) {
-  for (std::int64_t row = 0; row < shape.rows; ++row) {
-    const std::int64_t at = row * shape.columns;
-    for_lanes<T>(0, static_cast<std::size_t>(shape.columns), [&](auto d, std::size_t c) HWY_ATTR {
-      const auto place = at + static_cast<std::int64_t>(c);
-      const auto difference = hn::Sub(hn::LoadU(d, x + place), hn::LoadU(d, mean + c));
-      const auto along = hn::MulAdd(difference, hn::LoadU(d, b + c), hn::LoadU(d, shift + c));
-      hn::StoreU(hn::MulAdd(hn::LoadU(d, g + place), hn::LoadU(d, a + c), along), d, dx + place);
-    });
-  }
+  for_columns<T>(shape,
+                 [&](auto d, std::int64_t c, std::int64_t first, std::int64_t last) HWY_ATTR {
+                   const auto centre = hn::LoadU(d, mean + c);
+                   const auto direct = hn::LoadU(d, a + c);
+                   const auto factor = hn::LoadU(d, b + c);
+                   const auto offset = hn::LoadU(d, shift + c);
+                   for (std::int64_t at = first * shape.columns + c; at < last * shape.columns;
+                        at += shape.columns) {
+                     const auto difference = hn::Sub(hn::LoadU(d, x + at), centre);
+                     const auto along = hn::MulAdd(difference, factor, offset);
+                     hn::StoreU(hn::MulAdd(hn::LoadU(d, g + at), direct, along), d, dx + at);
+                   }
+                 });
 }
 
 // The two sums of terms(d, place, a, b) over a row, in blocks of a few vectors.
