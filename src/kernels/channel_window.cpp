@@ -1,8 +1,9 @@
 // Local response normalisation: each row's squares, with zeros on both sides, are added up over
-// the window as shifted vectors.
+// the window as shifted vectors, a block of rows at a time.
 #include "kernels/channel_window.h"
 
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 #include "kernels/simd.h"
@@ -20,12 +21,34 @@ namespace fovea::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
+#if HWY_TARGET <= HWY_AVX3
+// x^-1/2 to the last bits but one. AVX-512 defines its estimate to the bit (the older ones differ
+// from CPU to CPU); one step of Newton's doubles its 14 bits.
+template <class D, class V>
+HWY_INLINE V inverse_root(D d, V x) {
+  const V estimate = hn::ApproximateReciprocalSqrt(x);
+  const V half = hn::Mul(hn::Set(d, 0.5F), hn::Mul(x, estimate));
+  const V error = hn::NegMulAdd(half, estimate, hn::Set(d, 0.5F));
+  return hn::MulAdd(estimate, error, estimate);
+}
+#endif
+
 // d^-beta for d > 0; the usual exponents need no logarithm.
 struct InversePower {
   double beta;
   template <class D, class V, class T = hn::TFromD<D>>
   HWY_INLINE V operator()(D d, V x) const {
     const V one = hn::Set(d, static_cast<T>(1));
+#if HWY_TARGET <= HWY_AVX3
+    if constexpr (sizeof(T) == sizeof(float) && hn::MaxLanes(D()) == HWY_LANES(T)) {
+      if (beta == 0.75) {
+        // Infinity, of which the estimate's error would be NaN, is taken for the largest number.
+        const V largest = hn::Set(d, std::numeric_limits<T>::max());
+        const V root = inverse_root(d, hn::IfThenElse(hn::Gt(x, largest), largest, x));
+        return hn::Mul(hn::Mul(root, inverse_root(d, root)), root);
+      }
+    }
+#endif
     const V root = hn::Sqrt(x);
     if (beta == 0.75) return hn::Div(one, hn::Mul(root, hn::Sqrt(root)));
     if (beta == 0.5) return hn::Div(one, root);
@@ -41,68 +64,98 @@ HWY_INLINE hn::Vec<D> window_sum(D d, const T* padded, std::int64_t size) {
   return sum;
 }
 
-// A row with zeros around it.
+// A few rows at once, each with zeros on both sides: what is read as shifted vectors was written so
+// long ago that no load waits for a store.
 template <class T>
-std::vector<T> padded_row(std::int64_t channels, std::int64_t size) {
-  return std::vector<T>(static_cast<std::size_t>(channels + size - 1));
+class PaddedRows {
+ public:
+  PaddedRows(std::int64_t channels, std::int64_t size, std::int64_t before)
+      : stride_(channels + size - 1),
+        before_(before),
+        values_(static_cast<std::size_t>(rows(channels) * stride_)) {}
+
+  static std::int64_t rows(std::int64_t channels) {
+    return HWY_MAX(std::int64_t{1}, kElements / channels);
+  }
+  T* padded(std::int64_t row) { return values_.data() + row * stride_; }
+  T* inside(std::int64_t row) { return padded(row) + before_; }
+
+ private:
+  static constexpr std::int64_t kElements = 1 << 11;
+  std::int64_t stride_, before_;
+  std::vector<T> values_;
+};
+
+template <class T>
+void write_squares(std::int64_t rows, std::int64_t channels, const T* x, PaddedRows<T>& squares) {
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const T* in = x + row * channels;
+    T* out = squares.inside(row);
+    for_lanes<T>(0, static_cast<std::size_t>(channels), [&](auto d, std::size_t c) HWY_ATTR {
+      const auto value = hn::LoadU(d, in + c);
+      hn::StoreU(hn::Mul(value, value), d, out + c);
+    });
+  }
 }
 
 template <class T>
 void rows_normalized(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels, const T* x,
                      T* y) {
-  const auto count = static_cast<std::size_t>(channels);
   const InversePower power{norm.beta};
   const auto share = static_cast<T>(norm.alpha / static_cast<double>(norm.size));
-  std::vector<T> squares = padded_row<T>(channels, norm.size);
-  T* inside = squares.data() + norm.size / 2;
-  for (std::int64_t row = 0; row < rows; ++row) {
-    const T* in = x + row * channels;
-    T* out = y + row * channels;
-    for_lanes<T>(0, count, [&](auto d, std::size_t c) HWY_ATTR {
-      const auto value = hn::LoadU(d, in + c);
-      hn::StoreU(hn::Mul(value, value), d, inside + c);
-    });
-    for_lanes<T>(0, count, [&](auto d, std::size_t c) HWY_ATTR {
-      const auto sum = window_sum(d, squares.data() + c, norm.size);
-      const auto base = hn::MulAdd(hn::Set(d, share), sum, hn::Set(d, static_cast<T>(norm.k)));
-      hn::StoreU(hn::Mul(hn::LoadU(d, in + c), power(d, base)), d, out + c);
-    });
+  PaddedRows<T> squares(channels, norm.size, norm.size / 2);
+  const std::int64_t block = squares.rows(channels);
+  for (std::int64_t first = 0; first < rows; first += block) {
+    const std::int64_t count = HWY_MIN(block, rows - first);
+    write_squares(count, channels, x + first * channels, squares);
+    for (std::int64_t row = 0; row < count; ++row) {
+      const T* in = x + (first + row) * channels;
+      T* out = y + (first + row) * channels;
+      for_lanes<T>(0, static_cast<std::size_t>(channels), [&](auto d, std::size_t c) HWY_ATTR {
+        const auto sum = window_sum(d, squares.padded(row) + c, norm.size);
+        const auto base = hn::MulAdd(hn::Set(d, share), sum, hn::Set(d, static_cast<T>(norm.k)));
+        hn::StoreU(hn::Mul(hn::LoadU(d, in + c), power(d, base)), d, out + c);
+      });
+    }
   }
 }
 
 template <class T>
 void rows_differentiated(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels,
                          const T* g, const T* x, T* dx) {
-  const auto count = static_cast<std::size_t>(channels);
+  const auto width = static_cast<std::size_t>(channels);
   const InversePower power{norm.beta};
   const double share = norm.alpha / static_cast<double>(norm.size);
-  std::vector<T> squares = padded_row<T>(channels, norm.size);
-  std::vector<T> terms = padded_row<T>(channels, norm.size);
-  T* inside = squares.data() + norm.size / 2;
+  PaddedRows<T> squares(channels, norm.size, norm.size / 2);
   // The window of those that hold a channel is the mirrored one.
-  T* terms_inside = terms.data() + (norm.size - 1) / 2;
-  for (std::int64_t row = 0; row < rows; ++row) {
-    const T* gradient = g + row * channels;
-    const T* in = x + row * channels;
-    T* out = dx + row * channels;
-    for_lanes<T>(0, count, [&](auto d, std::size_t c) HWY_ATTR {
-      const auto value = hn::LoadU(d, in + c);
-      hn::StoreU(hn::Mul(value, value), d, inside + c);
-    });
-    for_lanes<T>(0, count, [&](auto d, std::size_t c) HWY_ATTR {
-      const auto sum = window_sum(d, squares.data() + c, norm.size);
-      const auto base =
-          hn::MulAdd(hn::Set(d, static_cast<T>(share)), sum, hn::Set(d, static_cast<T>(norm.k)));
-      const auto direct = hn::Mul(hn::LoadU(d, gradient + c), power(d, base));
-      hn::StoreU(direct, d, out + c);
-      hn::StoreU(hn::Div(hn::Mul(direct, hn::LoadU(d, in + c)), base), d, terms_inside + c);
-    });
-    for_lanes<T>(0, count, [&](auto d, std::size_t c) HWY_ATTR {
-      const auto sum = window_sum(d, terms.data() + c, norm.size);
-      const auto factor = hn::Set(d, static_cast<T>(-2 * share * norm.beta));
-      const auto indirect = hn::Mul(factor, hn::Mul(hn::LoadU(d, in + c), sum));
-      hn::StoreU(hn::Add(hn::LoadU(d, out + c), indirect), d, out + c);
-    });
+  PaddedRows<T> terms(channels, norm.size, (norm.size - 1) / 2);
+  const std::int64_t block = squares.rows(channels);
+  for (std::int64_t first = 0; first < rows; first += block) {
+    const std::int64_t count = HWY_MIN(block, rows - first);
+    write_squares(count, channels, x + first * channels, squares);
+    for (std::int64_t row = 0; row < count; ++row) {
+      const T* gradient = g + (first + row) * channels;
+      const T* in = x + (first + row) * channels;
+      T* out = dx + (first + row) * channels;
+      for_lanes<T>(0, width, [&](auto d, std::size_t c) HWY_ATTR {
+        const auto sum = window_sum(d, squares.padded(row) + c, norm.size);
+        const auto base =
+            hn::MulAdd(hn::Set(d, static_cast<T>(share)), sum, hn::Set(d, static_cast<T>(norm.k)));
+        const auto direct = hn::Mul(hn::LoadU(d, gradient + c), power(d, base));
+        hn::StoreU(direct, d, out + c);
+        hn::StoreU(hn::Div(hn::Mul(direct, hn::LoadU(d, in + c)), base), d, terms.inside(row) + c);
+      });
+    }
+    for (std::int64_t row = 0; row < count; ++row) {
+      const T* in = x + (first + row) * channels;
+      T* out = dx + (first + row) * channels;
+      for_lanes<T>(0, width, [&](auto d, std::size_t c) HWY_ATTR {
+        const auto sum = window_sum(d, terms.padded(row) + c, norm.size);
+        const auto factor = hn::Set(d, static_cast<T>(-2 * share * norm.beta));
+        const auto indirect = hn::Mul(factor, hn::Mul(hn::LoadU(d, in + c), sum));
+        hn::StoreU(hn::Add(hn::LoadU(d, out + c), indirect), d, out + c);
+      });
+    }
   }
 }
 

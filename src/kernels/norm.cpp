@@ -34,12 +34,9 @@ template <class Use>
 HWY_INLINE void for_wide(hn::ScalableTag<float> d, hn::Vec<hn::ScalableTag<float>> value,
                          const Use& use) {
   const Wide wide;
-  const hn::Rebind<float, Wide> narrow;
-  HWY_ALIGN float elements[hn::MaxLanes(d)];
-  hn::Store(value, d, elements);
-  for (std::size_t i = 0; i < hn::Lanes(d); i += hn::Lanes(wide)) {
-    use(hn::PromoteTo(wide, hn::Load(narrow, elements + i)), i);
-  }
+  const hn::Half<decltype(d)> half;
+  use(hn::PromoteTo(wide, hn::LowerHalf(half, value)), std::size_t{0});
+  use(hn::PromoteTo(wide, hn::UpperHalf(half, value)), hn::Lanes(wide));
 }
 
 // target[0 .. lanes) += value
@@ -61,7 +58,7 @@ HWY_INLINE double total(D d, V value) {
 
 constexpr std::int64_t kRows = 8;  // whose terms are added up in T
 
-// The two sums of terms(d, place, column, a, b) over each column.
+// The two sums of terms(d, row, column, a, b) over each column.
 template <class T, class Terms>
 HWY_INLINE void add_columns(const NormRows& shape, double* first, double* second,
                             const Terms& terms) {
@@ -74,14 +71,14 @@ HWY_INLINE void add_columns(const NormRows& shape, double* first, double* second
     for (; column + lanes <= shape.columns; column += lanes) {
       auto a = hn::Zero(d);
       auto b = hn::Zero(d);
-      for (std::int64_t r = row; r < end; ++r) terms(d, r * shape.columns + column, column, a, b);
+      for (std::int64_t r = row; r < end; ++r) terms(d, r, column, a, b);
       add_wide(d, a, first + column);
       add_wide(d, b, second + column);
     }
     for (; column < shape.columns; ++column) {
       auto a = hn::Zero(one);
       auto b = hn::Zero(one);
-      for (std::int64_t r = row; r < end; ++r) terms(one, r * shape.columns + column, column, a, b);
+      for (std::int64_t r = row; r < end; ++r) terms(one, r, column, a, b);
       first[column] += static_cast<double>(hn::GetLane(a));
       second[column] += static_cast<double>(hn::GetLane(b));
     }
@@ -93,7 +90,8 @@ void moments_of_columns(const NormRows& shape, const T* x, const T* pivot, doubl
                         double* squares) {
   add_columns<T>(
       shape, sums, squares,
-      [&](auto d, std::int64_t at, std::int64_t column, auto& sum, auto& square) HWY_ATTR {
+      [&](auto d, std::int64_t row, std::int64_t column, auto& sum, auto& square) HWY_ATTR {
+        const std::int64_t at = row * shape.columns + column;
         const auto difference = hn::Sub(hn::LoadU(d, x + at), hn::LoadU(d, pivot + column));
         sum = hn::Add(sum, difference);
         square = hn::MulAdd(difference, difference, square);
@@ -105,7 +103,8 @@ void products_of_columns(const NormRows& shape, const T* g, const T* x, const T*
                          double* products) {
   add_columns<T>(
       shape, sums, products,
-      [&](auto d, std::int64_t at, std::int64_t column, auto& sum, auto& product) HWY_ATTR {
+      [&](auto d, std::int64_t row, std::int64_t column, auto& sum, auto& product) HWY_ATTR {
+        const std::int64_t at = row * shape.columns + column;
         const auto gradient = hn::LoadU(d, g + at);
         const auto difference = hn::Sub(hn::LoadU(d, x + at), hn::LoadU(d, mean + column));
         sum = hn::Add(sum, gradient);
@@ -113,32 +112,51 @@ void products_of_columns(const NormRows& shape, const T* g, const T* x, const T*
       });
 }
 
-template <class T>
-void columns_normalized(const NormRows& shape, const T* x, const T* mean, const T* scale,
-                        const T* shift, T* y) {
-  for (std::int64_t row = 0; row < shape.rows; ++row) {
-    const T* from = x + row * shape.columns;
-    T* to = y + row * shape.columns;
+constexpr std::int64_t kTogether = 4;  // rows that share the loads of what belongs to a column
+
+// Calls body(d, column, first row, last row) for all of them.
+template <class T, class Body>
+HWY_INLINE void for_columns(const NormRows& shape, const Body& body) {
+  for (std::int64_t row = 0; row < shape.rows; row += kTogether) {
+    const std::int64_t end = HWY_MIN(row + kTogether, shape.rows);
     for_lanes<T>(0, static_cast<std::size_t>(shape.columns), [&](auto d, std::size_t c) HWY_ATTR {
-      const auto difference = hn::Sub(hn::LoadU(d, from + c), hn::LoadU(d, mean + c));
-      hn::StoreU(hn::MulAdd(difference, hn::LoadU(d, scale + c), hn::LoadU(d, shift + c)), d,
-                 to + c);
+      body(d, static_cast<std::int64_t>(c), row, end);
     });
   }
 }
 
 template <class T>
+void columns_normalized(const NormRows& shape, const T* x, const T* mean, const T* scale,
+                        const T* shift, T* y) {
+  for_columns<T>(shape,
+                 [&](auto d, std::int64_t c, std::int64_t first, std::int64_t last) HWY_ATTR {
+                   const auto centre = hn::LoadU(d, mean + c);
+                   const auto factor = hn::LoadU(d, scale + c);
+                   const auto offset = hn::LoadU(d, shift + c);
+                   for (std::int64_t at = first * shape.columns + c; at < last * shape.columns;
+                        at += shape.columns) {
+                     const auto difference = hn::Sub(hn::LoadU(d, x + at), centre);
+                     hn::StoreU(hn::MulAdd(difference, factor, offset), d, y + at);
+                   }
+                 });
+}
+
+template <class T>
 void columns_differentiated(const NormRows& shape, const T* g, const T* x, const T* mean,
                             const T* a, const T* b, const T* shift, T* dx) {
-  for (std::int64_t row = 0; row < shape.rows; ++row) {
-    const std::int64_t at = row * shape.columns;
-    for_lanes<T>(0, static_cast<std::size_t>(shape.columns), [&](auto d, std::size_t c) HWY_ATTR {
-      const auto place = at + static_cast<std::int64_t>(c);
-      const auto difference = hn::Sub(hn::LoadU(d, x + place), hn::LoadU(d, mean + c));
-      const auto along = hn::MulAdd(difference, hn::LoadU(d, b + c), hn::LoadU(d, shift + c));
-      hn::StoreU(hn::MulAdd(hn::LoadU(d, g + place), hn::LoadU(d, a + c), along), d, dx + place);
-    });
-  }
+  for_columns<T>(shape,
+                 [&](auto d, std::int64_t c, std::int64_t first, std::int64_t last) HWY_ATTR {
+                   const auto centre = hn::LoadU(d, mean + c);
+                   const auto direct = hn::LoadU(d, a + c);
+                   const auto factor = hn::LoadU(d, b + c);
+                   const auto offset = hn::LoadU(d, shift + c);
+                   for (std::int64_t at = first * shape.columns + c; at < last * shape.columns;
+                        at += shape.columns) {
+                     const auto difference = hn::Sub(hn::LoadU(d, x + at), centre);
+                     const auto along = hn::MulAdd(difference, factor, offset);
+                     hn::StoreU(hn::MulAdd(hn::LoadU(d, g + at), direct, along), d, dx + at);
+                   }
+                 });
 }
 
 // The two sums of terms(d, place, a, b) over a row, in blocks of a few vectors.
@@ -180,18 +198,50 @@ RowSums moments_of_row(std::int64_t count, const T* x, T pivot) {
   });
 }
 
+// g w; the template spares a load per vector where there is no w.
 template <class T>
-RowSums products_of_row(std::int64_t count, const T* g, const T* x, const T* w, T mean) {
+struct Weighted {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, std::int64_t i) const {
+    return hn::Mul(hn::LoadU(d, g + i), hn::LoadU(d, w + i));
+  }
+  const T* g;
+  const T* w;
+};
+template <class T>
+struct Unweighted {
+  template <class D>
+  HWY_INLINE hn::Vec<D> operator()(D d, std::int64_t i) const {
+    return hn::LoadU(d, g + i);
+  }
+  const T* g;
+};
+
+template <class T, class Gradient>
+RowSums products_with(std::int64_t count, const Gradient& gradient_at, const T* x, T mean) {
   return add_row<T>(count, [&](auto d, std::int64_t i, auto& sum, auto& product) HWY_ATTR {
-    const auto gradient = hn::Mul(hn::LoadU(d, g + i), hn::LoadU(d, w + i));
+    const auto gradient = gradient_at(d, i);
     sum = hn::Add(sum, gradient);
     product = hn::MulAdd(gradient, hn::Sub(hn::LoadU(d, x + i), hn::Set(d, mean)), product);
   });
 }
 
 template <class T>
+RowSums products_of_row(std::int64_t count, const T* g, const T* x, const T* w, T mean) {
+  return w == nullptr ? products_with(count, Unweighted<T>{g}, x, mean)
+                      : products_with(count, Weighted<T>{g, w}, x, mean);
+}
+
+template <class T>
 void row_normalized(std::int64_t count, const T* x, T mean, T inverse, const T* w, const T* b,
                     T* y) {
+  if (w == nullptr && b == nullptr) {
+    for_lanes<T>(0, static_cast<std::size_t>(count), [&](auto d, std::size_t c) HWY_ATTR {
+      const auto difference = hn::Sub(hn::LoadU(d, x + c), hn::Set(d, mean));
+      hn::StoreU(hn::Mul(difference, hn::Set(d, inverse)), d, y + c);
+    });
+    return;
+  }
   for_lanes<T>(0, static_cast<std::size_t>(count), [&](auto d, std::size_t c) HWY_ATTR {
     const auto difference = hn::Sub(hn::LoadU(d, x + c), hn::Set(d, mean));
     const auto scale = hn::Mul(hn::LoadU(d, w + c), hn::Set(d, inverse));
@@ -199,64 +249,73 @@ void row_normalized(std::int64_t count, const T* x, T mean, T inverse, const T* 
   });
 }
 
-template <class T>
-void row_differentiated(std::int64_t count, const T* g, const T* x, const T* w, T mean, T a, T b,
-                        T shift, T* dx) {
+template <class T, class Gradient>
+void differentiated_with(std::int64_t count, const Gradient& gradient_at, const T* x, T mean, T a,
+                         T b, T shift, T* dx) {
   for_lanes<T>(0, static_cast<std::size_t>(count), [&](auto d, std::size_t c) HWY_ATTR {
     const auto difference = hn::Sub(hn::LoadU(d, x + c), hn::Set(d, mean));
     const auto along = hn::MulAdd(difference, hn::Set(d, b), hn::Set(d, shift));
-    const auto gradient = hn::Mul(hn::LoadU(d, g + c), hn::LoadU(d, w + c));
+    const auto gradient = gradient_at(d, static_cast<std::int64_t>(c));
     hn::StoreU(hn::MulAdd(gradient, hn::Set(d, a), along), d, dx + c);
   });
 }
 
 template <class T>
-void weights_of_row(std::int64_t count, const T* g, const T* x, T mean, T inverse, double* sums,
-                    double* products) {
-  add_columns<T>({.rows = 1, .columns = count}, sums, products,
-                 [&](auto d, std::int64_t at, std::int64_t, auto& sum, auto& product) HWY_ATTR {
-                   const auto gradient = hn::LoadU(d, g + at);
-                   const auto difference = hn::Sub(hn::LoadU(d, x + at), hn::Set(d, mean));
-                   sum = gradient;
-                   product = hn::Mul(gradient, hn::Mul(difference, hn::Set(d, inverse)));
-                 });
+void row_differentiated(std::int64_t count, const T* g, const T* x, const T* w, T mean, T a, T b,
+                        T shift, T* dx) {
+  if (w == nullptr) return differentiated_with(count, Unweighted<T>{g}, x, mean, a, b, shift, dx);
+  differentiated_with(count, Weighted<T>{g, w}, x, mean, a, b, shift, dx);
+}
+
+template <class T>
+void gradients_of_weights(const NormRows& shape, std::int64_t stride, const T* g, const T* x,
+                          const T* mean, const T* inverse, double* sums, double* products) {
+  add_columns<T>(
+      shape, sums, products,
+      [&](auto d, std::int64_t row, std::int64_t column, auto& sum, auto& product) HWY_ATTR {
+        const std::int64_t at = row * stride + column;
+        const auto gradient = hn::LoadU(d, g + at);
+        const auto difference = hn::Sub(hn::LoadU(d, x + at), hn::Set(d, mean[row]));
+        sum = hn::Add(sum, gradient);
+        product = hn::MulAdd(gradient, hn::Mul(difference, hn::Set(d, inverse[row])), product);
+      });
 }
 
 // One name per type: HWY_EXPORT takes no templates.
-#define FOVEA_NORM_KERNELS(Suffix, T)                                                             \
-  void ColumnMoments##Suffix(const NormRows& shape, const T* x, const T* pivot, double* sums,     \
-                             double* squares) {                                                   \
-    moments_of_columns(shape, x, pivot, sums, squares);                                           \
-  }                                                                                               \
-  void ColumnProducts##Suffix(const NormRows& shape, const T* g, const T* x, const T* mean,       \
-                              double* sums, double* products) {                                   \
-    products_of_columns(shape, g, x, mean, sums, products);                                       \
-  }                                                                                               \
-  void NormalizeColumns##Suffix(const NormRows& shape, const T* x, const T* mean, const T* scale, \
-                                const T* shift, T* y) {                                           \
-    columns_normalized(shape, x, mean, scale, shift, y);                                          \
-  }                                                                                               \
-  void GradientColumns##Suffix(const NormRows& shape, const T* g, const T* x, const T* mean,      \
-                               const T* a, const T* b, const T* d, T* dx) {                       \
-    columns_differentiated(shape, g, x, mean, a, b, d, dx);                                       \
-  }                                                                                               \
-  RowSums RowMoments##Suffix(std::int64_t count, const T* x, T pivot) {                           \
-    return moments_of_row(count, x, pivot);                                                       \
-  }                                                                                               \
-  RowSums RowProducts##Suffix(std::int64_t count, const T* g, const T* x, const T* w, T mean) {   \
-    return products_of_row(count, g, x, w, mean);                                                 \
-  }                                                                                               \
-  void NormalizeRow##Suffix(std::int64_t count, const T* x, T mean, T inverse, const T* w,        \
-                            const T* b, T* y) {                                                   \
-    row_normalized(count, x, mean, inverse, w, b, y);                                             \
-  }                                                                                               \
-  void GradientRow##Suffix(std::int64_t count, const T* g, const T* x, const T* w, T mean, T a,   \
-                           T b, T d, T* dx) {                                                     \
-    row_differentiated(count, g, x, w, mean, a, b, d, dx);                                        \
-  }                                                                                               \
-  void WeightGradientRow##Suffix(std::int64_t count, const T* g, const T* x, T mean, T inverse,   \
-                                 double* sums, double* products) {                                \
-    weights_of_row(count, g, x, mean, inverse, sums, products);                                   \
+#define FOVEA_NORM_KERNELS(Suffix, T)                                                              \
+  void ColumnMoments##Suffix(const NormRows& shape, const T* x, const T* pivot, double* sums,      \
+                             double* squares) {                                                    \
+    moments_of_columns(shape, x, pivot, sums, squares);                                            \
+  }                                                                                                \
+  void ColumnProducts##Suffix(const NormRows& shape, const T* g, const T* x, const T* mean,        \
+                              double* sums, double* products) {                                    \
+    products_of_columns(shape, g, x, mean, sums, products);                                        \
+  }                                                                                                \
+  void NormalizeColumns##Suffix(const NormRows& shape, const T* x, const T* mean, const T* scale,  \
+                                const T* shift, T* y) {                                            \
+    columns_normalized(shape, x, mean, scale, shift, y);                                           \
+  }                                                                                                \
+  void GradientColumns##Suffix(const NormRows& shape, const T* g, const T* x, const T* mean,       \
+                               const T* a, const T* b, const T* d, T* dx) {                        \
+    columns_differentiated(shape, g, x, mean, a, b, d, dx);                                        \
+  }                                                                                                \
+  RowSums RowMoments##Suffix(std::int64_t count, const T* x, T pivot) {                            \
+    return moments_of_row(count, x, pivot);                                                        \
+  }                                                                                                \
+  RowSums RowProducts##Suffix(std::int64_t count, const T* g, const T* x, const T* w, T mean) {    \
+    return products_of_row(count, g, x, w, mean);                                                  \
+  }                                                                                                \
+  void NormalizeRow##Suffix(std::int64_t count, const T* x, T mean, T inverse, const T* w,         \
+                            const T* b, T* y) {                                                    \
+    row_normalized(count, x, mean, inverse, w, b, y);                                              \
+  }                                                                                                \
+  void GradientRow##Suffix(std::int64_t count, const T* g, const T* x, const T* w, T mean, T a,    \
+                           T b, T d, T* dx) {                                                      \
+    row_differentiated(count, g, x, w, mean, a, b, d, dx);                                         \
+  }                                                                                                \
+  void WeightGradients##Suffix(const NormRows& shape, std::int64_t stride, const T* g, const T* x, \
+                               const T* mean, const T* inverse, double* sums, double* products) {  \
+    gradients_of_weights(shape, stride, g, x, mean, inverse, sums, products);                      \
   }
 FOVEA_NORM_KERNELS(F32, float)
 FOVEA_NORM_KERNELS(F64, double)
@@ -279,7 +338,7 @@ namespace fovea::kernels {
   HWY_EXPORT(RowProducts##Suffix);                                                                 \
   HWY_EXPORT(NormalizeRow##Suffix);                                                                \
   HWY_EXPORT(GradientRow##Suffix);                                                                 \
-  HWY_EXPORT(WeightGradientRow##Suffix);                                                           \
+  HWY_EXPORT(WeightGradients##Suffix);                                                             \
   template <>                                                                                      \
   void column_moments(const NormRows& shape, const T* x, const T* pivot, double* sums,             \
                       double* squares) {                                                           \
@@ -324,10 +383,12 @@ namespace fovea::kernels {
     detect_simd();                                                                                 \
     HWY_DYNAMIC_DISPATCH(GradientRow##Suffix)(count, g, x, w, mean, a, b, d, dx);                  \
   }                                                                                                \
-  void weight_gradient_row(std::int64_t count, const T* g, const T* x, T mean, T inverse,          \
-                           double* sums, double* products) {                                       \
+  template <>                                                                                      \
+  void weight_gradients(const NormRows& shape, std::int64_t stride, const T* g, const T* x,        \
+                        const T* mean, const T* inverse, double* sums, double* products) {         \
     detect_simd();                                                                                 \
-    HWY_DYNAMIC_DISPATCH(WeightGradientRow##Suffix)(count, g, x, mean, inverse, sums, products);   \
+    HWY_DYNAMIC_DISPATCH(WeightGradients##Suffix)                                                  \
+    (shape, stride, g, x, mean, inverse, sums, products);                                          \
   }
 FOVEA_NORM_DISPATCH(F32, float)
 FOVEA_NORM_DISPATCH(F64, double)

@@ -41,9 +41,10 @@ struct RowSums {
 template <class T>
 RowSums row_moments(std::int64_t count, const T* x, T pivot);
 // The sums of g w and of g w (x - mean).
+// Here and below a null w stands for ones.
 template <class T>
 RowSums row_products(std::int64_t count, const T* g, const T* x, const T* w, T mean);
-// y = (x - mean) inverse w[c] + b[c]
+// y = (x - mean) inverse w[c] + b[c], w and b both there or both null
 void normalize_row(std::int64_t count, const float* x, float mean, float inverse, const float* w,
                    const float* b, float* y);
 void normalize_row(std::int64_t count, const double* x, double mean, double inverse,
@@ -53,10 +54,10 @@ void gradient_row(std::int64_t count, const float* g, const float* x, const floa
                   float a, float b, float d, float* dx);
 void gradient_row(std::int64_t count, const double* g, const double* x, const double* w,
                   double mean, double a, double b, double d, double* dx);
-// sums[c] += g and products[c] += g (x - mean) inverse
-void weight_gradient_row(std::int64_t count, const float* g, const float* x, float mean,
-                         float inverse, double* sums, double* products);
-void weight_gradient_row(std::int64_t count, const double* g, const double* x, double mean,
-                         double inverse, double* sums, double* products);
+// sums[c] += g and products[c] += g (x - mean[r]) inverse[r] over the rows r, which lie `stride`
+// apart.
+template <class T>
+void weight_gradients(const NormRows& shape, std::int64_t stride, const T* g, const T* x,
+                      const T* mean, const T* inverse, double* sums, double* products);
 
 }  // namespace fovea::kernels

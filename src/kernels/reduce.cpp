@@ -91,26 +91,40 @@ void sum_columns_of(const Rows& shape, const T* HWY_RESTRICT x, double* HWY_REST
 }
 
 // The larger one; once it is NaN it stays so.
-HWY_INLINE hn::Vec<Wide> larger(hn::Vec<Wide> best, hn::Vec<Wide> x) {
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V larger(D, V best, V x) {
   return hn::IfThenElse(hn::Or(hn::Gt(x, best), hn::IsNaN(x)), x, best);
 }
 inline double larger_of(double best, double x) {
   return x > best || x != x ? x : best;
 }
 
+// Maxima of T are T: nothing is converted on the way.
 template <class T>
 void max_rows_of(const Rows& shape, const T* x, double* maxima) {
-  const Wide d;
+  const hn::ScalableTag<T> d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  HWY_ALIGN double parts[hn::MaxLanes(Wide())];
+  HWY_ALIGN T parts[hn::MaxLanes(d)];
   for (std::int64_t r = 0; r < shape.rows; ++r) {
     const T* row = x + r * shape.stride;
-    auto best = hn::Set(d, maxima[r]);
+    auto best0 = hn::Set(d, static_cast<T>(maxima[r]));
+    auto best1 = best0;
+    auto best2 = best0;
+    auto best3 = best0;
     std::int64_t c = 0;
-    for (; c + lanes <= shape.columns; c += lanes) best = larger(best, load_wide(row + c));
+    for (; c + 4 * lanes <= shape.columns; c += 4 * lanes) {
+      best0 = larger(d, best0, hn::LoadU(d, row + c));
+      best1 = larger(d, best1, hn::LoadU(d, row + c + lanes));
+      best2 = larger(d, best2, hn::LoadU(d, row + c + 2 * lanes));
+      best3 = larger(d, best3, hn::LoadU(d, row + c + 3 * lanes));
+    }
+    for (; c + lanes <= shape.columns; c += lanes) best0 = larger(d, best0, hn::LoadU(d, row + c));
+    const auto best = larger(d, larger(d, best0, best1), larger(d, best2, best3));
     hn::Store(best, d, parts);
-    double result = parts[0];
-    for (std::int64_t i = 1; i < lanes; ++i) result = larger_of(result, parts[i]);
+    auto result = static_cast<double>(parts[0]);
+    for (std::int64_t i = 1; i < lanes; ++i) {
+      result = larger_of(result, static_cast<double>(parts[i]));
+    }
     for (; c < shape.columns; ++c) result = larger_of(result, static_cast<double>(row[c]));
     maxima[r] = result;
   }
@@ -124,7 +138,7 @@ void max_columns_of(const Rows& shape, const T* x, double* maxima) {
     const T* row = x + r * shape.stride;
     std::int64_t c = 0;
     for (; c + lanes <= shape.columns; c += lanes) {
-      hn::StoreU(larger(hn::LoadU(d, maxima + c), load_wide(row + c)), d, maxima + c);
+      hn::StoreU(larger(d, hn::LoadU(d, maxima + c), load_wide(row + c)), d, maxima + c);
     }
     for (; c < shape.columns; ++c) {
       maxima[c] = larger_of(maxima[c], static_cast<double>(row[c]));

@@ -32,41 +32,96 @@ HWY_INLINE V log_or_nan(D d, V x) {
   return hn::IfThenElse(hn::IsNaN(x), x, hn::Log(d, x));
 }
 
-template <class T>
-HWY_INLINE T sum_exp_row(std::size_t size, T highest, const T* x) {
+// The sum of term(d, i) over a row.
+template <class T, class Term>
+HWY_INLINE T sum_row(std::size_t size, const Term& term) {
   T total = 0;
   const hn::ScalableTag<T> d;
   const std::size_t lanes = hn::Lanes(d);
   const std::size_t whole = size / lanes * lanes;
   if (whole > 0) {
     auto sums = hn::Zero(d);
-    for (std::size_t i = 0; i < whole; i += lanes) {
-      sums = hn::Add(sums, exp_or_nan(d, hn::Sub(hn::LoadU(d, x + i), hn::Set(d, highest))));
-    }
+    for (std::size_t i = 0; i < whole; i += lanes) sums = hn::Add(sums, term(d, i));
     total = hn::GetLane(hn::SumOfLanes(d, sums));
   }
   for_lanes<T>(whole, size, [&](auto tail, std::size_t i) HWY_ATTR {
-    const auto value = exp_or_nan(tail, hn::Sub(hn::LoadU(tail, x + i), hn::Set(tail, highest)));
-    total += hn::GetLane(hn::SumOfLanes(tail, value));
+    total += hn::GetLane(hn::SumOfLanes(tail, term(tail, i)));
   });
   return total;
+}
+
+template <class T>
+HWY_INLINE T max_row(std::size_t size, const T* x) {
+  const hn::ScalableTag<T> d;
+  const std::size_t lanes = hn::Lanes(d);
+  const std::size_t whole = size / lanes * lanes;
+  T highest = -std::numeric_limits<T>::infinity();
+  if (whole > 0) {
+    auto best = hn::LoadU(d, x);
+    for (std::size_t i = lanes; i < whole; i += lanes) best = hn::Max(best, hn::LoadU(d, x + i));
+    highest = hn::GetLane(hn::MaxOfLanes(d, best));
+  }
+  for_lanes<T>(whole, size, [&](auto tail, std::size_t i) HWY_ATTR {
+    highest = std::max(highest, hn::GetLane(hn::MaxOfLanes(tail, hn::LoadU(tail, x + i))));
+  });
+  return highest;
 }
 
 // A column whose elements are neighbours.
 template <class T>
 HWY_INLINE void softmax_row(std::size_t size, bool logarithm, const T* x, T* y) {
-  T highest = -std::numeric_limits<T>::infinity();
-  for_lanes<T>(0, size, [&](auto d, std::size_t i) HWY_ATTR {
-    highest = std::max(highest, hn::GetLane(hn::MaxOfLanes(d, hn::LoadU(d, x + i))));
+  const T highest = max_row(size, x);
+  const auto shifted = [&](auto d, std::size_t i)
+                           HWY_ATTR { return hn::Sub(hn::LoadU(d, x + i), hn::Set(d, highest)); };
+  const T sum = sum_row<T>(size, [&](auto d, std::size_t i) HWY_ATTR {
+    const auto value = exp_or_nan(d, shifted(d, i));
+    if (!logarithm) hn::StoreU(value, d, y + i);
+    return value;
   });
-  const T sum = sum_exp_row(size, highest, x);
-  const T log_sum = std::log(sum);
+  if (logarithm) {
+    const T log_sum = std::log(sum);
+    for_lanes<T>(0, size, [&](auto d, std::size_t i) HWY_ATTR {
+      hn::StoreU(hn::Sub(shifted(d, i), hn::Set(d, log_sum)), d, y + i);
+    });
+    return;
+  }
+  const T inverse = 1 / sum;
   for_lanes<T>(0, size, [&](auto d, std::size_t i) HWY_ATTR {
-    const auto value = hn::Sub(hn::LoadU(d, x + i), hn::Set(d, highest));
-    const auto result = logarithm ? hn::Sub(value, hn::Set(d, log_sum))
-                                  : hn::Div(exp_or_nan(d, value), hn::Set(d, sum));
-    hn::StoreU(result, d, y + i);
+    hn::StoreU(hn::Mul(hn::LoadU(d, y + i), hn::Set(d, inverse)), d, y + i);
   });
+}
+
+// What is summed over a column, and then the gradient.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V gradient_term(bool logarithm, V g, V y) {
+  return logarithm ? g : hn::Mul(g, y);
+}
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V gradient_of(D d, bool logarithm, V g, V y, V sum) {
+  return logarithm ? hn::NegMulAdd(exp_or_nan(d, y), sum, g) : hn::Mul(y, hn::Sub(g, sum));
+}
+
+template <class T>
+HWY_INLINE void gradient_row(std::size_t size, bool logarithm, const T* g, const T* y, T* dx) {
+  const T sum = sum_row<T>(size, [&](auto d, std::size_t i) HWY_ATTR {
+    return gradient_term<decltype(d)>(logarithm, hn::LoadU(d, g + i), hn::LoadU(d, y + i));
+  });
+  for_lanes<T>(0, size, [&](auto d, std::size_t i) HWY_ATTR {
+    hn::StoreU(gradient_of(d, logarithm, hn::LoadU(d, g + i), hn::LoadU(d, y + i), hn::Set(d, sum)),
+               d, dx + i);
+  });
+}
+
+template <class D, class T = hn::TFromD<D>>
+HWY_INLINE void gradient_lanes(D d, const SoftmaxShape& shape, bool logarithm, const T* g,
+                               const T* y, T* dx) {
+  auto sum = hn::Zero(d);
+  for (std::int64_t k = 0; k < shape.size * shape.inner; k += shape.inner) {
+    sum = hn::Add(sum, gradient_term<D>(logarithm, hn::LoadU(d, g + k), hn::LoadU(d, y + k)));
+  }
+  for (std::int64_t k = 0; k < shape.size * shape.inner; k += shape.inner) {
+    hn::StoreU(gradient_of(d, logarithm, hn::LoadU(d, g + k), hn::LoadU(d, y + k), sum), d, dx + k);
+  }
 }
 
 // Neighbouring columns, one per lane, whose elements lie `inner` apart.
@@ -92,14 +147,13 @@ HWY_INLINE void softmax_lanes(D d, const SoftmaxShape& shape, bool logarithm, co
   }
 }
 
-template <class T>
-HWY_INLINE void softmax_columns(const SoftmaxShape& shape, bool logarithm, std::int64_t first,
-                                std::int64_t last, const T* x, T* y) {
+// Calls row(start) for each column whose elements are neighbours, and else lanes(d, start) for
+// columns side by side.
+template <class T, class Row, class Lanes>
+HWY_INLINE void for_each_column(const SoftmaxShape& shape, std::int64_t first, std::int64_t last,
+                                const Row& row, const Lanes& lanes) {
   if (shape.inner == 1) {
-    for (std::int64_t row = first; row < last; ++row) {
-      const std::int64_t start = row * shape.size;
-      softmax_row(static_cast<std::size_t>(shape.size), logarithm, x + start, y + start);
-    }
+    for (std::int64_t column = first; column < last; ++column) row(column * shape.size);
     return;
   }
   for (std::int64_t column = first; column < last;) {
@@ -108,11 +162,32 @@ HWY_INLINE void softmax_columns(const SoftmaxShape& shape, bool logarithm, std::
     const std::int64_t end = std::min(shape.inner, begin + last - column);
     const std::int64_t start = outer * shape.size * shape.inner;
     for_lanes<T>(static_cast<std::size_t>(begin), static_cast<std::size_t>(end),
-                 [&](auto d, std::size_t i) HWY_ATTR {
-                   softmax_lanes(d, shape, logarithm, x + start + i, y + start + i);
-                 });
+                 [&](auto d, std::size_t i)
+                     HWY_ATTR { lanes(d, start + static_cast<std::int64_t>(i)); });
     column += end - begin;
   }
+}
+
+template <class T>
+HWY_INLINE void softmax_columns(const SoftmaxShape& shape, bool logarithm, std::int64_t first,
+                                std::int64_t last, const T* x, T* y) {
+  const auto size = static_cast<std::size_t>(shape.size);
+  for_each_column<T>(
+      shape, first, last,
+      [&](std::int64_t at) HWY_ATTR { softmax_row(size, logarithm, x + at, y + at); },
+      [&](auto d, std::int64_t at)
+          HWY_ATTR { softmax_lanes(d, shape, logarithm, x + at, y + at); });
+}
+
+template <class T>
+HWY_INLINE void gradient_columns(const SoftmaxShape& shape, bool logarithm, std::int64_t first,
+                                 std::int64_t last, const T* g, const T* y, T* dx) {
+  const auto size = static_cast<std::size_t>(shape.size);
+  for_each_column<T>(
+      shape, first, last,
+      [&](std::int64_t at) HWY_ATTR { gradient_row(size, logarithm, g + at, y + at, dx + at); },
+      [&](auto d, std::int64_t at)
+          HWY_ATTR { gradient_lanes(d, shape, logarithm, g + at, y + at, dx + at); });
 }
 
 void SoftmaxF32(const SoftmaxShape& shape, bool logarithm, std::int64_t first, std::int64_t last,
@@ -122,6 +197,14 @@ void SoftmaxF32(const SoftmaxShape& shape, bool logarithm, std::int64_t first, s
 void SoftmaxF64(const SoftmaxShape& shape, bool logarithm, std::int64_t first, std::int64_t last,
                 const double* x, double* y) {
   softmax_columns(shape, logarithm, first, last, x, y);
+}
+void SoftmaxBackwardF32(const SoftmaxShape& shape, bool logarithm, std::int64_t first,
+                        std::int64_t last, const float* g, const float* y, float* dx) {
+  gradient_columns(shape, logarithm, first, last, g, y, dx);
+}
+void SoftmaxBackwardF64(const SoftmaxShape& shape, bool logarithm, std::int64_t first,
+                        std::int64_t last, const double* g, const double* y, double* dx) {
+  gradient_columns(shape, logarithm, first, last, g, y, dx);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -133,6 +216,8 @@ namespace fovea::kernels {
 
 HWY_EXPORT(SoftmaxF32);
 HWY_EXPORT(SoftmaxF64);
+HWY_EXPORT(SoftmaxBackwardF32);
+HWY_EXPORT(SoftmaxBackwardF64);
 
 template <>
 void softmax(const SoftmaxShape& shape, bool logarithm, std::int64_t first, std::int64_t last,
@@ -145,6 +230,18 @@ void softmax(const SoftmaxShape& shape, bool logarithm, std::int64_t first, std:
              const double* x, double* y) {
   detect_simd();
   HWY_DYNAMIC_DISPATCH(SoftmaxF64)(shape, logarithm, first, last, x, y);
+}
+template <>
+void softmax_backward(const SoftmaxShape& shape, bool logarithm, std::int64_t first,
+                      std::int64_t last, const float* g, const float* y, float* dx) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(SoftmaxBackwardF32)(shape, logarithm, first, last, g, y, dx);
+}
+template <>
+void softmax_backward(const SoftmaxShape& shape, bool logarithm, std::int64_t first,
+                      std::int64_t last, const double* g, const double* y, double* dx) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(SoftmaxBackwardF64)(shape, logarithm, first, last, g, y, dx);
 }
 
 }  // namespace fovea::kernels

@@ -18,4 +18,9 @@ template <class T>
 void softmax(const SoftmaxShape& shape, bool logarithm, std::int64_t first, std::int64_t last,
              const T* x, T* y);
 
+// dx = y (g - sum(g y)), or with `logarithm` dx = g - e^y sum(g), y being what softmax() made.
+template <class T>
+void softmax_backward(const SoftmaxShape& shape, bool logarithm, std::int64_t first,
+                      std::int64_t last, const T* g, const T* y, T* dx);
+
 }  // namespace fovea::kernels

@@ -4,13 +4,13 @@
 // order whatever the memory order is; that order is also the output's, so that images and feature
 // maps are walked as they lie. Being linear, dropout is its own derivative: with the same
 // attributes it meets the same m.
-#include <array>
+#include <algorithm>
 #include <cmath>
 
 #include "core/check.h"
 #include "core/dispatch.h"
 #include "fovea/executor.h"
-#include "fovea/random.h"
+#include "kernels/random_drop.h"
 #include "ops/checks.h"
 #include "ops/families.h"
 
@@ -29,10 +29,11 @@ std::vector<TensorSpec> infer_dropout(Specs inputs, const Attributes& attributes
 
 void run_dropout(Inputs inputs, const Attributes& attributes, Outputs outputs) {
   const double p = attributes.number("p");
-  const auto seed = static_cast<std::uint64_t>(attributes.integer("seed"));
-  const auto stream = static_cast<std::uint64_t>(attributes.integer("stream"));
-  // Random numbers below it zero their element.
-  const auto threshold = static_cast<std::uint64_t>(std::ceil(std::ldexp(p, 32)));
+  if (p == 0) return copy_elements(inputs[0], outputs[0]);
+  const kernels::DropRule rule = {
+      .seed = static_cast<std::uint64_t>(attributes.integer("seed")),
+      .stream = static_cast<std::uint64_t>(attributes.integer("stream")),
+      .threshold = static_cast<std::uint64_t>(std::ceil(std::ldexp(p, 32)))};
   const Tensor input = dense(inputs[0], Layout::channels_last);
   const std::int64_t count = input.numel();
   dispatch_floating(input.dtype(), [&](auto tag) {
@@ -40,18 +41,13 @@ void run_dropout(Inputs inputs, const Attributes& attributes, Outputs outputs) {
     const T* x = input.data<T>();
     T* y = outputs[0].template mutable_data<T>();
     const T factor = static_cast<T>(1 / (1 - p));
-    parallel_ranges(
-        (count + kPerBlock - 1) / kPerBlock, kGrain, [&](std::int64_t first, std::int64_t last) {
-          for (std::int64_t block = first; block < last; ++block) {
-            const std::array<std::uint32_t, 4> random =
-                philox(seed, stream, static_cast<std::uint64_t>(block));
-            const std::int64_t begin = block * kPerBlock;
-            const std::int64_t end = std::min(count, begin + kPerBlock);
-            for (std::int64_t i = begin; i < end; ++i) {
-              y[i] = random[static_cast<std::size_t>(i - begin)] < threshold ? T{0} : x[i] * factor;
-            }
-          }
-        });
+    parallel_ranges((count + kPerBlock - 1) / kPerBlock, kGrain,
+                    [&](std::int64_t first, std::int64_t last) {
+                      const std::int64_t begin = first * kPerBlock;
+                      const std::int64_t size = std::min(count, last * kPerBlock) - begin;
+                      kernels::drop(rule, static_cast<std::uint64_t>(first), size, factor,
+                                    x + begin, y + begin);
+                    });
   });
 }
 

@@ -50,7 +50,8 @@ extern const OpDef reshape, permute, slice, slice_backward, contiguous;
 // flip.cpp
 extern const OpDef flip;
 // softmax.cpp
-extern const OpDef softmax, log_softmax, nll_loss, nll_loss_backward;
+extern const OpDef softmax, softmax_backward, log_softmax, log_softmax_backward, nll_loss,
+    nll_loss_backward;
 // dropout.cpp
 extern const OpDef dropout;
 // fft.cpp: (re, im) -> (re, im) without a factor.

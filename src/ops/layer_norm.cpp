@@ -12,6 +12,7 @@
 #include "core/dispatch.h"
 #include "fovea/executor.h"
 #include "kernels/norm.h"
+#include "kernels/transpose.h"
 #include "ops/checks.h"
 #include "ops/families.h"
 #include "ops/norm_formula.h"
@@ -52,32 +53,54 @@ LayerShape layer_shape(const Shape& shape, int axes) {
   return {.rows = first_axes(shape, axes).numel(), .columns = last_axes(shape, axes).numel()};
 }
 
-// A [C, spatial...] weight in the memory order of a sample; `value` everywhere where it is absent.
-Tensor sample_order(const Tensor& weight, const Shape& shape, double value, DType dtype,
-                    Layout layout) {
-  if (!weight.defined()) return Tensor::full(shape, value, dtype);
-  if (layout == Layout::row_major) return dense(weight, Layout::row_major);
-  Shape axes;
-  for (int axis = 1; axis < weight.rank(); ++axis) axes.push_back(axis);
-  axes.push_back(0);
-  return dense(view::permute(weight, axes), Layout::row_major);
+// to[c][r] = from[r][c]
+template <class T>
+void turn_round(std::int64_t rows, std::int64_t columns, const T* from, T* to) {
+  parallel_ranges(
+      columns, std::max<std::int64_t>(1, kTask / rows), [&](std::int64_t first, std::int64_t last) {
+        kernels::transpose(
+            {.rows = rows, .columns = last - first, .from_stride = columns, .to_stride = rows},
+            from + first, to + first * rows);
+      });
 }
 
-// Where the weight gradients, written in the order of a sample, are read from in that of `weight`.
+// A [C, spatial...] weight in the memory order of a sample.
+Tensor sample_order(const Tensor& weight, Layout layout) {
+  const Tensor rows = dense(weight, Layout::row_major);
+  if (layout == Layout::row_major) return rows;
+  Tensor turned = allocate_tensor(spec_of(rows));
+  dispatch_floating(rows.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const std::int64_t channels = rows.size(0);
+    turn_round(channels, rows.numel() / channels, rows.data<T>(), turned.mutable_data<T>());
+  });
+  return turned;
+}
+
+// The same for an optional weight, which is `value` everywhere where it is absent and needed.
+Tensor optional_sample_order(const Tensor& weight, bool needed, double value, const Tensor& x,
+                             int axes, Layout layout) {
+  if (weight.defined()) return sample_order(weight, layout);
+  return needed ? Tensor::full(last_axes(x.shape(), axes), value, x.dtype()) : Tensor();
+}
+
+template <class T>
+const T* data_or_null(const Tensor& tensor) {
+  return tensor.defined() ? tensor.data<T>() : nullptr;
+}
+
+// Weight gradients in the order of a sample, brought into that of the weight.
+template <class T>
 void from_sample_order(const std::vector<double>& values, Tensor& target, Layout layout) {
-  const Shape& shape = target.shape();
-  Shape stored = shape;
-  Shape axes;
-  if (layout == Layout::channels_last) {
-    for (int axis = 0; axis < shape.rank(); ++axis) {
-      stored[axis] = shape[axis + 1 == shape.rank() ? 0 : axis + 1];
-      axes.push_back(axis == 0 ? shape.rank() - 1 : axis - 1);
-    }
-  } else {
-    for (int axis = 0; axis < shape.rank(); ++axis) axes.push_back(axis);
-  }
-  const Tensor source = Tensor::from(values, stored);
-  copy_elements(view::permute(source, axes), target);
+  T* out = target.mutable_data<T>();
+  const auto convert = [&](T* to) {
+    std::transform(values.begin(), values.end(), to, [](double v) { return static_cast<T>(v); });
+  };
+  if (layout == Layout::row_major) return convert(out);
+  const std::int64_t channels = target.size(0);
+  std::vector<T> rows(values.size());
+  convert(rows.data());
+  turn_round(target.numel() / channels, channels, rows.data(), out);
 }
 
 std::vector<TensorSpec> layer_norm_infer(Specs inputs, const Attributes& attributes) {
@@ -100,15 +123,14 @@ void layer_norm_run(Inputs inputs, const Attributes& attributes, Outputs outputs
   const Layout layout = layout_of(spec_of(inputs[0]), axes);
   const Tensor x = dense(inputs[0], layout);
   const LayerShape shape = layer_shape(x.shape(), axes);
-  const Shape normalized = last_axes(x.shape(), axes);
-  const Tensor w = sample_order(inputs[1], normalized, 1, x.dtype(), layout);
-  const Tensor b = sample_order(inputs[2], normalized, 0, x.dtype(), layout);
+  const Tensor w = optional_sample_order(inputs[1], inputs[2].defined(), 1, x, axes, layout);
+  const Tensor b = optional_sample_order(inputs[2], inputs[1].defined(), 0, x, axes, layout);
   const double eps = attributes.number("eps");
   dispatch_floating(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* in = x.data<T>();
-    const T* weight = w.data<T>();
-    const T* bias = b.data<T>();
+    const T* weight = data_or_null<T>(w);
+    const T* bias = data_or_null<T>(b);
     T* out = outputs[0].mutable_data<T>();
     T* means = outputs[1].mutable_data<T>();
     T* variances = outputs[2].mutable_data<T>();
@@ -141,59 +163,73 @@ std::vector<Tensor> layer_norm_backward_of(const BackwardCall& call) {
 std::vector<TensorSpec> backward_infer(Specs inputs, const Attributes& attributes) {
   const TensorSpec& x = inputs[1];
   const int axes = normalized_axes(attributes);
-  return infer_norm_backward("layer_norm_backward", inputs, last_axes(x.shape, axes),
-                             layout_of(x, axes));
+  std::vector<TensorSpec> specs = infer_norm_backward("layer_norm_backward", inputs,
+                                                      last_axes(x.shape, axes), layout_of(x, axes));
+  // Gradients of weights are as many as a sample has elements: not made where nobody asks for them.
+  if (attributes.has("weights") && !attributes.flag("weights")) {
+    specs[1] = specs[2] = make_spec({0}, x.dtype);
+  }
+  return specs;
 }
 
-// dx of each row.
+// dx of each row. It is written from the end to the beginning: what was read last is still in the
+// cache.
 template <class T>
 void run_rows(const LayerShape& shape, const T* g, const T* x, const T* w, const T* means,
               const std::vector<double>& inverses, T* dx) {
   const auto count = static_cast<double>(shape.columns);
-  parallel_ranges(shape.rows, std::max<std::int64_t>(1, kTask / shape.columns),
-                  [&](std::int64_t first, std::int64_t last) {
-                    for (std::int64_t row = first; row < last; ++row) {
-                      const std::int64_t at = row * shape.columns;
-                      const double inverse = inverses[static_cast<std::size_t>(row)];
-                      const kernels::RowSums sums =
-                          kernels::row_products(shape.columns, g + at, x + at, w, means[row]);
-                      const double along = -inverse * inverse * inverse * sums.second / count;
-                      const double shift = -inverse * sums.first / count;
-                      kernels::gradient_row(shape.columns, g + at, x + at, w, means[row],
-                                            static_cast<T>(inverse), static_cast<T>(along),
-                                            static_cast<T>(shift), dx + at);
-                    }
-                  });
+  parallel_ranges(
+      shape.rows, std::max<std::int64_t>(1, kTask / shape.columns),
+      [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t row = first; row < last; ++row) {
+          const std::int64_t start = row * shape.columns;
+          const double inverse = inverses[static_cast<std::size_t>(row)];
+          const kernels::RowSums sums =
+              kernels::row_products(shape.columns, g + start, x + start, w, means[row]);
+          const auto along = static_cast<T>(-inverse * inverse * inverse * sums.second / count);
+          const auto shift = static_cast<T>(-inverse * sums.first / count);
+          for (std::int64_t end = shape.columns; end > 0;) {
+            const std::int64_t begin = std::max<std::int64_t>(0, end - kColumns);
+            const std::int64_t at = start + begin;
+            kernels::gradient_row(end - begin, g + at, x + at, w == nullptr ? w : w + begin,
+                                  means[row], static_cast<T>(inverse), along, shift, dx + at);
+            end = begin;
+          }
+        }
+      });
 }
 
 // db and dw: sums over rows, in blocks of columns and chunks of rows that are added in order.
 template <class T>
 void run_weights(const LayerShape& shape, const T* g, const T* x, const T* means,
-                 const std::vector<double>& inverses, std::vector<double>& sums,
+                 const std::vector<double>& exact_inverses, std::vector<double>& sums,
                  std::vector<double>& products) {
   const std::int64_t width = std::min(shape.columns, kColumns);
   const std::int64_t blocks = (shape.columns + width - 1) / width;
   const std::int64_t chunks = std::clamp<std::int64_t>(
       shape.rows * width / kTask, 1, std::max<std::int64_t>(1, kMaxPartial / shape.columns));
   const auto columns = static_cast<std::size_t>(shape.columns);
-  std::vector<double> partial(static_cast<std::size_t>(chunks) * 2 * columns);
+  std::vector<T> inverses;
+  for (const double inverse : exact_inverses) inverses.push_back(static_cast<T>(inverse));
+  // The first chunk adds into the result itself.
+  std::vector<double> partial(static_cast<std::size_t>(chunks - 1) * 2 * columns);
   parallel_for(blocks * chunks, [&](std::int64_t task) {
     const std::int64_t begin = task % blocks * width;
     const std::int64_t count = std::min(width, shape.columns - begin);
     const std::int64_t chunk = task / blocks;
-    double* own = partial.data() + static_cast<std::size_t>(chunk) * 2 * columns;
-    const std::int64_t end = shape.rows * (chunk + 1) / chunks;
-    for (std::int64_t row = shape.rows * chunk / chunks; row < end; ++row) {
-      const std::int64_t at = row * shape.columns + begin;
-      kernels::weight_gradient_row(count, g + at, x + at, means[row],
-                                   static_cast<T>(inverses[static_cast<std::size_t>(row)]),
-                                   own + begin, own + columns + begin);
-    }
+    double* own = partial.data() + static_cast<std::size_t>(chunk - 1) * 2 * columns;
+    const std::int64_t first = shape.rows * chunk / chunks;
+    const std::int64_t at = first * shape.columns + begin;
+    kernels::weight_gradients({.rows = shape.rows * (chunk + 1) / chunks - first, .columns = count},
+                              shape.columns, g + at, x + at, means + first, inverses.data() + first,
+                              (chunk == 0 ? sums.data() : own) + begin,
+                              (chunk == 0 ? products.data() : own + columns) + begin);
   });
-  for (std::size_t c = 0; c < columns; ++c) {
-    for (std::size_t chunk = 0; chunk < static_cast<std::size_t>(chunks); ++chunk) {
-      sums[c] += partial[chunk * 2 * columns + c];
-      products[c] += partial[(chunk * 2 + 1) * columns + c];
+  for (std::size_t chunk = 0; chunk + 1 < static_cast<std::size_t>(chunks); ++chunk) {
+    const double* part = partial.data() + chunk * 2 * columns;
+    for (std::size_t c = 0; c < columns; ++c) {
+      sums[c] += part[c];
+      products[c] += part[columns + c];
     }
   }
 }
@@ -204,22 +240,21 @@ void backward_run(Inputs inputs, const Attributes& attributes, Outputs outputs) 
   const Tensor g = dense(inputs[0], layout);
   const Tensor x = dense(inputs[1], layout);
   const Tensor mean = dense(inputs[3], Layout::row_major);
-  const std::vector<double> variances = inputs[4].to_vector<double>();
-  std::vector<double> inverses;
-  for (const double variance : variances)
-    inverses.push_back(1 / std::sqrt(variance + attributes.number("eps")));
+  std::vector<double> inverses = inputs[4].to_vector<double>();
+  for (double& value : inverses) value = 1 / std::sqrt(value + attributes.number("eps"));
   const LayerShape shape = layer_shape(x.shape(), axes);
-  const Tensor w = sample_order(inputs[2], last_axes(x.shape(), axes), 1, x.dtype(), layout);
-  std::vector<double> sums(static_cast<std::size_t>(shape.columns));
-  std::vector<double> products(sums.size());
+  const Tensor w = optional_sample_order(inputs[2], false, 1, x, axes, layout);
   dispatch_floating(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    run_rows(shape, g.data<T>(), x.data<T>(), w.data<T>(), mean.data<T>(), inverses,
+    run_rows(shape, g.data<T>(), x.data<T>(), data_or_null<T>(w), mean.data<T>(), inverses,
              outputs[0].mutable_data<T>());
+    if (outputs[1].numel() == 0) return;
+    std::vector<double> sums(static_cast<std::size_t>(shape.columns));
+    std::vector<double> products(sums.size());
     run_weights(shape, g.data<T>(), x.data<T>(), mean.data<T>(), inverses, sums, products);
+    from_sample_order<T>(products, outputs[1], layout);
+    from_sample_order<T>(sums, outputs[2], layout);
   });
-  from_sample_order(products, outputs[1], layout);
-  from_sample_order(sums, outputs[2], layout);
 }
 
 // Where spatial axes are among the normalised ones, a cell sees all of them.

@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::int64_t kPiece = 1 << 16;        // elements of one piece of a long column
 constexpr std::int64_t kSamplePiece = 1 << 18;  // of a sample among many
+constexpr std::int64_t kBlock = 1 << 12;        // of what is walked backwards
 constexpr std::int64_t kMergedColumns = 64;
 
 // How the work is cut.
@@ -57,6 +58,21 @@ class Pieces {
     for (std::int64_t outer = 0; outer < shape_.outer; ++outer) middle(outer);
     parallel_for(shape_.outer * chunks_,
                  [&](std::int64_t task) { last(task / chunks_, task % chunks_); });
+  }
+
+  // As for_rows, in blocks from the last row to the first: what was read last is still in the
+  // cache.
+  template <class Body>
+  void for_rows_backwards(std::int64_t outer, std::int64_t chunk, const Body& body) const {
+    const auto in_blocks = [&](const kernels::NormRows& all, std::int64_t offset) {
+      const std::int64_t rows = std::max<std::int64_t>(1, kBlock / all.columns);
+      for (std::int64_t end = all.rows; end > 0;) {
+        const std::int64_t begin = std::max<std::int64_t>(0, end - rows);
+        body(kernels::NormRows{end - begin, all.columns}, offset + begin * all.columns);
+        end = begin;
+      }
+    };
+    for_rows(outer, chunk, in_blocks);
   }
 
   // Calls body(rows and columns, offset of the first) for the rows of one chunk: merged ones, and
@@ -166,7 +182,7 @@ void apply_chunk(const ColumnNorm& shape, const Pieces& pieces, double eps, std:
     return w == nullptr ? inverse : inverse * static_cast<double>(w[c]);
   });
   shift.fill([&](std::int64_t c) { return b == nullptr ? T{0} : b[c]; });
-  pieces.for_rows(outer, chunk, [&](const kernels::NormRows& rows, std::int64_t offset) {
+  pieces.for_rows_backwards(outer, chunk, [&](const kernels::NormRows& rows, std::int64_t offset) {
     kernels::normalize_columns(rows, x + offset, centre.data(), scale.data(), shift.data(),
                                y + offset);
   });
@@ -315,10 +331,11 @@ class BackwardPass {
     a.fill([&](std::int64_t c) { return factor(outer, c).inverse * weight(c); });
     b.fill([&](std::int64_t c) { return factor(outer, c).along; });
     d.fill([&](std::int64_t c) { return factor(outer, c).shift; });
-    pieces_.for_rows(outer, chunk, [&](const kernels::NormRows& rows, std::int64_t offset) {
-      kernels::gradient_columns(rows, g_ + offset, x_ + offset, centre.data(), a.data(), b.data(),
-                                d.data(), dx + offset);
-    });
+    pieces_.for_rows_backwards(
+        outer, chunk, [&](const kernels::NormRows& rows, std::int64_t offset) {
+          kernels::gradient_columns(rows, g_ + offset, x_ + offset, centre.data(), a.data(),
+                                    b.data(), d.data(), dx + offset);
+        });
   }
 
   ColumnNorm shape_;

@@ -57,6 +57,7 @@ std::vector<Tensor> formula(const BackwardCall& call, const NormForm& form) {
 
 // Of x, from the gradients of mean and variance themselves: (m + 2 (x - mean) v) / n.
 Tensor statistics_gradient(const BackwardCall& call, const NormForm& form) {
+  if (!call.grads[1].defined() && !call.grads[2].defined()) return {};
   const Average average{form.axes};
   const Tensor x = seen_as(call.inputs[0], form.view);
   const Tensor mean = average(x);
@@ -71,7 +72,7 @@ Tensor statistics_gradient(const BackwardCall& call, const NormForm& form) {
     const Tensor part = product(minus(x, mean), each);
     total = total.defined() ? plus(total, part) : part;
   }
-  return total.defined() ? seen_as(total, call.inputs[0].shape()) : total;
+  return seen_as(total, call.inputs[0].shape());
 }
 
 std::vector<Tensor> fixed_formula(const BackwardCall& call, const NormForm& form) {
@@ -103,11 +104,12 @@ std::vector<Tensor> norm_backward(const BackwardCall& call, const NormForm& form
                                   const OpDef& fused) {
   std::vector<Tensor> grads(3);
   if (call.grads[0].defined()) {
-    grads = recording_enabled() ? formula(call, form)
-                                : apply(fused,
-                                        {call.grads[0], call.inputs[0], call.inputs[1],
-                                         call.outputs[1], call.outputs[2]},
-                                        call.attributes);
+    grads = recording_enabled()
+                ? formula(call, form)
+                : apply(fused,
+                        {call.grads[0], call.inputs[0], call.inputs[1], call.outputs[1],
+                         call.outputs[2]},
+                        call.attributes.with("weights", call.needs_grad[1] || call.needs_grad[2]));
   }
   if (call.needs_grad[0]) {
     const Tensor extra = statistics_gradient(call, form);

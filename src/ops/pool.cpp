@@ -83,13 +83,18 @@ void check_positions(std::string_view op, const TensorSpec& positions) {
 // reach memory.
 void check_position_values(std::string_view op, const std::int64_t* positions, std::int64_t count,
                            std::int64_t cells) {
-  std::uint64_t highest = 0;
+  // The sign bit of p or of cells - 1 - p is set where p is outside; so written, it needs no
+  // comparison per element.
+  const auto last = static_cast<std::uint64_t>(cells - 1);
+  std::uint64_t signs = 0;
   for (std::int64_t i = 0; i < count; ++i) {
-    highest = std::max(highest, static_cast<std::uint64_t>(positions[i]));
+    const auto position = static_cast<std::uint64_t>(positions[i]);
+    signs |= position | (last - position);
   }
-  FOVEA_CHECK(count == 0 || highest < static_cast<std::uint64_t>(cells),
-              "{}: position {} is outside the input plane of {} cells", op,
-              static_cast<std::int64_t>(highest), cells);
+  if (signs >> 63 == 0) return;
+  const std::int64_t* outside = std::find_if(
+      positions, positions + count, [cells](std::int64_t p) { return p < 0 || p >= cells; });
+  FOVEA_CHECK(false, "{}: position {} is outside the input plane of {} cells", op, *outside, cells);
 }
 
 std::vector<TensorSpec> pool_scatter_infer(Specs inputs, const Attributes& attributes) {

@@ -1,7 +1,8 @@
 // Softmax and its logarithm over one axis, and the negative log-likelihood.
 //
-// dL/dx = y (g - sum(g y)) for softmax and g - e^y sum(g) for its logarithm; both are written with
-// operators. nll_loss is linear in the log-probabilities, and nll_loss_backward is its transpose.
+// dL/dx = y (g - sum(g y)) for softmax and g - e^y sum(g) for its logarithm: a fused operator each,
+// and the same from operators for when the derivative is to be differentiated again. nll_loss is
+// linear in the log-probabilities, and nll_loss_backward is its transpose.
 #include <algorithm>
 
 #include "core/check.h"
@@ -28,27 +29,62 @@ std::vector<TensorSpec> softmax_spec(std::string_view op, const TensorSpec& x,
   return {spec_like(x, x.dtype)};
 }
 
-void run_softmax(const Tensor& input, const Attributes& attributes, Tensor& output,
-                 bool logarithm) {
-  if (input.numel() == 0) return;
-  const Tensor x = input.strides() == output.strides() ? input : [&] {
-    Tensor copy = allocate_tensor(spec_of(output));
-    copy_elements(input, copy);
-    return copy;
-  }();
-  // Dense memory in any order of axes is [outer, size, inner] around each of them.
+// `tensor` in the memory order of `out`.
+Tensor as_laid_out(const Tensor& tensor, const Tensor& out) {
+  if (tensor.strides() == out.strides()) return tensor;
+  Tensor copy = allocate_tensor(spec_of(out));
+  copy_elements(tensor, copy);
+  return copy;
+}
+
+// Calls body(shape, first, last) for pieces of the columns along the axis. Dense memory in any
+// order of axes is [outer, size, inner] around each of them.
+template <class Body>
+void for_columns(const Tensor& x, const Attributes& attributes, const Body& body) {
+  if (x.numel() == 0) return;
   const int axis = static_cast<int>(attributes.integer("axis"));
   const std::int64_t size = x.shape()[axis];
   const kernels::SoftmaxShape shape = {.size = size,
                                        .inner = size == 1 ? x.numel() : x.strides()[axis]};
+  parallel_ranges(x.numel() / size, std::max<std::int64_t>(1, kElementsPerTask / size),
+                  [&](std::int64_t first, std::int64_t last) { body(shape, first, last); });
+}
+
+void run_softmax(const Tensor& input, const Attributes& attributes, Tensor& output,
+                 bool logarithm) {
+  const Tensor x = as_laid_out(input, output);
   dispatch_floating(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* in = x.data<T>();
     T* out = output.mutable_data<T>();
-    parallel_ranges(x.numel() / size, std::max<std::int64_t>(1, kElementsPerTask / size),
-                    [&](std::int64_t first, std::int64_t last) {
-                      kernels::softmax(shape, logarithm, first, last, in, out);
-                    });
+    for_columns(output, attributes,
+                [&](const kernels::SoftmaxShape& shape, std::int64_t first, std::int64_t last) {
+                  kernels::softmax(shape, logarithm, first, last, in, out);
+                });
+  });
+}
+
+// (g, y) -> dx
+template <const char* kName>
+std::vector<TensorSpec> backward_infer(Specs inputs, const Attributes& attributes) {
+  require_same_dtype(kName, inputs[0], inputs[1]);
+  require_same_shape(kName, inputs[0], "the gradient", inputs[1], "the output");
+  return softmax_spec(kName, inputs[1], attributes);
+}
+
+template <bool kLogarithm>
+void backward_run(Inputs inputs, const Attributes& attributes, Outputs outputs) {
+  const Tensor g = as_laid_out(inputs[0], outputs[0]);
+  const Tensor y = as_laid_out(inputs[1], outputs[0]);
+  dispatch_floating(y.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T* gradient = g.data<T>();
+    const T* result = y.data<T>();
+    T* dx = outputs[0].mutable_data<T>();
+    for_columns(outputs[0], attributes,
+                [&](const kernels::SoftmaxShape& shape, std::int64_t first, std::int64_t last) {
+                  kernels::softmax_backward(shape, kLogarithm, first, last, gradient, result, dx);
+                });
   });
 }
 
@@ -64,9 +100,10 @@ void softmax_run(Inputs inputs, const Attributes& attributes, Outputs outputs) {
   run_softmax(inputs[0], attributes, outputs[0], false);
 }
 
-std::vector<Tensor> softmax_backward(const BackwardCall& call) {
+std::vector<Tensor> softmax_backward_of(const BackwardCall& call) {
   const Tensor& g = call.grads[0];
   const Tensor& y = call.outputs[0];
+  if (!recording_enabled()) return {apply1(softmax_backward, {g, y}, call.attributes)};
   const Tensor dot = sum_along(apply1(mul, {g, y}), call.attributes);
   return {apply1(mul, {y, apply1(sub, {g, dot})})};
 }
@@ -79,8 +116,11 @@ void log_softmax_run(Inputs inputs, const Attributes& attributes, Outputs output
   run_softmax(inputs[0], attributes, outputs[0], true);
 }
 
-std::vector<Tensor> log_softmax_backward(const BackwardCall& call) {
+std::vector<Tensor> log_softmax_backward_of(const BackwardCall& call) {
   const Tensor& g = call.grads[0];
+  if (!recording_enabled()) {
+    return {apply1(log_softmax_backward, {g, call.outputs[0]}, call.attributes)};
+  }
   const Tensor p = apply1(exp, {call.outputs[0]});
   return {apply1(sub, {g, apply1(mul, {p, sum_along(g, call.attributes)})})};
 }
@@ -167,18 +207,27 @@ std::vector<Tensor> nll_loss_backward_backward(const BackwardCall& call) {
   return {apply1(nll_loss, {call.grads[0], call.inputs[1]}), Tensor()};
 }
 
+constexpr char kSoftmaxBackward[] = "softmax_backward";
+constexpr char kLogSoftmaxBackward[] = "log_softmax_backward";
+
 }  // namespace
 
 const OpDef softmax = {.name = "softmax",
                        .infer = softmax_infer,
                        .run = softmax_run,
-                       .backward = softmax_backward,
+                       .backward = softmax_backward_of,
                        .saves = {.outputs = 0b1}};
 const OpDef log_softmax = {.name = "log_softmax",
                            .infer = log_softmax_infer,
                            .run = log_softmax_run,
-                           .backward = log_softmax_backward,
+                           .backward = log_softmax_backward_of,
                            .saves = {.outputs = 0b1}};
+const OpDef softmax_backward = {.name = kSoftmaxBackward,
+                                .infer = backward_infer<kSoftmaxBackward>,
+                                .run = backward_run<false>};
+const OpDef log_softmax_backward = {.name = kLogSoftmaxBackward,
+                                    .infer = backward_infer<kLogSoftmaxBackward>,
+                                    .run = backward_run<true>};
 const OpDef nll_loss = {.name = "nll_loss",
                         .infer = nll_loss_infer,
                         .run = nll_loss_run,

@@ -122,8 +122,10 @@ void upsample_run(Inputs inputs, const Attributes& attributes, Outputs outputs) 
     using T = typename decltype(tag)::type;
     const T* in = x.data<T>();
     T* out = outputs[0].mutable_data<T>();
-    const std::int64_t grain =
-        std::max<std::int64_t>(1, kReadsPerTask / std::max<std::int64_t>(1, plane.channels));
+    // Whole rows, for each is put together once.
+    const std::int64_t row = plane.axes[2].outputs;
+    const std::int64_t cells = kReadsPerTask / std::max<std::int64_t>(1, plane.channels);
+    const std::int64_t grain = std::max<std::int64_t>(1, cells / row) * row;
     parallel_ranges(x.size(0) * plane.outputs(), grain, [&](std::int64_t first, std::int64_t last) {
       kernels::resample(plane, first, last, in, out);
     });

@@ -10,6 +10,7 @@
 #include "fovea/executor.h"
 #include "fovea/functions.h"
 #include "fovea/random.h"
+#include "support/settings.h"
 
 namespace fovea {
 namespace {
@@ -36,6 +37,24 @@ TEST(Dropout, EachCallTakesAnotherStream) {
   EXPECT_NE(first, second);
   Generator again{.seed = 1};
   EXPECT_EQ(dropout(x, 0.5, again).to_vector<float>(), first);
+}
+
+TEST(Dropout, DrawsTheNumbersOfPhiloxOnEverySimdTarget) {
+  constexpr std::uint64_t kSeed = 0x0123456789abcdef;
+  constexpr std::uint64_t kStream = 0xfedcba9876543210;
+  const std::int64_t count = 40001;  // more than a task, and no whole number of blocks
+  testing::for_simd_targets([&] {
+    for (const DType dtype : {DType::float32, DType::float64}) {
+      Generator random{.seed = kSeed, .next_stream = kStream};
+      const Tensor y = dropout(Tensor::ones({count}, dtype), 0.75, random);
+      const std::vector<double> values = y.to_vector<double>();
+      for (std::int64_t i = 0; i < count; ++i) {
+        const auto numbers = philox(kSeed, kStream, static_cast<std::uint64_t>(i / 4));
+        const bool kept = numbers[static_cast<std::size_t>(i % 4)] >= 0xC0000000;
+        ASSERT_EQ(values[static_cast<std::size_t>(i)], kept ? 4 : 0) << i;
+      }
+    }
+  });
 }
 
 TEST(Dropout, WithProbabilityZeroKeepsAll) {

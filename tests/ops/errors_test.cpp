@@ -204,6 +204,10 @@ void add_matrices_and_losses(Refusals& all) {
   const Attributes axis = {{"axis", std::int64_t{2}}};
   all.add(ops::softmax, {zeros({2, 3})}, axis, "axis 2 is outside the 2 axes of [2, 3]");
   all.add(ops::log_softmax, {zeros({2, 3})}, axis, "axis 2 is outside the 2 axes of [2, 3]");
+  for (const OpDef* op : {&ops::softmax_backward, &ops::log_softmax_backward}) {
+    all.add(*op, {zeros({2, 3}), zeros({2, 2})}, axis,
+            "the gradient is [2, 3] but the output is [2, 2]; they must have one shape");
+  }
   all.add(ops::nll_loss, {zeros({2, 3}), labels(3)}, {},
           "2 samples (shape [2, 3]) but 3 labels; there must be one label per sample");
   all.add(ops::nll_loss_backward, {zeros({2}), labels(3)}, {{"classes", std::int64_t{3}}},

@@ -559,6 +559,15 @@ void add_softmax(Collector& all) {
             {{"axis", std::int64_t{1}}});
     all.add(*op, "axis of size one", {all.values({3, 1}, -2, 2)}, {{"axis", std::int64_t{1}}});
   }
+  for (const OpDef* op : {&ops::softmax_backward, &ops::log_softmax_backward}) {
+    all.add(*op, "last axis", {all.values({3, 37}), all.values({3, 37}, -2, 0)},
+            {{"axis", std::int64_t{1}}});
+    all.add(*op, "channels, mixed layouts",
+            {all.values({2, 3, 2, 2}), channels_last(all.values({2, 3, 2, 2}, -2, 0))},
+            {{"axis", std::int64_t{1}}});
+    all.add(*op, "first axis", {all.values({4, 3}), all.values({4, 3}, -2, 0)},
+            {{"axis", std::int64_t{0}}});
+  }
   all.add(ops::nll_loss, "", {all.values({4, 3}), integers({2, 0, 0, 1})});
   all.add(ops::nll_loss, "one sample", {all.values({1, 5}), integers({4})});
   all.add(ops::nll_loss_backward, "", {all.values({}), integers({2, 0, 0, 1})},
