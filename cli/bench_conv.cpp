@@ -8,14 +8,15 @@
 #include <fovea/fovea.h>
 
 #include <algorithm>
-#include <fstream>
-#include <iostream>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string_view>
 #include <utility>
 
 #include "bench.h"
+#include "bench_problems.h"
+#include "bench_summary.h"
 #include "harness.h"
 #include "peers.h"
 #include "support.h"
@@ -31,6 +32,7 @@ struct BenchConvOptions {
   BenchOptions common;
   std::vector<std::string> descriptors;
   std::string file;
+  std::string suite;
   std::vector<std::int64_t> batches;
   std::vector<std::string> passes;  // empty: all
   std::string algorithm = "auto";
@@ -61,96 +63,48 @@ std::vector<Pass> parse_passes(const std::vector<std::string>& names) {
   return passes;
 }
 
-// Without the comment, which starts with # at the beginning of a word, and without blanks around.
-std::string without_comment(std::string line) {
-  constexpr const char* kBlanks = " \t\r";
-  for (std::size_t at = line.find('#'); at != std::string::npos; at = line.find('#', at + 1)) {
-    if (at > 0 && line[at - 1] != ' ' && line[at - 1] != '\t') continue;
-    line.resize(at);
-    break;
-  }
-  const std::size_t first = line.find_first_not_of(kBlanks);
-  if (first == std::string::npos) return {};
-  return line.substr(first, line.find_last_not_of(kBlanks) + 1 - first);
-}
-
-std::vector<ConvProblem> read_problems(std::istream& stream, const std::string& source) {
-  constexpr int kMostLines = 100'000;
-  constexpr std::streamsize kLongestLine = 4096;
-  std::vector<ConvProblem> problems;
-  std::vector<char> buffer(kLongestLine);
-  for (int number = 1; stream.getline(buffer.data(), kLongestLine); ++number) {
-    if (number > kMostLines) {
-      throw fovea::Error(fmt::format("{}: more than {} lines", source, kMostLines));
-    }
-    const std::string line = without_comment(buffer.data());
-    if (line.empty()) continue;
-    try {
-      problems.push_back(ConvProblem::parse(line));
-    } catch (const fovea::Error& error) {
-      throw fovea::Error(fmt::format("{}, line {}: {}", source, number, error.what()));
-    }
-  }
-  if (!stream.eof()) {
-    throw fovea::Error(fmt::format("{}: cannot be read, or a line is longer than {} characters",
-                                   source, kLongestLine - 1));
-  }
-  if (problems.empty()) throw fovea::Error(source + ": there is no problem in it");
-  return problems;
-}
-
-std::vector<ConvProblem> read_problem_file(const std::string& path) {
-  if (path == "-") return read_problems(std::cin, "standard input");
-  std::ifstream stream(path);
-  if (!stream) throw fovea::Error(fmt::format("--problems: cannot open '{}'", path));
-  return read_problems(stream, path);
-}
-
-std::vector<ConvProblem> parse_problems(const std::vector<std::string>& descriptors) {
-  std::vector<ConvProblem> problems;
-  for (const std::string& descriptor : descriptors) {
-    try {
-      problems.push_back(ConvProblem::parse(descriptor));
-    } catch (const fovea::Error& error) {
-      throw Misuse(error.what());
-    }
-  }
-  return problems;
-}
-
 // Each problem with each of the batches; as it is where none are given.
-std::vector<ConvProblem> with_batches(std::vector<ConvProblem> problems,
-                                      const std::vector<std::int64_t>& batches) {
+std::vector<CountedProblem> with_batches(std::vector<CountedProblem> problems,
+                                         const std::vector<std::int64_t>& batches) {
   if (batches.empty()) return problems;
-  std::vector<ConvProblem> all;
+  std::vector<CountedProblem> all;
   for (const std::int64_t batch : batches) {
-    for (ConvProblem& problem : problems) {
-      problem.batch = batch;
-      problem.validate();
-      all.push_back(problem);
+    for (CountedProblem& counted : problems) {
+      counted.problem.batch = batch;
+      counted.problem.validate();
+      all.push_back(counted);
     }
   }
   return all;
 }
 
-std::vector<ConvProblem> chosen_problems(const BenchConvOptions& options) {
-  if (!options.file.empty()) return with_batches(read_problem_file(options.file), options.batches);
+std::vector<CountedProblem> chosen_problems(const BenchConvOptions& options) {
+  if (!options.suite.empty()) {
+    return with_batches(problems_of_suite(options.suite), options.batches);
+  }
+  if (!options.file.empty()) return with_batches(problems_of_file(options.file), options.batches);
   if (!options.descriptors.empty()) {
-    return with_batches(parse_problems(options.descriptors), options.batches);
+    return with_batches(problems_of_descriptors(options.descriptors), options.batches);
   }
   const std::vector<std::string> layers(std::begin(kDefaultProblems), std::end(kDefaultProblems));
-  return with_batches(parse_problems(layers),
+  return with_batches(problems_of_descriptors(layers),
                       options.batches.empty() ? kDefaultBatches : options.batches);
 }
 
+// One line of the report, before it is measured.
+struct CountedPlan {
+  std::int64_t count = 1;
+  fovea::Plan plan;
+};
+
 // All of them, before the first is measured: what cannot be run is told at once.
-std::vector<fovea::Plan> make_plans(const BenchConvOptions& options) {
+std::vector<CountedPlan> make_plans(const BenchConvOptions& options) {
   const std::vector<Pass> passes = parse_passes(options.passes);
-  std::vector<fovea::Plan> plans;
-  for (const ConvProblem& problem : chosen_problems(options)) {
-    require_memory("bench conv", problem);
+  std::vector<CountedPlan> plans;
+  for (const CountedProblem& counted : chosen_problems(options)) {
+    require_memory("bench conv", counted.problem);
     for (const Pass pass : passes) {
-      plans.push_back(fovea::make_plan(problem, pass, options.algorithm));
+      plans.push_back({counted.count, fovea::make_plan(counted.problem, pass, options.algorithm)});
     }
   }
   return plans;
@@ -183,7 +137,7 @@ Json measure(const fovea::Plan& plan, double seconds) {
 }
 
 // Adds what follows from the time and the machine; what else `timed` holds (peers) stays behind it.
-Json judge(const Json& timed, Machine& machine) {
+Json judge(const Json& timed, std::int64_t count, Machine& machine) {
   const ConvProblem problem = ConvProblem::parse(timed.at("problem").get<std::string>());
   const fovea::MachineSpeed& speed = machine.speed(problem.dtype);
   const double seconds = timed.at("ms").get<double>() * 1e-3;
@@ -195,6 +149,7 @@ Json judge(const Json& timed, Machine& machine) {
   for (const char* key : {"problem", "pass", "algorithm", "threads", "ms"}) {
     result[key] = timed.at(key);
   }
+  result["count"] = count;
   result["gflops"] = gflops;
   result["peak_gflops"] = speed.peak_gflops;
   result["percent_of_peak"] = 100 * gflops / speed.peak_gflops;
@@ -211,9 +166,10 @@ Json judge(const Json& timed, Machine& machine) {
 
 class Report {
  public:
-  Report(const BenchConvOptions& options, const std::vector<fovea::Plan>& plans)
+  Report(const BenchConvOptions& options, const std::vector<CountedPlan>& plans)
       : json_(options.common.json), peers_(options.common.peers) {
-    for (const fovea::Plan& plan : plans) {
+    for (const auto& [count, plan] : plans) {
+      counts_ = counts_ || count > 1;
       problem_width_ = std::max(problem_width_, plan.problem.to_string().size());
       algorithm_width_ = std::max(algorithm_width_, plan.algorithm.size());
     }
@@ -222,6 +178,7 @@ class Report {
   void add(const Json& result) {
     if (json_) return print_json(result);
     machine_line(result);
+    if (counts_) fmt::print("{:>5}  ", result.at("count").get<std::int64_t>());
     fmt::print("{:<{}}  {:<16}  {:<{}}  {:>7}  {:>9.4f}  {:>8.1f}  {:>6.1f}  {:>10.1f}",
                result.at("problem").get<std::string>(), problem_width_,
                result.at("pass").get<std::string>(), result.at("algorithm").get<std::string>(),
@@ -247,9 +204,10 @@ class Report {
                     result.at("copy_gbytes").get<double>());
     if (line == machine_) return;
     machine_ = line;
-    fmt::print("{}\n{:<{}}  {:<16}  {:<{}}  {:>7}  {:>9}  {:>8}  {:>6}  {:>10}{}\n", line,
-               "problem", problem_width_, "pass", "algorithm", algorithm_width_, "threads", "ms",
-               "GFLOP/s", "% peak", "% roofline", peers_ ? "   ratio  best ratio  best peer" : "");
+    fmt::print("{}\n{}{:<{}}  {:<16}  {:<{}}  {:>7}  {:>9}  {:>8}  {:>6}  {:>10}{}\n", line,
+               counts_ ? "count  " : "", "problem", problem_width_, "pass", "algorithm",
+               algorithm_width_, "threads", "ms", "GFLOP/s", "% peak", "% roofline",
+               peers_ ? "   ratio  best ratio  best peer" : "");
   }
 
   static std::string ratio(const Json& result, const char* key) {
@@ -264,14 +222,16 @@ class Report {
 
   bool json_;
   bool peers_;
+  bool counts_ = false;  // whether a problem stands for several
   std::size_t problem_width_ = 7;
   std::size_t algorithm_width_ = 9;
   std::string machine_;
 };
 
-// Through fovea-peers, which times Fovea beside the others.
-void measure_with_peers(const BenchConvOptions& options, const std::vector<fovea::Plan>& plans,
-                        Machine& machine, Report& report) {
+// Through fovea-peers, which times Fovea beside the others, problem by problem and pass by pass as
+// the plans are ordered.
+void measure_with_peers(const BenchConvOptions& options, const std::vector<CountedPlan>& plans,
+                        Machine& machine, const std::function<void(const Json&)>& each) {
   const std::vector<Pass> asked = parse_passes(options.passes);
   std::vector<std::string_view> passes;
   for (const Pass pass : asked) passes.push_back(fovea::name(pass));
@@ -283,22 +243,35 @@ void measure_with_peers(const BenchConvOptions& options, const std::vector<fovea
   for (std::string& argument : peer_arguments(options.common)) arguments.push_back(argument);
   std::string input;
   for (std::size_t i = 0; i < plans.size(); i += passes.size()) {
-    input += plans[i].problem.to_string() + "\n";
-    machine.speed(plans[i].problem.dtype);  // now, while nothing else runs
+    input += plans[i].plan.problem.to_string() + "\n";
+    machine.speed(plans[i].plan.problem.dtype);  // now, while nothing else runs
   }
-  run_peers(arguments, input, [&](const Json& timed) { report.add(judge(timed, machine)); });
+  std::size_t next = 0;
+  run_peers(arguments, input, [&](const Json& timed) {
+    if (next == plans.size()) throw fovea::Error("fovea-peers reported more than it was asked for");
+    each(judge(timed, plans[next++].count, machine));
+  });
 }
 
 void bench_conv(const BenchConvOptions& options) {
-  const std::vector<fovea::Plan> plans = make_plans(options);
+  const std::vector<CountedPlan> plans = make_plans(options);
   Report report(options, plans);
   for_threads(options.common, [&] {
     Machine machine;
-    if (options.common.peers) return measure_with_peers(options, plans, machine, report);
-    for (const fovea::Plan& plan : plans) {
-      machine.speed(plan.problem.dtype);  // before the work, whose memory it would share
-      report.add(judge(measure(plan, options.common.seconds), machine));
+    SuiteSummary summary(options.suite);
+    const auto each = [&](const Json& result) {
+      report.add(result);
+      summary.add(result);
+    };
+    if (options.common.peers) {
+      measure_with_peers(options, plans, machine, each);
+    } else {
+      for (const auto& [count, plan] : plans) {
+        machine.speed(plan.problem.dtype);  // before the work, whose memory it would share
+        each(judge(measure(plan, options.common.seconds), count, machine));
+      }
     }
+    if (!options.suite.empty()) summary.print(options.common.json);
   });
 }
 
@@ -311,10 +284,18 @@ Action bench_conv_command(CLI::App& app) {
                      "Problems, as oneDNN's benchdnn writes them (default: the kinds of layers of "
                      "ResNet-50, batches 1 and 16)")
           ->type_name("DESCRIPTOR");
-  app.add_option("--problems", options->file,
-                 "File with a problem in each line, - for standard input; # starts a comment")
+  auto* problems =
+      app.add_option("--problems", options->file,
+                     "File with a problem in each line, - for standard input; 3*DESCRIPTOR occurs "
+                     "three times, # starts a comment")
+          ->excludes(descriptors)
+          ->type_name("FILE");
+  app.add_option("--suite", options->suite,
+                 fmt::format("The convolutions of a network, each as often as it occurs: {}",
+                             fmt::join(suite_names(), ", ")))
       ->excludes(descriptors)
-      ->type_name("FILE");
+      ->excludes(problems)
+      ->type_name("NAME");
   app.add_option("--passes", options->passes,
                  "Passes: fwd, bwd_d, bwd_w, or their long names (default: all)")
       ->delimiter(',')
@@ -334,6 +315,7 @@ Action bench_conv_command(CLI::App& app) {
   app.footer(
       "Examples:\n  fovea bench conv\n"
       "  fovea bench conv mb16ic64ih56oc64kh3ph1 --passes fwd --threads 1,2\n"
+      "  fovea bench conv --suite resnet50 --mb 4 --peers\n"
       "  FOVEA_SIMD=AVX2 fovea bench conv --problems layers.txt --mb 16 --json");
   return [options] { bench_conv(*options); };
 }

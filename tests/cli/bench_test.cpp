@@ -1,6 +1,9 @@
 // fovea bench: what it reports, not how fast anything is.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -107,6 +110,90 @@ TEST(BenchConv, ReadsProblemsFromAFileWithCommentsAndNames) {
   EXPECT_EQ(measured(arguments + "- <'" + (folder / "problems") + "'").size(), 4u);
 }
 
+TEST(BenchConv, CountsHowOftenAProblemOccurs) {
+  const testing::TempFolder folder;
+  testing::write_file(folder / "problems",
+                      "3*ic4ih6oc8kh3ph1n\"three times\"\nic2ih5oc3kh3n\"2*1 blocks\"\n");
+  const std::string file = folder / "problems";
+  const std::vector<Json> lines = measured("conv --passes fwd --problems " + file);
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0]["count"], 3);
+  EXPECT_EQ(lines[0]["problem"], canonical("ic4ih6oc8kh3ph1"));
+  EXPECT_EQ(lines[1]["count"], 1);
+  const Result table = run("bench conv --passes fwd --problems " + file + kQuick);
+  EXPECT_CONTAINS(table.out, "count  problem", "    3  " + canonical("ic4ih6oc8kh3ph1"));
+}
+
+std::vector<std::string> suites_of_the_tree() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(FOVEA_SOURCE_DIR "/bench/suites")) {
+    names.push_back(entry.path().stem().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+TEST(BenchConv, AnUnknownSuiteIsAnsweredWithThoseThatThereAre) {
+  const Result result = run("bench conv --suite alexnat");
+  EXPECT_EQ(result.code, 2);
+  EXPECT_CONTAINS(result.err, "'alexnat'");
+  ASSERT_GE(suites_of_the_tree().size(), 10u);
+  for (const std::string& suite : suites_of_the_tree()) EXPECT_CONTAINS(result.err, suite);
+}
+
+// Every suite is read and planned; --mb asks for more memory than there is, so none is measured.
+TEST(BenchConv, EverySuiteIsEmbeddedAndMakesSense) {
+  for (const std::string& suite : suites_of_the_tree()) {
+    const Result result = run("bench conv --mb 1000000 --suite " + suite);
+    EXPECT_EQ(result.code, 1) << suite;
+    EXPECT_CONTAINS(result.err, "this machine has");
+  }
+}
+
+TEST(BenchConv, ASuiteEndsWithTheSumOverItsOccurrencesForEachPass) {
+  const std::vector<Json> lines = measured("conv --suite alexnet --passes fwd,bwd_w");
+  ASSERT_EQ(lines.size(), 5u * 2u + 2u);
+  for (std::size_t pass = 0; pass < 2; ++pass) {
+    double milliseconds = 0;
+    std::int64_t count = 0;
+    for (std::size_t i = pass; i < 10; i += 2) {
+      milliseconds += lines[i]["count"].get<double>() * lines[i]["ms"].get<double>();
+      count += lines[i]["count"].get<std::int64_t>();
+    }
+    const Json& sum = lines[10 + pass];
+    expect_keys(sum, {"suite", "batch", "pass", "threads", "count", "ms"});
+    EXPECT_EQ(sum["suite"], "alexnet");
+    EXPECT_EQ(sum["pass"], lines[pass]["pass"]);
+    EXPECT_EQ(sum["count"], count);
+    EXPECT_NEAR(sum["ms"].get<double>(), milliseconds, 1e-9 * milliseconds);
+    EXPECT_FALSE(sum.contains("geometric_mean"));
+  }
+}
+
+// Beside a fovea-peers that claims a ratio of 8 for the first problem and of 1 for all others.
+TEST(BenchConv, TheMeansOfASuiteAreGeometricAndByOccurrence) {
+  const testing::TempFolder folder;
+  std::filesystem::copy_file(FOVEA_PROGRAM, folder / "fovea");
+  const std::string script = folder / "fovea-peers";
+  testing::write_file(script,
+                      "#!/bin/sh\nratio=8\nwhile read -r problem; do\n"
+                      "printf '{\"problem\": \"%s\", \"pass\": \"forward\", \"algorithm\": "
+                      "\"direct\", \"threads\": 1, \"ms\": 0.5, \"ratio\": %s, \"best_ratio\": "
+                      "1}\\n' \"$problem\" $ratio\nratio=1\ndone\n");
+  std::filesystem::permissions(script, std::filesystem::perms::owner_all);
+  const Result result = testing::run_program(
+      folder / "fovea", "bench conv --suite resnet50 --passes fwd --peers --json");
+  ASSERT_EQ(result.code, 0) << result.err;
+  const std::vector<Json> lines = lines_of(result.out);
+  ASSERT_GT(lines.size(), 2u);
+  EXPECT_EQ(lines.front()["count"], 1);
+  EXPECT_EQ(lines.front()["ratio"], 8);
+  EXPECT_EQ(lines.back()["count"], 53);  // ResNet-50 has as many convolutions
+  EXPECT_NEAR(lines.back()["ms"].get<double>(), 53 * 0.5, 1e-9);
+  EXPECT_NEAR(lines.back()["geometric_mean"].get<double>(), std::pow(8, 1.0 / 53), 1e-9);
+  EXPECT_NEAR(lines.back()["best_geometric_mean"].get<double>(), 1, 1e-9);
+}
+
 TEST(BenchConv, TakesSeveralBatchesAndNumbersOfThreads) {
   const std::vector<Json> lines =
       measured(std::string("conv --passes fwd --mb 1,3 --threads 2,1 ") + kProblem);
@@ -147,6 +234,9 @@ TEST(BenchConv, RefusesWhatMakesNoSenseBeforeItMeasures) {
       {"conv --passes sideways", 2, "'sideways'"},
       {"conv --algorithm magic", 2, "'magic'"},
       {"conv --threads 0", 2, "--threads"},
+      {"conv 0*ic4ih6oc8kh3", 2, "occurrences"},
+      {"conv x*ic4ih6oc8kh3", 2, "occurrences"},
+      {"conv --suite alexnet --problems x", 2, "excludes"},
       {"conv --problems " + (folder / "bad"), 1, "line 2"},
       {"conv --problems " + (folder / "empty"), 1, "no problem"},
       {"conv --problems " + (folder / "missing"), 1, "cannot open"},
