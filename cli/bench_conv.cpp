@@ -35,7 +35,7 @@ struct BenchConvOptions {
   std::string suite;
   std::vector<std::int64_t> batches;
   std::vector<std::string> passes;  // empty: all
-  std::string algorithm = "auto";
+  AlgorithmOptions algorithm;
 };
 
 // ResNet-50's kinds of layers: what is measured where nothing else is asked for.
@@ -104,7 +104,8 @@ std::vector<CountedPlan> make_plans(const BenchConvOptions& options) {
   for (const CountedProblem& counted : chosen_problems(options)) {
     require_memory("bench conv", counted.problem);
     for (const Pass pass : passes) {
-      plans.push_back({counted.count, fovea::make_plan(counted.problem, pass, options.algorithm)});
+      plans.push_back(
+          {counted.count, fovea::make_plan(counted.problem, pass, options.algorithm.plan())});
     }
   }
   return plans;
@@ -237,9 +238,8 @@ void measure_with_peers(const BenchConvOptions& options, const std::vector<Count
   for (const Pass pass : asked) passes.push_back(fovea::name(pass));
   std::vector<std::string> arguments = {"conv", "--passes",
                                         fmt::format("{}", fmt::join(passes, ","))};
-  if (options.algorithm != "auto") {
-    arguments.insert(arguments.end(), {"--algorithm", options.algorithm});
-  }
+  arguments.insert(arguments.end(), {"--algorithm", options.algorithm.algorithm, "--precision",
+                                     options.algorithm.precision});
   for (std::string& argument : peer_arguments(options.common)) arguments.push_back(argument);
   std::string input;
   for (std::size_t i = 0; i < plans.size(); i += passes.size()) {
@@ -306,11 +306,7 @@ Action bench_conv_command(CLI::App& app) {
       ->allow_extra_args(false)
       ->check(whole_number(1, 1 << 20))
       ->type_name("N[,N..]");
-  app.add_option("--algorithm", options->algorithm,
-                 "Force one: auto, or a name that `fovea info` lists")
-      ->check(known_algorithm())
-      ->capture_default_str()
-      ->type_name("NAME");
+  add_algorithm(app, options->algorithm);
   add_bench_options(app, options->common);
   app.footer(
       "Examples:\n  fovea bench conv\n"

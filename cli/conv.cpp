@@ -35,7 +35,7 @@ struct ConvCommandOptions {
   std::string dilation = "1";
   std::int64_t groups = 1;
   std::int64_t batch = 1;
-  std::string algorithm = "auto";
+  AlgorithmOptions algorithm;
   std::string pass;  // empty: all three
   MatrixOptions matrices;
   bool json = false;
@@ -165,9 +165,9 @@ struct PassReport {
 
 // Runs the plan on random data, again while that costs little, and keeps the best time: the first
 // call also pays for packing the weights and for waking threads.
-PassReport run_pass(const ConvProblem& problem, Pass pass, const std::string& algorithm) {
+PassReport run_pass(const ConvProblem& problem, Pass pass, const fovea::PlanOptions& options) {
   constexpr double kSecondsToSpend = 0.2;
-  PassReport report{.plan = fovea::make_plan(problem, pass, algorithm)};
+  PassReport report{.plan = fovea::make_plan(problem, pass, options)};
   bench::ConvWork work(report.plan);
   double spent = 0;
   do {
@@ -277,7 +277,7 @@ void conv(const ConvCommandOptions& options) {
     return;
   }
   for (const Pass pass : passes) {
-    const PassReport report = run_pass(problem, pass, options.algorithm);
+    const PassReport report = run_pass(problem, pass, options.algorithm.plan());
     if (options.json)
       print_json(pass_json(report));
     else
@@ -328,11 +328,7 @@ Action conv_command(CLI::App& app) {
   size_option("--dilation", options->dilation, "Distance between taps");
   count_option("--groups", options->groups, "Groups of channels (default: 1)");
   count_option("--batch", options->batch, "Samples (default: 1)");
-  app.add_option("--algorithm", options->algorithm,
-                 "Force one: auto, or a name that `fovea info` lists")
-      ->check(known_algorithm())
-      ->capture_default_str()
-      ->type_name("NAME");
+  add_algorithm(app, options->algorithm);
   app.add_option("--pass", options->pass, "Only one: fwd, bwd_d or bwd_w, or its full name")
       ->type_name("NAME");
   MatrixOptions& matrices = options->matrices;

@@ -63,13 +63,6 @@ CLI::Validator known_source() {
           "", "source"};
 }
 
-CLI::Validator known_algorithm() {
-  return {[](std::string& name) {
-            return name == "auto" ? "" : check_name("algorithm", name, fovea::algorithms());
-          },
-          "", "algorithm"};
-}
-
 CLI::Validator whole_number(std::int64_t least, std::int64_t most) {
   return {[least, most](std::string& text) {
             const auto number = parse_number<std::int64_t>(text);
@@ -101,6 +94,34 @@ CLI::Validator number_of_at_least_zero() {
                        : fmt::format("must be a number of at least 0, but is '{}'", text);
           },
           "", "number"};
+}
+
+fovea::PlanOptions AlgorithmOptions::plan() const {
+  fovea::PlanOptions options{.algorithm = algorithm};
+  for (const fovea::Precision one : fovea::kPrecisions) {
+    if (fovea::name(one) == precision) options.precision = one;
+  }
+  return options;
+}
+
+void add_algorithm(CLI::App& app, AlgorithmOptions& options) {
+  const CLI::Validator known_algorithm(
+      [](std::string& name) {
+        return name == "auto" ? "" : check_name("algorithm", name, fovea::algorithms());
+      },
+      "", "algorithm");
+  app.add_option("--algorithm", options.algorithm,
+                 "Force one: auto, or a name that `fovea info` lists")
+      ->check(known_algorithm)
+      ->capture_default_str()
+      ->type_name("NAME");
+  std::vector<std::string> precisions;
+  for (const fovea::Precision one : fovea::kPrecisions) precisions.emplace_back(fovea::name(one));
+  app.add_option("--precision", options.precision,
+                 "fast, or exact: without algorithms whose terms cancel, such as winograd")
+      ->check(CLI::IsMember(precisions))
+      ->capture_default_str()
+      ->type_name("NAME");
 }
 
 fovea::Pass parse_pass(const std::string& text, const std::string& option) {

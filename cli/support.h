@@ -16,14 +16,19 @@ using Json = nlohmann::ordered_json;
 // Validators whose messages list what is known.
 CLI::Validator known_network();
 CLI::Validator known_source();
-CLI::Validator known_algorithm();
 // Validators whose messages name the range without its 309 digits.
 CLI::Validator whole_number(std::int64_t least, std::int64_t most = INT64_MAX);
 CLI::Validator number_above_zero();
 CLI::Validator number_of_at_least_zero();
-// Declares --threads and --data alike everywhere.
+// Declares --threads, --data, --algorithm and --precision alike everywhere.
 void add_threads(CLI::App& app);
 CLI::Option* add_data(CLI::App& app, std::string& source);
+struct AlgorithmOptions {
+  std::string algorithm = "auto";
+  std::string precision = "fast";
+  fovea::PlanOptions plan() const;  // refers to this
+};
+void add_algorithm(CLI::App& app, AlgorithmOptions& options);
 
 // "bwd_d" or "backward_data"; throws Misuse, naming the option, with the names that there are.
 fovea::Pass parse_pass(const std::string& text, const std::string& option);

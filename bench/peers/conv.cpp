@@ -27,6 +27,7 @@ using fovea::Tensor;
 struct ConvOptions {
   std::vector<std::string> passes;  // empty: all
   std::string algorithm = "auto";
+  std::string precision = "fast";
   Measuring measuring;
 };
 
@@ -35,9 +36,18 @@ std::span<const float> memory_of(const Tensor& tensor) {
   return {tensor.data<float>(), static_cast<std::size_t>(tensor.numel())};
 }
 
+fovea::PlanOptions plan_options(const ConvOptions& options) {
+  for (const fovea::Precision precision : fovea::kPrecisions) {
+    if (options.precision == name(precision)) {
+      return {.algorithm = options.algorithm, .precision = precision};
+    }
+  }
+  throw fovea::Error("there is no precision '" + options.precision + "'; known: fast, exact");
+}
+
 void compare(const ConvProblem& problem, Pass pass, const ConvOptions& options, int threads) {
   const auto work =
-      std::make_shared<bench::ConvWork>(fovea::make_plan(problem, pass, options.algorithm));
+      std::make_shared<bench::ConvWork>(fovea::make_plan(problem, pass, plan_options(options)));
   const std::vector<Way> ways = onednn_ways(problem, pass, work->first(), work->second());
   std::vector<bench::Side> sides = {{"fovea", [work] { work->run(); }}};
   work->run();
@@ -97,6 +107,7 @@ Action conv_command(CLI::App& app) {
       ->delimiter(',')
       ->type_name("NAME");
   app.add_option("--algorithm", options->algorithm, "Force one of Fovea's")->type_name("NAME");
+  app.add_option("--precision", options->precision, "fast or exact")->type_name("NAME");
   add_measuring(app, options->measuring);
   app.footer(
       "Descriptors come from standard input, one a line:\n"

@@ -40,6 +40,13 @@ inline constexpr std::array<Pass, 3> kPasses = {Pass::forward, Pass::backward_da
                                                 Pass::backward_weights};
 FOVEA_API std::string_view name(Pass pass);
 
+// What `auto` may take: fast, any algorithm, as cuDNN does; in float32 the relative error of the
+// fastest is about 1e-6. exact: only those that add the products as they are
+// (Candidate::error_growth of 1), not winograd.
+enum class Precision : std::uint8_t { fast, exact };
+inline constexpr std::array<Precision, 2> kPrecisions = {Precision::fast, Precision::exact};
+FOVEA_API std::string_view name(Precision precision);
+
 // The sizes of one spatial dimension, and the only home of the output-size formula.
 struct FOVEA_API ConvAxis {
   std::int64_t input = 1;
@@ -131,6 +138,12 @@ struct Candidate {
   double error_growth = 1;
 };
 
+// What the choice depends on beside the problem.
+struct PlanOptions {
+  std::string_view algorithm = "auto";  // a name of algorithms(), to force one
+  Precision precision = Precision::fast;
+};
+
 // The choice for one problem and pass: a pure function of its arguments and the SIMD target, never
 // of timings or of the number of threads, so that results are the same bits everywhere.
 struct FOVEA_API Plan {
@@ -141,10 +154,9 @@ struct FOVEA_API Plan {
   std::vector<Candidate> candidates;  // all that were asked, in order
 };
 
-// Chooses for `algorithm` == "auto", or checks the one named: throws Error if there is none of that
-// name or it refuses.
-FOVEA_API Plan make_plan(const ConvProblem& problem, Pass pass,
-                         std::string_view algorithm = "auto");
+// Chooses for algorithm "auto", or checks the one named: throws Error if there is none of that
+// name, it refuses, or it is not as precise as was asked for.
+FOVEA_API Plan make_plan(const ConvProblem& problem, Pass pass, const PlanOptions& options = {});
 
 // The algorithm of the last convolution pass that this thread ran; empty before the first.
 FOVEA_API std::string_view last_algorithm();

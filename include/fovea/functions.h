@@ -76,8 +76,9 @@ struct ConvOptions {
   // padding_mode zeros only.
   Spatial input_dilation = 1;
   std::int64_t groups = 1;
-  bool flip = false;                    // read the kernel backwards in every dimension [A]
-  std::string_view algorithm = "auto";  // a name of algorithms(), to force one
+  bool flip = false;                      // read the kernel backwards in every dimension [A]
+  std::string_view algorithm = "auto";    // a name of algorithms(), to force one
+  Precision precision = Precision::fast;  // of this and of its gradients
 };
 
 // Cross-correlation [A; D section 2]: y[n,o,p] = b[o] + sum over c,k of w[o,c,k] x[n, g*C/G + c,
@@ -101,6 +102,7 @@ struct ConvTransposeOptions {
   std::int64_t groups = 1;
   bool flip = false;
   std::string_view algorithm = "auto";
+  Precision precision = Precision::fast;
 };
 
 // The adjoint of convolution with the same options, learned up-sampling [A]; no inserted zeros are

@@ -109,6 +109,7 @@ struct ConvLayerOptions {
   std::int64_t groups = 1;
   bool flip = false;
   bool bias = true;
+  Precision precision = Precision::fast;
 };
 
 // A convolution layer of 1 to 3 dimensions [E]: weight [out, in/groups, kernel...] and bias [out],
@@ -148,6 +149,7 @@ struct ConvTransposeLayerOptions {
   Spatial dilation = 1;
   std::int64_t groups = 1;
   bool bias = true;
+  Precision precision = Precision::fast;
 };
 
 // A transposed convolution layer of 1 to 3 dimensions, learned up-sampling [A]: weight [in,

@@ -144,6 +144,11 @@ Tensor flip_kernel(const Tensor& weight) {
   return flip(weight, axes);
 }
 
+template <class Options>
+std::int64_t precision_of(const Options& options) {
+  return static_cast<std::int64_t>(options.precision);
+}
+
 Tensor conv(std::string_view op, int dims, const Tensor& input, const Tensor& weight,
             const Tensor& bias, const ConvOptions& options) {
   require_ranks(op, dims, input, weight, "C_out, C_in/groups");
@@ -161,7 +166,8 @@ Tensor conv(std::string_view op, int dims, const Tensor& input, const Tensor& we
   const Attributes attributes = with_padding({{"stride", stride},
                                               {"dilation", dilation},
                                               {"groups", options.groups},
-                                              {"algorithm", std::string(options.algorithm)}},
+                                              {"algorithm", std::string(options.algorithm)},
+                                              {"precision", precision_of(options)}},
                                              padding, options.padding_mode, options.padding_value);
   const Tensor w = options.flip ? flip_kernel(weight) : weight;
   if (is_tied(bias)) return apply1(ops::conv, {x, w, bias}, attributes);
@@ -271,6 +277,7 @@ Tensor conv_transpose(std::string_view op, int dims, const Tensor& input, const 
                                               {"dilation", options.dilation.expand(dims, op)},
                                               {"groups", options.groups},
                                               {"algorithm", std::string(options.algorithm)},
+                                              {"precision", precision_of(options)},
                                               {"output", output}},
                                              padding, options.padding_mode, 0);
   const Tensor w = options.flip ? flip_kernel(weight) : weight;

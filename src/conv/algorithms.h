@@ -54,9 +54,9 @@ inline constexpr const ConvAlgorithm* kAlgorithms[] = {&dot,    &narrow, &depthw
                                                        &direct, &im2col, &matrix,    &reference};
 
 // Chooses and checks; throws Error as make_plan does.
-const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, std::string_view name);
-// Runs one pass with the algorithm of that name, or `auto`.
-void run(const ConvProblem& problem, Pass pass, std::string_view algorithm, const ConvArgs& args);
+const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, const PlanOptions& options);
+// Chooses, and runs one pass.
+void run(const ConvProblem& problem, Pass pass, const PlanOptions& options, const ConvArgs& args);
 // Where to keep what is derived from these weights: their storage, or null where other data lies
 // there too.
 Storage* weight_storage(const Tensor& weights);

@@ -36,25 +36,41 @@ void require_operand(const Plan& plan, const Tensor& tensor, std::string_view ro
               layout == Layout::row_major ? "row-major" : "channels-last");
 }
 
+// Why the algorithm is not to compute the problem: its own reason, or what was asked for.
+std::optional<std::string> why_not(const ConvAlgorithm& algorithm, const ConvProblem& problem,
+                                   Pass pass, Precision precision) {
+  std::optional<std::string> own = refusal(algorithm, problem, pass);
+  if (own || precision == Precision::fast) return own;
+  const double growth = error_growth(algorithm, problem, pass);
+  if (growth == 1) return std::nullopt;
+  return fmt::format(
+      "its terms cancel, which may make rounding errors {:.3g} times larger, and "
+      "precision exact was asked for",
+      growth);
+}
+
 }  // namespace
 
-const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, std::string_view wanted) {
-  if (wanted != "auto") {
-    const ConvAlgorithm& forced = find(wanted);
-    const std::optional<std::string> reason = refusal(forced, problem, pass);
-    FOVEA_CHECK(!reason, "conv: '{}' was asked for, but refuses {} of {}: {}", wanted, name(pass),
-                problem.to_string(), reason.value_or(""));
+const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, const PlanOptions& options) {
+  if (options.algorithm != "auto") {
+    const ConvAlgorithm& forced = find(options.algorithm);
+    const std::optional<std::string> reason = why_not(forced, problem, pass, options.precision);
+    FOVEA_CHECK(!reason, "conv: '{}' was asked for, but refuses {} of {}: {}", options.algorithm,
+                name(pass), problem.to_string(), reason.value_or(""));
     return forced;
   }
   for (const ConvAlgorithm* algorithm : kAlgorithms) {
-    if (suits(*algorithm, problem, pass) && !refusal(*algorithm, problem, pass)) return *algorithm;
+    if (suits(*algorithm, problem, pass) &&
+        !why_not(*algorithm, problem, pass, options.precision)) {
+      return *algorithm;
+    }
   }
   FOVEA_ASSERT(false, "no algorithm accepts {} of {}", name(pass), problem.to_string());
 }
 
-void run(const ConvProblem& problem, Pass pass, std::string_view algorithm, const ConvArgs& args) {
+void run(const ConvProblem& problem, Pass pass, const PlanOptions& options, const ConvArgs& args) {
   kernels::detect_simd();
-  const ConvAlgorithm& chosen = choose(problem, pass, algorithm);
+  const ConvAlgorithm& chosen = choose(problem, pass, options);
   execute(chosen, problem, pass, args);
   last = chosen.name;
 }
@@ -77,20 +93,20 @@ std::span<const ConvAlgorithmInfo> algorithms() {
   return list;
 }
 
-Plan make_plan(const ConvProblem& problem, Pass pass, std::string_view algorithm) {
+Plan make_plan(const ConvProblem& problem, Pass pass, const PlanOptions& options) {
   problem.validate();
-  const conv::ConvAlgorithm& chosen = conv::choose(problem, pass, algorithm);
+  const conv::ConvAlgorithm& chosen = conv::choose(problem, pass, options);
   Plan plan;
   plan.problem = problem;
   plan.pass = pass;
   plan.algorithm = chosen.name;
   plan.reason =
-      algorithm == "auto"
+      options.algorithm == "auto"
           ? fmt::format("the first in the list that accepts and suits: {}", chosen.summary)
           : "it was asked for by name";
   for (const conv::ConvAlgorithm* asked : conv::kAlgorithms) {
     Candidate candidate{.algorithm = asked->name,
-                        .refusal = conv::refusal(*asked, problem, pass),
+                        .refusal = conv::why_not(*asked, problem, pass, options.precision),
                         .predicted = {},
                         .workspace = 0,
                         .error_growth = 1};
@@ -112,7 +128,7 @@ void run_conv(const Plan& plan, const void* first, const void* second, void* res
   FOVEA_CHECK(first != nullptr && second != nullptr && result != nullptr,
               "run_conv: a pointer is null");
   plan.problem.validate("run_conv");
-  conv::run(plan.problem, plan.pass, plan.algorithm,
+  conv::run(plan.problem, plan.pass, {.algorithm = plan.algorithm},
             {.first = first, .second = second, .result = result});
 }
 
@@ -136,7 +152,7 @@ void run_conv(const Plan& plan, const Tensor& first, const Tensor& second, Tenso
   conv::require_operand(plan, second, "second", to_weights ? y : w, to_weights ? kCells : kWeights);
   dispatch_floating(problem.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    conv::run(problem, plan.pass, plan.algorithm,
+    conv::run(problem, plan.pass, {.algorithm = plan.algorithm},
               {.first = first.data<T>(),
                .second = second.data<T>(),
                .result = result.mutable_data<T>(),

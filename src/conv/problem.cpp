@@ -90,6 +90,10 @@ std::string_view name(Pass pass) {
   FOVEA_ASSERT(false);
 }
 
+std::string_view name(Precision precision) {
+  return precision == Precision::fast ? "fast" : "exact";
+}
+
 Sides ConvAxis::same_padding(bool lower) const {
   const std::int64_t outputs = (input + stride - 1) / stride;
   const std::int64_t total = std::max<std::int64_t>(0, (outputs - 1) * stride + span() - input);

@@ -96,14 +96,15 @@ Conv::Conv(int dims, std::int64_t in, std::int64_t out, const Spatial& kernel,
 std::string Conv::describe() const {
   const Shape& shape = weight.shape();
   const Shape kernel(std::span<const std::int64_t>(shape.begin() + 2, shape.end()));
-  return fmt::format("Conv{}d({}, {}, kernel={}{}{}{}{}{}{}{})", dims_, shape[1] * options_.groups,
-                     shape[0], words(kernel),
+  return fmt::format("Conv{}d({}, {}, kernel={}{}{}{}{}{}{}{}{})", dims_,
+                     shape[1] * options_.groups, shape[0], words(kernel),
                      option("stride", words(options_.stride.expand(dims_, "stride")), "1"),
                      option("padding", options_.padding.to_string(), "0"),
                      padding_words(options_.padding_mode, options_.padding_value),
                      option("dilation", words(options_.dilation.expand(dims_, "dilation")), "1"),
                      option("groups", std::to_string(options_.groups), "1"),
-                     options_.flip ? ", flip=true" : "", options_.bias ? "" : ", bias=false");
+                     options_.flip ? ", flip=true" : "", options_.bias ? "" : ", bias=false",
+                     option("precision", std::string(name(options_.precision)), "fast"));
 }
 
 Tensor Conv::forward(const Tensor& input) {
@@ -113,7 +114,8 @@ Tensor Conv::forward(const Tensor& input) {
                             .padding_value = options_.padding_value,
                             .dilation = options_.dilation,
                             .groups = options_.groups,
-                            .flip = options_.flip};
+                            .flip = options_.flip,
+                            .precision = options_.precision};
   if (dims_ == 1) return conv1d(input, weight, bias, options);
   if (dims_ == 2) return conv2d(input, weight, bias, options);
   return conv3d(input, weight, bias, options);
@@ -140,14 +142,15 @@ ConvTranspose::ConvTranspose(int dims, std::int64_t in, std::int64_t out, const 
 }
 
 std::string ConvTranspose::describe() const {
-  return fmt::format("ConvTranspose{}d({}, {}, kernel={}{}{}{}{}{}{})", dims_, weight.size(0),
+  return fmt::format("ConvTranspose{}d({}, {}, kernel={}{}{}{}{}{}{}{})", dims_, weight.size(0),
                      weight.size(1) * options_.groups, words(kernel_of(weight)),
                      option("stride", words(options_.stride.values()), "1"),
                      option("padding", options_.padding.to_string(), "0"),
                      option("output_padding", words(options_.output_padding.values()), "0"),
                      option("dilation", words(options_.dilation.values()), "1"),
                      option("groups", std::to_string(options_.groups), "1"),
-                     options_.bias ? "" : ", bias=false");
+                     options_.bias ? "" : ", bias=false",
+                     option("precision", std::string(name(options_.precision)), "fast"));
 }
 
 Tensor ConvTranspose::forward(const Tensor& input) {
@@ -155,7 +158,8 @@ Tensor ConvTranspose::forward(const Tensor& input) {
                                      .padding = options_.padding,
                                      .output_padding = options_.output_padding,
                                      .dilation = options_.dilation,
-                                     .groups = options_.groups};
+                                     .groups = options_.groups,
+                                     .precision = options_.precision};
   if (dims_ == 1) return conv_transpose1d(input, weight, bias, options);
   if (dims_ == 2) return conv_transpose2d(input, weight, bias, options);
   return conv_transpose3d(input, weight, bias, options);

@@ -38,6 +38,11 @@ ConvProblem make_problem(const Shape& x, const Shape& w, DType dtype,
   return problem;
 }
 
+PlanOptions plan_options(const Attributes& attributes) {
+  return {.algorithm = attributes.text("algorithm"),
+          .precision = static_cast<Precision>(attributes.integer("precision"))};
+}
+
 std::string layout_hint(const Shape& x, std::int64_t channels) {
   if (x.back() != channels) return {};
   Shape order{0, x.rank() - 1};
@@ -84,7 +89,7 @@ void run_conv_pass(Pass pass, const ConvProblem& problem, const Attributes& attr
   const Tensor c = bias.defined() ? dense(bias, Layout::row_major) : Tensor();
   dispatch_floating(problem.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    conv::run(problem, pass, attributes.text("algorithm"),
+    conv::run(problem, pass, plan_options(attributes),
               {.first = a.data<T>(),
                .second = b.data<T>(),
                .bias = c.defined() ? c.data<T>() : nullptr,

@@ -2,7 +2,7 @@
 // a pass of it on tensors.
 //
 // Their attributes: "stride", "dilation", "before", "after" (one number per spatial dimension),
-// "padding_mode", "padding_value", "groups" and "algorithm".
+// "padding_mode", "padding_value", "groups", "algorithm" and "precision".
 #pragma once
 
 #include <string>
@@ -18,6 +18,8 @@ std::string conv_name(int dims);
 
 // The problem of a call, from the shapes of x and w.
 ConvProblem make_problem(const Shape& x, const Shape& w, DType dtype, const Attributes& attributes);
+// How its algorithm is to be chosen.
+PlanOptions plan_options(const Attributes& attributes);
 // Checks x against w, and returns the validated problem; errors name the operator `op`.
 ConvProblem checked_problem(const std::string& op, const TensorSpec& x, const TensorSpec& w,
                             const Attributes& attributes);

@@ -49,7 +49,7 @@ std::vector<TensorSpec> infer_transposed(Specs inputs, const Attributes& attribu
                 "needed",
                 op, bias.shape, w.shape, groups, y[1], y[1]);
   }
-  conv::choose(problem, Pass::backward_data, attributes.text("algorithm"));
+  conv::choose(problem, Pass::backward_data, plan_options(attributes));
   return {make_spec(y, x.dtype, Layout::channels_last)};
 }
 

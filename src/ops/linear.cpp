@@ -80,7 +80,7 @@ void linear_run(Inputs inputs, const Attributes&, Outputs outputs) {
   const Tensor w = dense(inputs[1], Layout::row_major);
   const Tensor bias = inputs[2].defined() ? dense(inputs[2], Layout::row_major) : Tensor();
   const ConvProblem problem = pointwise(x.size(0), x.size(1), w.size(0), x.dtype());
-  conv::run(problem, Pass::forward, "auto",
+  conv::run(problem, Pass::forward, {},
             {.first = data_of(x),
              .second = data_of(w),
              .bias = data_of(bias),
@@ -143,7 +143,7 @@ void multiply(const Tensor& a, const Tensor& b, void* result) {
   const std::int64_t n = b.size(1);
   const auto product = [&](const ConvProblem& problem, Pass pass, const Tensor& first,
                            const Tensor& second) {
-    conv::run(problem, pass, "auto",
+    conv::run(problem, pass, {},
               {.first = data_of(first),
                .second = data_of(second),
                .result = result,

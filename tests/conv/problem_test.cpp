@@ -4,6 +4,7 @@
 
 #include "fovea/conv.h"
 #include "fovea/functions.h"
+#include "fovea/nn.h"
 #include "support/conv_problems.h"
 #include "support/errors.h"
 
@@ -224,7 +225,8 @@ TEST(Planner, ForcedAlgorithmIsTheOneThatRuns) {
       const ConvProblem problem = ConvProblem::parse(descriptor);
       run_pass(problem, pass, algorithm.name, random_buffers<float>(problem, 1));
       EXPECT_EQ(last_algorithm(), algorithm.name);
-      EXPECT_EQ(make_plan(problem, pass, algorithm.name).reason, "it was asked for by name");
+      EXPECT_EQ(make_plan(problem, pass, {.algorithm = algorithm.name}).reason,
+                "it was asked for by name");
     }
     EXPECT_GT(passes, 0) << algorithm.name;
     const ConvProblem problem = ConvProblem::parse(problem_for(algorithm.name, Pass::forward));
@@ -249,8 +251,8 @@ TEST(Planner, GivesPointwiseProblemsOfFewPositionsToDotProducts) {
 }
 
 TEST(Planner, RefusesAnUnknownNameAndListsTheOthers) {
-  const std::string message =
-      error_of([] { make_plan(ConvProblem::parse("ic3ih8oc4kh3"), Pass::forward, "magic"); });
+  const std::string message = error_of(
+      [] { make_plan(ConvProblem::parse("ic3ih8oc4kh3"), Pass::forward, {.algorithm = "magic"}); });
   EXPECT_CONTAINS(message, "there is no algorithm 'magic'");
   for (const ConvAlgorithmInfo& algorithm : algorithms()) EXPECT_CONTAINS(message, algorithm.name);
   EXPECT_CONTAINS(
@@ -258,6 +260,87 @@ TEST(Planner, RefusesAnUnknownNameAndListsTheOthers) {
         conv2d(Tensor::ones({1, 3, 8, 8}), Tensor::ones({4, 3, 3, 3}), {}, {.algorithm = "magic"});
       }),
       "there is no algorithm 'magic'");
+}
+
+// One that winograd suits in all passes.
+constexpr const char* kSuitsWinograd = "mb4ic64ih28oc64kh3ph1";
+
+TEST(Planner, ExactPrecisionExcludesAlgorithmsWhoseTermsCancel) {
+  const auto expect_exact = [](const ConvProblem& problem) {
+    for (const Pass pass : kPasses) {
+      const Plan plan = make_plan(problem, pass, {.precision = Precision::exact});
+      EXPECT_NE(plan.algorithm, "winograd") << problem.to_string();
+      for (const Candidate& candidate : plan.candidates) {
+        EXPECT_EQ(candidate.error_growth, 1) << candidate.algorithm;  // where it refuses, too
+      }
+    }
+  };
+  for (const Pass pass : kPasses) {
+    EXPECT_EQ(make_plan(ConvProblem::parse(kSuitsWinograd), pass).algorithm, "winograd");
+  }
+  expect_exact(ConvProblem::parse(kSuitsWinograd));
+  for (std::uint64_t number = 0; number < 100; ++number) expect_exact(random_problem(number));
+}
+
+TEST(Planner, ExactPrecisionAndAnAlgorithmWhoseTermsCancelAreAContradiction) {
+  const ConvProblem problem = ConvProblem::parse(kSuitsWinograd);
+  for (const Pass pass : kPasses) {
+    const std::string message = error_of([&] {
+      make_plan(problem, pass, {.algorithm = "winograd", .precision = Precision::exact});
+    });
+    EXPECT_CONTAINS(message, "'winograd'", "precision exact", name(pass));
+    EXPECT_EQ(
+        make_plan(problem, pass, {.algorithm = "direct", .precision = Precision::exact}).algorithm,
+        "direct");
+  }
+  EXPECT_CONTAINS(error_of([&] {
+                    conv2d(Tensor::zeros(problem.input_shape()),
+                           Tensor::zeros(problem.weight_shape()), {},
+                           {.padding = 1, .algorithm = "winograd", .precision = Precision::exact});
+                  }),
+                  "'winograd'", "precision exact");
+}
+
+// The algorithm of conv2d and of the gradients of its input and of its weight.
+std::vector<std::string_view> algorithms_of_all_passes(Precision precision) {
+  const ConvProblem problem = ConvProblem::parse(kSuitsWinograd);
+  std::vector<std::string_view> ran;
+  for (const bool to_input : {true, false}) {
+    Tensor x = Tensor::ones(problem.input_shape());
+    Tensor w = Tensor::ones(problem.weight_shape());
+    (to_input ? x : w).set_requires_grad(true);
+    const Tensor y = conv2d(x, w, {}, {.padding = 1, .precision = precision});
+    if (to_input) ran.push_back(last_algorithm());
+    sum(y * y).backward();
+    ran.push_back(last_algorithm());
+  }
+  return ran;
+}
+
+TEST(Planner, PrecisionReachesTheGradients) {
+  for (const std::string_view ran : algorithms_of_all_passes(Precision::fast))
+    EXPECT_EQ(ran, "winograd");
+  for (const std::string_view ran : algorithms_of_all_passes(Precision::exact))
+    EXPECT_EQ(ran, "direct");
+}
+
+TEST(Planner, PrecisionReachesLayersAndTransposedConvolutions) {
+  const ConvProblem problem = ConvProblem::parse(kSuitsWinograd);
+  Generator generator{1};
+  for (const Precision precision : kPrecisions) {
+    const char* const expected = precision == Precision::exact ? "direct" : "winograd";
+    nn::Conv2d conv(64, 64, 3, {.padding = 1, .precision = precision}, generator);
+    nn::ConvTranspose2d transposed(64, 64, 3, {.padding = 1, .precision = precision}, generator);
+    conv(Tensor::ones(problem.input_shape()));
+    EXPECT_EQ(last_algorithm(), expected);
+    transposed(Tensor::ones(problem.output_shape()));
+    EXPECT_EQ(last_algorithm(), expected);
+    for (const std::string& described : {conv.describe(), transposed.describe()}) {
+      EXPECT_EQ(described.find(", precision=exact)") != std::string::npos,
+                precision == Precision::exact)
+          << described;
+    }
+  }
 }
 
 TEST(Planner, ReportsWhatEveryAlgorithmAnswers) {

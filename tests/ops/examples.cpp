@@ -60,7 +60,8 @@ Attributes conv_attributes(const ConvExample& e) {
       .with("stride", e.stride)
       .with("dilation", e.dilation)
       .with("groups", e.groups)
-      .with("algorithm", std::string("auto"));
+      .with("algorithm", std::string("auto"))
+      .with("precision", std::int64_t{0});
 }
 
 Shape spatial(const Shape& shape) {

@@ -76,7 +76,7 @@ template ConvBuffers<double> random_buffers(const ConvProblem&, std::uint64_t);
 template <class T>
 std::vector<T> run_pass(const ConvProblem& problem, Pass pass, std::string_view algorithm,
                         const ConvBuffers<T>& buffers) {
-  const Plan plan = make_plan(problem, pass, algorithm);
+  const Plan plan = make_plan(problem, pass, {.algorithm = algorithm});
   std::vector<T> result;
   const auto run = [&](const std::vector<T>& first, const std::vector<T>& second,
                        std::size_t size) {
