@@ -217,13 +217,17 @@ void run_weights(const LayerShape& shape, const T* g, const T* x, const T* means
     const std::int64_t begin = task % blocks * width;
     const std::int64_t count = std::min(width, shape.columns - begin);
     const std::int64_t chunk = task / blocks;
-    double* own = partial.data() + static_cast<std::size_t>(chunk - 1) * 2 * columns;
+    double* own_sums = sums.data();
+    double* own_products = products.data();
+    if (chunk > 0) {
+      own_sums = partial.data() + static_cast<std::size_t>(chunk - 1) * 2 * columns;
+      own_products = own_sums + columns;
+    }
     const std::int64_t first = shape.rows * chunk / chunks;
     const std::int64_t at = first * shape.columns + begin;
     kernels::weight_gradients({.rows = shape.rows * (chunk + 1) / chunks - first, .columns = count},
                               shape.columns, g + at, x + at, means + first, inverses.data() + first,
-                              (chunk == 0 ? sums.data() : own) + begin,
-                              (chunk == 0 ? products.data() : own + columns) + begin);
+                              own_sums + begin, own_products + begin);
   });
   for (std::size_t chunk = 0; chunk + 1 < static_cast<std::size_t>(chunks); ++chunk) {
     const double* part = partial.data() + chunk * 2 * columns;
