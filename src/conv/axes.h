@@ -5,9 +5,22 @@
 #include <array>
 
 #include "core/check.h"
+#include "core/storage.h"
 #include "fovea/conv.h"
 
 namespace fovea::conv {
+
+inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+
+// Whether to write a result around the caches: it leaves them all before it is read again, and each
+// row of channels, of `row_bytes`, begins at a whole vector.
+inline bool bypasses_caches(const void* result, std::int64_t bytes, std::int64_t row_bytes) {
+  constexpr std::int64_t kLeast = 16 << 20;
+  return bytes > kLeast && reinterpret_cast<std::uintptr_t>(result) % kAlignment == 0 &&
+         row_bytes % static_cast<std::int64_t>(kAlignment) == 0;
+}
 
 // The axes of a problem, with axes of one cell in front of those it has.
 inline std::array<ConvAxis, 3> three_axes(const ConvProblem& problem) {

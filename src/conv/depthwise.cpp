@@ -27,13 +27,8 @@ using kernels::ChannelBlock;
 using kernels::LaneIndex;
 
 constexpr std::int64_t kTasks = 64;
-constexpr std::int64_t kWorkPerTask = 1 << 17;  // multiply-adds: some ten microseconds
-constexpr std::int64_t kBypassBytes = 16 << 20;
+constexpr std::int64_t kWorkPerTask = 1 << 17;   // multiply-adds: some ten microseconds
 constexpr std::int64_t kWeightBytes = 24 << 10;  // that stay in the first-level cache
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
 
 // What a pass computes, per group: `results` channels, each from `sources` channels.
 struct Group {
@@ -194,15 +189,6 @@ std::int64_t weight_offset(const ConvProblem& problem, Pass pass, std::int64_t r
   return ((result / in * out + reduced) * in + result % in) * problem.taps();
 }
 
-std::vector<std::int64_t> tap_offsets(const PatchGrid& grid, const std::array<ConvAxis, 3>& axes) {
-  std::vector<std::int64_t> offsets;
-  for (const std::int64_t k0 : grid.axes[0].taps)
-    for (const std::int64_t k1 : grid.axes[1].taps)
-      for (const std::int64_t k2 : grid.axes[2].taps)
-        offsets.push_back((k0 * axes[1].kernel + k1) * axes[2].kernel + k2);
-  return offsets;
-}
-
 template <class T>
 class Product {
  public:
@@ -225,23 +211,16 @@ class Product {
       grids_.push_back(std::move(grid));
       return;
     }
-    for (const std::int64_t p0 : backward_phases(axes_[0]))
-      for (const std::int64_t p1 : backward_phases(axes_[1]))
-        for (const std::int64_t p2 : backward_phases(axes_[2]))
-          grids_.push_back({.batch = problem.batch,
-                            .axes = {backward_axis(axes_[0], p0), backward_axis(axes_[1], p1),
-                                     backward_axis(axes_[2], p2)},
-                            .source = dense_strides(output_sizes(axes_), problem.out_channels),
-                            .result = dense_strides(input_sizes(axes_), problem.in_channels)});
+    grids_ = backward_grids(problem);
   }
 
   void run() {
-    std::int64_t phases = 1;
-    for (const ConvAxis& axis : axes_) phases *= std::min(axis.stride, axis.input);
-    if (pass_ == Pass::backward_data && std::ssize(grids_) < phases) {
-      std::memset(args_.result, 0,
-                  static_cast<std::size_t>(problem_.input_shape().numel()) * sizeof(T));
-    }
+    std::int64_t places = 0;
+    for (const PatchGrid& grid : grids_) places += grid.places();
+    // Cells that no output has read.
+    const std::int64_t values = problem_.input_shape().numel();
+    if (pass_ == Pass::backward_data && places * problem_.in_channels < values)
+      std::memset(args_.result, 0, static_cast<std::size_t>(values) * sizeof(T));
     const auto packed = derive_weights(problem_, pass_, args_, WeightOrder::across_groups,
                                        kernels::vector_lanes<T>(),
                                        static_cast<std::size_t>(packed_values()) * sizeof(T),
@@ -261,12 +240,10 @@ class Product {
   }
 
  private:
-  // A result that leaves all caches before it is read again is written around them.
   bool bypasses(const Shape& shape) const {
     const auto value = static_cast<std::int64_t>(sizeof(T));
-    return !sums_groups(problem_, pass_) && shape.numel() * value > kBypassBytes &&
-           reinterpret_cast<std::uintptr_t>(args_.result) % kAlignment == 0 &&
-           shape[1] * value % static_cast<std::int64_t>(kAlignment) == 0;
+    return !sums_groups(problem_, pass_) &&
+           bypasses_caches(args_.result, shape.numel() * value, shape[1] * value);
   }
 
   static std::int64_t tap_count(const PatchGrid& grid) {

@@ -27,10 +27,8 @@ using kernels::kMaxTileRows;
 
 constexpr std::int64_t kTilesPerChunk = 8;  // tiles that share one pass over a block of weights
 constexpr std::int64_t kRunTableBytes = 64 << 10;
-// A larger source does not stay in the second-level cache; a larger result leaves all caches before
-// it is read again.
+// A larger source does not stay in the second-level cache.
 constexpr std::int64_t kCacheBytes = 1 << 20;
-constexpr std::int64_t kBypassBytes = 16 << 20;
 
 // ---- Forward and backward_data: one patch product over a grid.
 
@@ -78,11 +76,9 @@ class ProductRunner {
       return product.grid->batch * strides.image * static_cast<std::int64_t>(sizeof(T));
     };
     prefetches_ = taps_ > 0 && bytes(product.grid->source) > kCacheBytes;
-    bypasses_ = groups == 1 && bytes(product.grid->result) > kBypassBytes &&
-                reinterpret_cast<std::uintptr_t>(product.result) % kAlignment == 0 &&
-                product.grid->result.axis[2] * static_cast<std::int64_t>(sizeof(T)) %
-                        static_cast<std::int64_t>(kAlignment) ==
-                    0;
+    bypasses_ = groups == 1 && bypasses_caches(product.result, bytes(product.grid->result),
+                                               product.grid->result.axis[2] *
+                                                   static_cast<std::int64_t>(sizeof(T)));
   }
 
   void run() const {
@@ -198,16 +194,6 @@ class ProductRunner {
   bool bypasses_ = false;
 };
 
-// Weights [out][in][k0][k1][k2]: offsets of the taps that a grid uses.
-std::vector<std::int64_t> tap_offsets(const PatchGrid& grid, const std::array<ConvAxis, 3>& axes) {
-  std::vector<std::int64_t> offsets;
-  for (const std::int64_t k0 : grid.axes[0].taps)
-    for (const std::int64_t k1 : grid.axes[1].taps)
-      for (const std::int64_t k2 : grid.axes[2].taps)
-        offsets.push_back((k0 * axes[1].kernel + k1) * axes[2].kernel + k2);
-  return offsets;
-}
-
 // ---- First layers: with few input channels a tap's run is too short to pay for its pointers. A
 // row of the kernel is one contiguous run of kernel * channels values once the padding is really
 // there, so the input is copied, padded.
@@ -283,10 +269,6 @@ void forward(const ConvProblem& problem, const ConvArgs& args) {
   ProductRunner<T>(product).run();
 }
 
-std::int64_t all_phases(const ConvAxis& axis) {
-  return std::min(axis.stride, axis.input);
-}
-
 template <class T>
 void backward_data(const ConvProblem& problem, const ConvArgs& args) {
   const std::array<ConvAxis, 3> axes = three_axes(problem);
@@ -294,32 +276,22 @@ void backward_data(const ConvProblem& problem, const ConvArgs& args) {
   const std::int64_t out = problem.out_channels / problem.groups;
   const std::int64_t taps = problem.taps();
   const int lanes = kernels::tile_size<T>().lanes;
-  std::vector<PatchGrid> grids;
+  const std::vector<PatchGrid> grids = backward_grids(problem);
   std::vector<WeightView> views;
-  const auto phases0 = backward_phases(axes[0]);
-  const auto phases1 = backward_phases(axes[1]);
-  const auto phases2 = backward_phases(axes[2]);
-  if (std::ssize(phases0) * std::ssize(phases1) * std::ssize(phases2) <
-      all_phases(axes[0]) * all_phases(axes[1]) * all_phases(axes[2])) {
-    std::memset(args.result, 0,
-                static_cast<std::size_t>(problem.input_shape().numel()) * sizeof(T));
+  std::int64_t places = 0;
+  for (const PatchGrid& grid : grids) {
+    places += grid.places();
+    views.push_back({.groups = problem.groups,
+                     .group_step = out * in * taps,
+                     .results = in,
+                     .result_step = taps,
+                     .taps = tap_offsets(grid, axes),
+                     .run = multiples(out, in * taps)});
   }
-  for (const std::int64_t p0 : phases0)
-    for (const std::int64_t p1 : phases1)
-      for (const std::int64_t p2 : phases2) {
-        PatchGrid grid{.batch = problem.batch,
-                       .axes = {backward_axis(axes[0], p0), backward_axis(axes[1], p1),
-                                backward_axis(axes[2], p2)},
-                       .source = dense_strides(output_sizes(axes), problem.out_channels),
-                       .result = dense_strides(input_sizes(axes), problem.in_channels)};
-        views.push_back({.groups = problem.groups,
-                         .group_step = out * in * taps,
-                         .results = in,
-                         .result_step = taps,
-                         .taps = tap_offsets(grid, axes),
-                         .run = multiples(out, in * taps)});
-        grids.push_back(std::move(grid));
-      }
+  // Cells that no output has read.
+  const std::int64_t values = problem.input_shape().numel();
+  if (places * problem.in_channels < values)
+    std::memset(args.result, 0, static_cast<std::size_t>(values) * sizeof(T));
   const auto packed = pack_weights<T>(problem, Pass::backward_data, args, views, lanes);
   const T* next = packed->template as<T>();
   for (std::size_t phase = 0; phase < grids.size(); ++phase) {

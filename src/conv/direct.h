@@ -8,12 +8,9 @@
 #include <vector>
 
 #include "conv/algorithms.h"
+#include "conv/axes.h"
 
 namespace fovea::conv {
-
-inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
 
 // At most so many tasks as keep some sixteen cores busy and start quickly, of at least some
 // microseconds each. From the problem alone: the cut decides the bits of a sum.

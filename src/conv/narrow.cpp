@@ -29,10 +29,6 @@ constexpr std::int64_t kWorkPerTask = 1 << 18;    // multiply-adds: some ten mic
 constexpr std::int64_t kValuesPerBand = 1 << 13;  // of the source: leaves room in the first cache
 constexpr std::int64_t kStripsPerChunk = 64;      // that a gradient adds up in one go
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
-
 // A power of two, which most numbers of cores divide.
 std::int64_t tasks_for(std::int64_t multiply_adds, std::int64_t bands) {
   std::int64_t tasks = 1;

@@ -112,11 +112,9 @@ std::int64_t WeightView::packed_size(int lanes) const {
   return padded * static_cast<std::int64_t>(taps.size() * run.size());
 }
 
-std::shared_ptr<const Workspace> derive_weights(const ConvProblem& problem, Pass pass,
-                                                const ConvArgs& args, WeightOrder order, int lanes,
+std::shared_ptr<const Workspace> derive_weights(const ConvArgs& args, const Derived::Key& key,
                                                 std::size_t bytes,
                                                 const std::function<void(void*)>& fill) {
-  const Derived::Key key = key_of(problem, pass, order, lanes);
   Derived* const derived = args.weights == nullptr ? nullptr : args.weights->derived();
   const std::uint64_t version = derived == nullptr ? 0 : args.weights->version();
   if (derived != nullptr) {
@@ -126,6 +124,13 @@ std::shared_ptr<const Workspace> derive_weights(const ConvProblem& problem, Pass
   fill(memory->as<void>());
   if (derived != nullptr) derived->keep(key, version, memory);
   return memory;
+}
+
+std::shared_ptr<const Workspace> derive_weights(const ConvProblem& problem, Pass pass,
+                                                const ConvArgs& args, WeightOrder order, int lanes,
+                                                std::size_t bytes,
+                                                const std::function<void(void*)>& fill) {
+  return derive_weights(args, key_of(problem, pass, order, lanes), bytes, fill);
 }
 
 template <class T>

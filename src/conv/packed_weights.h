@@ -15,8 +15,12 @@ namespace fovea::conv {
 // The orders in which algorithms keep weights; one that is kept has a line here.
 enum class WeightOrder : std::int64_t { blocks, across_groups };
 
-// Memory of `bytes` that `fill` has written. With `args.weights`, it is kept there under `order`,
-// `pass`, `lanes` and the geometry of `problem` until the weights change.
+// Memory of `bytes` that `fill` has written. With `args.weights`, it is kept there under `key`
+// until the weights change.
+std::shared_ptr<const Workspace> derive_weights(const ConvArgs& args, const Derived::Key& key,
+                                                std::size_t bytes,
+                                                const std::function<void(void*)>& fill);
+// The same under a key of `order`, `pass`, `lanes` and the geometry of `problem`.
 std::shared_ptr<const Workspace> derive_weights(const ConvProblem& problem, Pass pass,
                                                 const ConvArgs& args, WeightOrder order, int lanes,
                                                 std::size_t bytes,

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "conv/axes.h"
+
 namespace fovea::conv {
 
 std::int64_t PatchGrid::places() const {
@@ -59,6 +61,29 @@ std::vector<std::int64_t> backward_phases(const ConvAxis& axis) {
   std::sort(phases.begin(), phases.end());
   phases.erase(std::unique(phases.begin(), phases.end()), phases.end());
   return phases;
+}
+
+std::vector<PatchGrid> backward_grids(const ConvProblem& problem) {
+  const std::array<ConvAxis, 3> axes = three_axes(problem);
+  std::vector<PatchGrid> grids;
+  for (const std::int64_t p0 : backward_phases(axes[0]))
+    for (const std::int64_t p1 : backward_phases(axes[1]))
+      for (const std::int64_t p2 : backward_phases(axes[2]))
+        grids.push_back({.batch = problem.batch,
+                         .axes = {backward_axis(axes[0], p0), backward_axis(axes[1], p1),
+                                  backward_axis(axes[2], p2)},
+                         .source = dense_strides(output_sizes(axes), problem.out_channels),
+                         .result = dense_strides(input_sizes(axes), problem.in_channels)});
+  return grids;
+}
+
+std::vector<std::int64_t> tap_offsets(const PatchGrid& grid, const std::array<ConvAxis, 3>& axes) {
+  std::vector<std::int64_t> offsets;
+  for (const std::int64_t k0 : grid.axes[0].taps)
+    for (const std::int64_t k1 : grid.axes[1].taps)
+      for (const std::int64_t k2 : grid.axes[2].taps)
+        offsets.push_back((k0 * axes[1].kernel + k1) * axes[2].kernel + k2);
+  return offsets;
 }
 
 GridStrides dense_strides(const std::array<std::int64_t, 3>& sizes, std::int64_t channels) {

@@ -46,8 +46,13 @@ GridAxis backward_axis(const ConvAxis& axis, std::int64_t first);
 // The first cells of all grids of backward_data in which any tap reads; the cells of others stay
 // zero.
 std::vector<std::int64_t> backward_phases(const ConvAxis& axis);
+// All grids of backward_data, from the output's gradient to the input's.
+std::vector<PatchGrid> backward_grids(const ConvProblem& problem);
 // Distances in a dense channels-last tensor of these spatial sizes and channels.
 GridStrides dense_strides(const std::array<std::int64_t, 3>& sizes, std::int64_t channels);
+
+// Weights [out][in][k0][k1][k2]: offsets of the taps that a grid reads, over axes as three_axes().
+std::vector<std::int64_t> tap_offsets(const PatchGrid& grid, const std::array<ConvAxis, 3>& axes);
 
 // A run of neighbouring places in one row of the grid.
 struct GridSegment {

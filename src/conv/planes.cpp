@@ -7,13 +7,7 @@
 #include "kernels/transpose.h"
 
 namespace fovea::conv {
-namespace {
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 std::int64_t PlaneProblem::padded_values() const {
   std::int64_t values = channels;

@@ -11,6 +11,7 @@
 #include <array>
 #include <cstring>
 
+#include "conv/axes.h"
 #include "conv/winograd_passes.h"
 #include "conv/winograd_tiles.h"
 #include "conv/winograd_weights.h"
@@ -30,10 +31,6 @@ constexpr std::int64_t kTilesPerTask = 16;
 constexpr std::int64_t kTilesPerChunk = 128;  // their gradients stay in the first-level cache
 constexpr std::int64_t kTasks = 32;
 constexpr double kWorkPerTask = 1 << 20;  // multiply-adds: some microseconds
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
 
 template <class T>
 class Gradient {

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <optional>
 
+#include "conv/axes.h"
 #include "conv/winograd_passes.h"
 #include "conv/winograd_tiles.h"
 #include "conv/winograd_weights.h"
@@ -33,10 +34,6 @@ constexpr std::int64_t kSharedBytes = 12 << 20;
 constexpr std::int64_t kSharedRows = 112;        // of one task, with one block of results
 constexpr std::int64_t kPanelBytes = 384 << 10;  // of products, before they are transformed back
 constexpr std::int64_t kTasks = 32;
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
-}
 
 struct Range {
   std::int64_t first;

@@ -8,6 +8,7 @@
 #include <array>
 
 #include "conv/axes.h"
+#include "conv/packed_weights.h"
 #include "fovea/executor.h"
 #include "kernels/transpose.h"
 
@@ -130,16 +131,11 @@ template <class T>
 std::shared_ptr<const Workspace> transform_weights(const ConvProblem& problem, Pass pass,
                                                    const ConvArgs& args, const WinogradTile& tile) {
   const PointWeights order = point_weights<T>(problem, pass, tile);
-  const Derived::Key key = key_of(problem, pass, tile, order.lanes);
-  Derived* const derived = args.weights == nullptr ? nullptr : args.weights->derived();
-  const std::uint64_t version = derived == nullptr ? 0 : args.weights->version();
-  if (derived != nullptr) {
-    if (auto kept = derived->find(key, version)) return kept;
-  }
-  auto points = std::make_shared<Workspace>(static_cast<std::size_t>(order.size()) * sizeof(T));
-  Transformer<T>(problem, pass, tile).run(static_cast<const T*>(args.second), points->as<T>());
-  if (derived != nullptr) derived->keep(key, version, points);
-  return points;
+  return derive_weights(args, key_of(problem, pass, tile, order.lanes),
+                        static_cast<std::size_t>(order.size()) * sizeof(T), [&](void* memory) {
+                          Transformer<T>(problem, pass, tile)
+                              .run(static_cast<const T*>(args.second), static_cast<T*>(memory));
+                        });
 }
 template std::shared_ptr<const Workspace> transform_weights<float>(const ConvProblem&, Pass,
                                                                    const ConvArgs&,

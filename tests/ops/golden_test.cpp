@@ -280,7 +280,8 @@ class Golden {
 
   // Runs every case of `family` in both types.
   static void run_all(const std::string& family, const std::map<std::string, Call>& calls) {
-    if (!std::filesystem::exists(folder() + "/" + family + ".json"))
+    if (std::getenv("FOVEA_GOLDENS") != nullptr &&
+        !std::filesystem::exists(folder() + "/" + family + ".json"))
       GTEST_SKIP() << "FOVEA_GOLDENS has no family " << family;
     const std::size_t all = cases(family).size();
     EXPECT_GT(all, 0U);
