@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/file.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <random>
@@ -101,27 +102,40 @@ class Resume : public ::testing::Test {
   TempFolder folder_;
 };
 
+// What a process that was killed within a write leaves behind.
+bool holds_temporary(const std::string& folder) {
+  const std::filesystem::directory_iterator files(folder);
+  return std::any_of(begin(files), end(files), [](const auto& file) {
+    return file.path().filename().string().find(".tmp-") != std::string::npos;
+  });
+}
+
 TEST_F(Resume, AfterTenKillsTheResultIsTheSame) {
   std::mt19937 random(1);
   int kills = 0;
-  for (int round = 0; kills < 10; ++round) {
+  int within_writes = 0;
+  const auto enough = [&] { return kills >= 10 && within_writes >= 3; };
+  for (int round = 0; !enough(); ++round) {
+    ASSERT_LT(round, 20) << kills << " kills, of which within a write " << within_writes;
     const std::string folder = folder_ / ("run" + std::to_string(round));
     std::filesystem::create_directories(folder);
     for (bool done = false; !done;) {
       FolderWatch watch(folder);
       const bool begun = std::filesystem::exists(folder + "/last.checkpoint");
       Process process(FOVEA_PROGRAM, begun ? again(folder) : fresh(folder), folder_ / "process");
-      if (kills < 10) {
-        // Each checkpoint is made, written to several times and renamed: among so few moments, many
-        // lie within a write.
+      if (!enough()) {
+        // Each checkpoint is made, written to several times, flushed and renamed: among so few
+        // moments, many lie within a write.
         const auto events = 1 + random() % 12;
         for (auto i = events; i > 0; --i) ASSERT_NE(watch.next().what, 0U);
         process.signal(SIGKILL);
       }
       const int code = process.wait();
-      if (code == -SIGKILL) ++kills;
       done = code == 0;
       ASSERT_TRUE(done || code == -SIGKILL) << code << ": " << process.err();
+      if (done) continue;
+      ++kills;
+      if (holds_temporary(folder)) ++within_writes;
     }
     expect_undisturbed(folder);
   }

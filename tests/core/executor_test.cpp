@@ -174,6 +174,24 @@ TEST(ParallelFor, GoesThroughTheExecutorOfTheHost) {
   EXPECT_EQ(threads, 7);
 }
 
+#ifdef __SANITIZE_THREAD__
+// Were it told too much about what oneTBB hands over, the thread sanitizer would miss this.
+TEST(ParallelFor, ARaceBetweenTwoTasksIsSeenByTheThreadSanitizer) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto race = [] {
+    const ThreadGuard guard(2);
+    std::atomic<int> arrived = 0;
+    int both = 0;
+    parallel_for(2, [&](std::int64_t) {
+      arrived.fetch_add(1, std::memory_order_relaxed);
+      while (arrived.load(std::memory_order_relaxed) < 2) std::this_thread::yield();
+      ++both;
+    });
+  };
+  EXPECT_DEATH(race(), "data race");
+}
+#endif
+
 TEST(Threads, CountIsChecked) {
   EXPECT_CONTAINS(error_of([] { set_num_threads(0); }), "at least 1");
   const ThreadGuard guard(3);
