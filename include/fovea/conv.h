@@ -47,6 +47,25 @@ enum class Precision : std::uint8_t { fast, exact };
 inline constexpr std::array<Precision, 2> kPrecisions = {Precision::fast, Precision::exact};
 FOVEA_API std::string_view name(Precision precision);
 
+// What a convolution may do to its sums before it stores them. relu6 is clamp to [0, 6]; each other
+// one is the function of functions.h of that name.
+enum class Activation : std::uint8_t {
+  none,
+  relu,
+  relu6,
+  leaky_relu,
+  sigmoid,
+  tanh,
+  gelu,
+  silu,
+  hardswish
+};
+inline constexpr std::array<Activation, 9> kActivations = {
+    Activation::none,       Activation::relu,    Activation::relu6,
+    Activation::leaky_relu, Activation::sigmoid, Activation::tanh,
+    Activation::gelu,       Activation::silu,    Activation::hardswish};
+FOVEA_API std::string_view name(Activation activation);
+
 // The sizes of one spatial dimension, and the only home of the output-size formula.
 struct FOVEA_API ConvAxis {
   std::int64_t input = 1;

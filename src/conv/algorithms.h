@@ -22,6 +22,10 @@ struct ConvArgs {
   void* result = nullptr;
   Storage* weights =
       nullptr;  // of the tensor with the weights, to keep them packed; null: pack anew
+  // Forward only: activation(sum + bias + residual). How algorithms do it: conv/epilogue.h.
+  const void* residual = nullptr;  // laid out as the result, and no part of it; may be null
+  Activation activation = Activation::none;
+  double activation_slope = 0;  // of leaky_relu
 };
 
 struct ConvAlgorithm {

@@ -8,6 +8,7 @@
 #include "conv/algorithms.h"
 #include "conv/axes.h"
 #include "conv/entries.h"
+#include "conv/epilogue.h"
 #include "core/dispatch.h"
 
 namespace fovea::conv {
@@ -157,6 +158,7 @@ void run_pass(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
       }
     }
   }
+  if (pass == Pass::forward) finish_results<T>(problem, args);
 }
 
 std::optional<std::string> refuses(const ConvProblem& problem, Pass) {

@@ -8,6 +8,7 @@
 #include "conv/algorithms.h"
 #include "conv/axes.h"
 #include "conv/entries.h"
+#include "conv/epilogue.h"
 #include "core/dispatch.h"
 
 namespace fovea::conv {
@@ -105,7 +106,8 @@ void run_pass(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
   T* result = static_cast<T*>(args.result);
   switch (pass) {
     case Pass::forward:
-      return forward(problem, first, second, static_cast<const T*>(args.bias), result);
+      forward(problem, first, second, static_cast<const T*>(args.bias), result);
+      return finish_results<T>(problem, args);
     case Pass::backward_data:
       return backward_data(problem, first, second, result);
     case Pass::backward_weights:

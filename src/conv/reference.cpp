@@ -9,6 +9,7 @@
 
 #include "conv/algorithms.h"
 #include "conv/axes.h"
+#include "conv/epilogue.h"
 #include "conv/patch_table.h"
 #include "core/dispatch.h"
 
@@ -106,6 +107,7 @@ void run_pass(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
   const T* first = static_cast<const T*>(args.first);
   const T* second = static_cast<const T*>(args.second);
   const T* bias = static_cast<const T*>(args.bias);
+  const T* residual = static_cast<const T*>(args.residual);
   T* result = static_cast<T*>(args.result);
   const std::int64_t results = result_shape(problem, pass).numel();
   Doubles sum(results + padding_cells(problem));
@@ -136,8 +138,9 @@ void run_pass(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
     }
   }
   for (std::int64_t i = 0; i < results; ++i) {
-    const double offset = bias == nullptr ? 0 : static_cast<double>(bias[i % problem.out_channels]);
-    result[i] = static_cast<T>(sum[i] + offset);
+    if (bias != nullptr) sum[i] += static_cast<double>(bias[i % problem.out_channels]);
+    if (residual != nullptr) sum[i] += static_cast<double>(residual[i]);
+    result[i] = static_cast<T>(activate(args.activation, args.activation_slope, sum[i]));
   }
 }
 

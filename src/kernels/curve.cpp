@@ -342,7 +342,7 @@ void with_curve(Curve f, const CurveParameters& parameters, const Run& run) {
 }
 
 template <class F, class T>
-void values(const F& f, std::size_t count, const T* HWY_RESTRICT x, T* HWY_RESTRICT y) {
+void values(const F& f, std::size_t count, const T* x, T* y) {
   for_lanes<T>(0, count, [&](auto d, std::size_t i) HWY_ATTR {
     hn::StoreU(f.value(d, hn::LoadU(d, x + i)), d, y + i);
   });

@@ -23,7 +23,7 @@ struct CurveParameters {
   double b = 0;
 };
 
-// y[i] = f(x[i])
+// y[i] = f(x[i]); y may be x.
 template <class T>
 void curve(Curve f, const CurveParameters& parameters, std::int64_t count, const T* x, T* y);
 // dx[i] = g[i] f'(x[i])

@@ -182,7 +182,7 @@ struct TanhBackward {
 };
 
 template <class T, class F>
-HWY_INLINE void unary_row(F f, std::size_t count, const T* HWY_RESTRICT a, T* HWY_RESTRICT out) {
+HWY_INLINE void unary_row(F f, std::size_t count, const T* a, T* out) {
   for_lanes<T>(0, count, [&](auto d, std::size_t i) HWY_ATTR {
     hn::StoreU(f(d, hn::LoadU(d, a + i)), d, out + i);
   });

@@ -33,7 +33,7 @@ struct RowBlock {
   bool b_repeats = false;
 };
 
-// out[r][i] = op(a[r][i])
+// out[r][i] = op(a[r][i]); out may be a, with equal strides.
 template <class T>
 void unary(Unary op, const RowBlock& block, const T* a, T* out);
 // out[r][i] = op(a[r][i], b[r][i])
