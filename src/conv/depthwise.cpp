@@ -13,6 +13,7 @@
 
 #include "conv/algorithms.h"
 #include "conv/axes.h"
+#include "conv/epilogue.h"
 #include "conv/packed_weights.h"
 #include "conv/patch_grid.h"
 #include "core/dispatch.h"
@@ -196,6 +197,7 @@ class Product {
       : problem_(problem),
         pass_(pass),
         args_(args),
+        finish_(args),
         axes_(three_axes(problem)),
         group_(kernel_group(problem, pass)),
         blocks_(blocks_of<T>(group_)),
@@ -242,7 +244,7 @@ class Product {
  private:
   bool bypasses(const Shape& shape) const {
     const auto value = static_cast<std::int64_t>(sizeof(T));
-    return !sums_groups(problem_, pass_) &&
+    return !sums_groups(problem_, pass_) && !finish_.remains() &&
            bypasses_caches(args_.result, shape.numel() * value, shape[1] * value);
   }
 
@@ -331,8 +333,10 @@ class Product {
           .ahead = row.ahead.data(),
           .ahead_count = std::ssize(row.ahead),
           .bypass = bypasses_,
+          .epilogue = finish_.at_store(),
       });
       if (sums) sum_groups(unsummed.data(), inner.outputs, row.result, step);
+      if (finish_.remains()) finish_row(blocks, inner.outputs, row.result, step);
     };
     // One row behind, to know what comes next.
     for_each_segment(grid, first * inner.outputs, (last - first) * inner.outputs,
@@ -373,6 +377,16 @@ class Product {
     }
   }
 
+  // The rest of the epilogue for a row of these blocks, which cover neighbouring channels.
+  void finish_row(std::span<const ChannelBlock<T>> blocks, int places, T* result,
+                  std::int64_t step) const {
+    const std::int64_t first = blocks.front().channel;
+    const ChannelBlock<T>& last = blocks.back();
+    const std::int64_t channels = last.channel + last.lanes * last.vectors - first;
+    RestOf<T> rest(finish_);
+    for (int place = 0; place < places; ++place) rest.add(channels, result + first + place * step);
+  }
+
   // result[place][group] = sum of the channels of the group.
   void sum_groups(const T* from, int places, T* result, std::int64_t step) const {
     const std::int64_t width = problem_.out_channels / problem_.groups;
@@ -388,6 +402,7 @@ class Product {
   const ConvProblem& problem_;
   Pass pass_;
   const ConvArgs& args_;
+  Finish<T> finish_;
   std::array<ConvAxis, 3> axes_;
   Group group_;
   Blocks<T> blocks_;

@@ -14,6 +14,7 @@
 #include "conv/algorithms.h"
 #include "conv/axes.h"
 #include "conv/direct.h"
+#include "conv/epilogue.h"
 #include "conv/packed_weights.h"
 #include "conv/padded_input.h"
 #include "conv/patch_grid.h"
@@ -44,6 +45,7 @@ struct Product {
   std::int64_t source_group;          // distance between the source channels of two groups
   std::int64_t furthest_tap;          // the one that reads last in memory
   std::vector<std::int64_t> offsets;  // of each tap from its place; empty: the grid has them all
+  const Finish<T>* finish = nullptr;  // of a forward pass
 };
 
 template <class T>
@@ -76,9 +78,11 @@ class ProductRunner {
       return product.grid->batch * strides.image * static_cast<std::int64_t>(sizeof(T));
     };
     prefetches_ = taps_ > 0 && bytes(product.grid->source) > kCacheBytes;
-    bypasses_ = groups == 1 && bypasses_caches(product.result, bytes(product.grid->result),
-                                               product.grid->result.axis[2] *
-                                                   static_cast<std::int64_t>(sizeof(T)));
+    finishes_ = product.finish != nullptr && product.finish->remains();
+    bypasses_ =
+        groups == 1 && !finishes_ &&
+        bypasses_caches(product.result, bytes(product.grid->result),
+                        product.grid->result.axis[2] * static_cast<std::int64_t>(sizeof(T)));
   }
 
   void run() const {
@@ -159,8 +163,21 @@ class ProductRunner {
             .width = block_width(product_.view->results, block, tile_.lanes),
             .ahead = ahead(next, ahead_place, std::min(ahead_place + share, next.places)),
             .bypass = bypasses_,
+            .epilogue = product_.finish == nullptr ? nullptr : product_.finish->at_store(),
         });
       }
+    }
+    if (finishes_) finish(chunk, begin, end);
+  }
+
+  // The rest of the epilogue for these blocks of a chunk.
+  void finish(const Chunk& chunk, std::int64_t begin, std::int64_t end) const {
+    const std::int64_t first = begin * 2 * tile_.lanes;
+    const std::int64_t count = std::min(end * 2 * tile_.lanes, product_.view->results) - first;
+    RestOf<T> rest(*product_.finish);
+    for (std::int64_t place = 0; place < chunk.places; ++place) {
+      const std::int64_t index = place / tile_.rows * kMaxTileRows + place % tile_.rows;
+      rest.add(count, chunk.out[static_cast<std::size_t>(index)] + first);
     }
   }
 
@@ -192,6 +209,7 @@ class ProductRunner {
   std::int64_t block_parts_ = 1;
   bool prefetches_ = false;
   bool bypasses_ = false;
+  bool finishes_ = false;  // results that are in memory already
 };
 
 // ---- First layers: with few input channels a tap's run is too short to pay for its pointers. A
@@ -224,6 +242,7 @@ void forward(const ConvProblem& problem, const ConvArgs& args) {
                  .axes = {},
                  .source = dense_strides(input_sizes(axes), problem.in_channels),
                  .result = dense_strides(output_sizes(axes), problem.out_channels)};
+  const Finish<T> finish(args);
   Product<T> product{.grid = &grid,
                      .view = &view,
                      .source = static_cast<const T*>(args.first),
@@ -233,7 +252,8 @@ void forward(const ConvProblem& problem, const ConvArgs& args) {
                      .padding_value = static_cast<T>(problem.padding_value),
                      .source_group = in,
                      .furthest_tap = 0,
-                     .offsets = {}};
+                     .offsets = {},
+                     .finish = &finish};
   std::optional<Workspace> padded;
   if (joins_rows(problem)) {
     const auto sizes = padded_sizes(axes);

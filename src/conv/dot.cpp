@@ -5,6 +5,7 @@
 
 #include "conv/algorithms.h"
 #include "conv/axes.h"
+#include "conv/epilogue.h"
 #include "core/dispatch.h"
 #include "fovea/executor.h"
 #include "kernels/dot.h"
@@ -41,14 +42,17 @@ void run(const ConvProblem& problem, Pass, const ConvArgs& args) {
   dispatch_floating(problem.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* bias = static_cast<const T*>(args.bias);
+    const Finish<T> finish(args);
     parallel_ranges(out, grain, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t position = 0; position < problem.output_positions(); ++position) {
+        T* const results = static_cast<T*>(args.result) + position * out + first;
         kernels::dot_rows<T>({.matrix = static_cast<const T*>(args.second) + first * in,
                               .x = static_cast<const T*>(args.first) + position * in,
                               .start = bias == nullptr ? nullptr : bias + first,
-                              .out = static_cast<T*>(args.result) + position * out + first,
+                              .out = results,
                               .rows = last - first,
                               .columns = in});
+        finish.all(last - first, results);
       }
     });
   });

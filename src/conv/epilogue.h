@@ -23,7 +23,8 @@ class Finish {
   const kernels::Epilogue<T>* at_store() const { return stores_ ? &epilogue_ : nullptr; }
   // Whether the activation is another one, which needs rest().
   bool remains() const { return remains_; }
-  // That activation, of `count` neighbouring results that were stored with at_store().
+  // That activation, of `count` neighbouring results that were stored with at_store(); RestOf for
+  // those that lie apart.
   void rest(std::int64_t count, T* results) const;
   // Both, for results that were stored as plain sums.
   void all(std::int64_t count, T* results) const;
@@ -34,6 +35,30 @@ class Finish {
   double slope_;
   bool stores_;
   bool remains_;
+};
+
+// rest() of pieces that are added one by one, neighbours together; the last at its end.
+template <class T>
+class RestOf {
+ public:
+  explicit RestOf(const Finish<T>& finish) : finish_(finish) {}
+  ~RestOf() { finish_.rest(count_, begin_); }
+  RestOf(const RestOf&) = delete;
+  RestOf& operator=(const RestOf&) = delete;
+  void add(std::int64_t count, T* results) {
+    if (count_ > 0 && results == begin_ + count_) {
+      count_ += count;
+      return;
+    }
+    finish_.rest(count_, begin_);
+    begin_ = results;
+    count_ = count;
+  }
+
+ private:
+  const Finish<T>& finish_;
+  T* begin_ = nullptr;
+  std::int64_t count_ = 0;
 };
 
 // All of a forward pass, in a pass of its own over its results.

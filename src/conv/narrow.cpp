@@ -12,6 +12,7 @@
 
 #include "conv/algorithms.h"
 #include "conv/axes.h"
+#include "conv/epilogue.h"
 #include "conv/planes.h"
 #include "core/dispatch.h"
 #include "fovea/executor.h"
@@ -87,6 +88,7 @@ class Product {
         source_(static_cast<const T*>(args.first)),
         bias_(static_cast<const T*>(args.bias)),
         result_(static_cast<T*>(args.result)),
+        finish_(args),
         tasks_(tasks_for(problem.multiply_adds(), bands_.count())),
         weights_(static_cast<std::size_t>(planes_.planes * planes_.channels * planes_.taps()) *
                  sizeof(T)) {
@@ -135,6 +137,21 @@ class Product {
       if (strips.count > 0) multiply(block, weights, strips, most);
       weights += block.count * planes_.channels * planes_.taps();
     }
+    finish_band(band);
+  }
+
+  T* result_at(const Band& band, const std::array<std::int64_t, 3>& at) const {
+    std::int64_t place = band.image;
+    for (std::size_t a = 0; a < 3; ++a)
+      place = place * planes_.axes[a].outputs + band.first[a] + at[a];
+    return result_ + place * planes_.planes;
+  }
+
+  void finish_band(const Band& band) const {
+    for (std::int64_t o0 = 0; o0 < band.count[0]; ++o0) {
+      for (std::int64_t o1 = 0; o1 < band.count[1]; ++o1)
+        finish_.all(band.count[2] * planes_.planes, result_at(band, {o0, o1, 0}));
+    }
   }
 
   void add_strip(const Band& band, const std::array<std::int64_t, 3>& at, const T* planes,
@@ -142,9 +159,7 @@ class Product {
     const std::array<PlaneAxis, 3>& axes = planes_.axes;
     const auto i = static_cast<std::size_t>(strips.count);
     strips.sources[i] = planes + layout_.place(at[0], at[1], at[2]);
-    std::int64_t place = band.image;
-    for (std::size_t a = 0; a < 3; ++a) place = place * axes[a].outputs + band.first[a] + at[a];
-    strips.results[i] = result_ + place * planes_.planes;
+    strips.results[i] = result_at(band, at);
     strips.widths[i] = static_cast<int>(std::min<std::int64_t>(lanes_, band.count[2] - at[2]));
     // The taps of the outermost axis that has any which read inside the source.
     const std::size_t outer = axes[0].kernel > 1 ? 0 : 1;
@@ -201,6 +216,7 @@ class Product {
   const T* source_;
   const T* bias_;
   T* result_;
+  Finish<T> finish_;
   std::int64_t tasks_;
   Workspace weights_;
 };

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "conv/axes.h"
+#include "conv/epilogue.h"
 #include "conv/winograd_passes.h"
 #include "conv/winograd_tiles.h"
 #include "conv/winograd_weights.h"
@@ -92,6 +93,7 @@ class Product {
       : problem_(problem),
         pass_(pass),
         args_(args),
+        finish_(args),
         grid_(tile_grid(problem, pass, tile)),
         order_(point_weights<T>(problem, pass, tile)),
         vectors_(ceil_div(order_.reduced, order_.lanes)) {
@@ -265,14 +267,30 @@ class Product {
              .vector_step = order_.lanes,
              .bias = args_.bias == nullptr ? nullptr : static_cast<const T*>(args_.bias) + column,
              .cells = cells.data(),
-             .channels = order_.width(block)});
+             .channels = order_.width(block),
+             .epilogue = finish_.at_store()});
       }
+      if (finish_.remains()) finish(tile, panel);
+    }
+  }
+
+  // The rest of the epilogue for one tile of results.
+  void finish(std::int64_t tile, Range panel) const {
+    std::array<T*, kMaxWinogradPoints> cells{};
+    const std::int64_t first = panel.first * 2 * order_.lanes;
+    const std::int64_t count = std::min(panel.last * 2 * order_.lanes, order_.results) - first;
+    result_cells<T>(grid_, static_cast<T*>(args_.result) + first, nullptr, tile, cells.data());
+    RestOf<T> rest(finish_);
+    for (int i = 0; i < grid_.tile.outputs(); ++i) {
+      T* const cell = cells[static_cast<std::size_t>(i)];
+      if (cell != nullptr) rest.add(count, cell);
     }
   }
 
   const ConvProblem& problem_;
   Pass pass_;
   const ConvArgs& args_;
+  Finish<T> finish_;
   TileGrid grid_;
   PointWeights order_;
   std::int64_t vectors_;  // of reduced channels

@@ -11,7 +11,9 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/group_product.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
+// The target's own headers follow.
 #include "hwy/highway.h"
+#include "kernels/epilogue-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
@@ -155,6 +157,19 @@ void Tile(D d, const GroupProduct<hn::TFromD<D>>& job, const ChannelBlock<hn::TF
     }
   }
   T* out = job.out + place * job.out_step + block.channel;
+  if (job.epilogue != nullptr) {
+    const Bounds<D> bounds(d, *job.epilogue);
+    const T* residual =
+        job.epilogue->residual == nullptr ? nullptr : residual_of<T>(*job.epilogue, out);
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+      for (int v = 0; v < V; ++v) {
+        if (residual != nullptr)
+          sum[m][v] = hn::Add(sum[m][v], hn::LoadU(d, residual + m * job.out_step + v * lanes));
+        sum[m][v] = bounds(sum[m][v]);
+      }
+    }
+  }
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m) {
     for (int v = 0; v < V; ++v) {

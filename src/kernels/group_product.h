@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "kernels/epilogue.h"
+
 namespace fovea::kernels {
 
 // The number of a lane of a vector of T.
@@ -61,6 +63,7 @@ struct GroupProduct {
   const T* const* ahead = nullptr;  // [ahead_count] source rows wanted next, asked for meanwhile
   std::int64_t ahead_count = 0;
   bool bypass = false;  // write around the caches; vectors of results are then aligned
+  const Epilogue<T>* epilogue = nullptr;  // of these results, or null
 };
 template <class T>
 void group_product(const GroupProduct<T>& job);

@@ -12,7 +12,9 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/patch_product.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
+// The target's own headers follow.
 #include "hwy/highway.h"
+#include "kernels/epilogue-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
@@ -62,6 +64,17 @@ HWY_INLINE hn::Vec<Lanes<T>> LoadFirst(const T* in, int count) {
   return hn::Load(d, lanes);
 }
 
+// The first `count` lanes, of memory that may end there; what the others hold is undefined.
+template <class T>
+HWY_INLINE hn::Vec<Lanes<T>> LoadUpTo(const T* in, int count) {
+#if HWY_TARGET <= HWY_AVX2
+  const Lanes<T> d;
+  return hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(count)), d, in);
+#else
+  return LoadFirst(in, count);
+#endif
+}
+
 // Asks for the bytes of `ahead` evenly over a number of steps. Asking for a line again costs less
 // than finding out whether that is due.
 class Prefetcher {
@@ -82,6 +95,43 @@ class Prefetcher {
   const char* place_;
   int64_t pace_ = 0;
 };
+
+// Asks for the residual of a tile: rows lie too far apart for the CPU to see what comes next.
+template <class T, int M, int N>
+HWY_INLINE void PrefetchResidual(const PatchProduct<T>& job) {
+  if (HWY_LIKELY(job.epilogue == nullptr) || job.epilogue->residual == nullptr) return;
+  for (int m = 0; m < M; ++m) {
+    const T* residual = residual_of(*job.epilogue, job.out[m] + job.column);
+    for (int n = 0; n < N; ++n)
+      __builtin_prefetch(residual + n * static_cast<int>(HWY_LANES(T)), 0, 3);
+  }
+}
+
+template <class T, int M, int N>
+HWY_INLINE void FinishTile(const PatchProduct<T>& job, hn::Vec<Lanes<T>> (&sum)[M][N]) {
+  const Lanes<T> d;
+  constexpr int kLanes = static_cast<int>(HWY_LANES(T));
+  const Epilogue<T>& epilogue = *job.epilogue;
+  if (epilogue.residual != nullptr) {
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+      const T* residual = residual_of(epilogue, job.out[m] + job.column);
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) {
+        const int count = job.width - n * kLanes;
+        const T* from = residual + n * kLanes;
+        sum[m][n] = hn::Add(
+            sum[m][n], count >= kLanes ? hn::LoadU(d, from) : LoadUpTo(from, HWY_MAX(count, 0)));
+      }
+    }
+  }
+  const Bounds<Lanes<T>> bounds(d, epilogue);
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) sum[m][n] = bounds(sum[m][n]);
+  }
+}
 
 template <class T, int M, int N>
 HWY_INLINE void StoreTile(const PatchProduct<T>& job, const hn::Vec<Lanes<T>> (&sum)[M][N]) {
@@ -137,6 +187,7 @@ void PatchTile(const PatchProduct<T>& given) {
   volatile int64_t tap = 0;
   const T* HWY_RESTRICT weights = given.weights;
   Prefetcher prefetcher(given.ahead, given.taps * given.run);
+  PrefetchResidual<T, M, N>(given);
   while (tap < job->taps) {
     const int64_t t = tap;
     tap = t + 1;
@@ -159,18 +210,9 @@ void PatchTile(const PatchProduct<T>& given) {
       }
     }
   }
-  StoreTile<T, M, N>(*job, sum);
-}
-
-// The first `count` lanes, of memory that may end there; what the others hold is undefined.
-template <class T>
-HWY_INLINE hn::Vec<Lanes<T>> LoadUpTo(const T* in, int count) {
-#if HWY_TARGET <= HWY_AVX2
-  const Lanes<T> d;
-  return hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(count)), d, in);
-#else
-  return LoadFirst(in, count);
-#endif
+  const PatchProduct<T>& same = *job;
+  if (HWY_UNLIKELY(same.epilogue != nullptr)) FinishTile<T, M, N>(same, sum);
+  StoreTile<T, M, N>(same, sum);
 }
 
 // kFull: every vector is full. kNeighbours: offsets[m] = offsets[0] + m, so that no register holds

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "kernels/epilogue.h"
+
 namespace fovea::kernels {
 
 inline constexpr int kMaxTileRows = 14;
@@ -49,6 +51,7 @@ struct PatchProduct {
   int width;            // output channels of this block: at most two vectors
   Ahead ahead = {};     // asked for meanwhile
   bool bypass = false;  // write around the caches; outputs are then aligned to whole vectors
+  const Epilogue<T>* epilogue = nullptr;  // of these results, or null
 };
 template <class T>
 void patch_product(const PatchProduct<T>& job);

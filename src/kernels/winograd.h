@@ -9,6 +9,8 @@
 #include <array>
 #include <cstdint>
 
+#include "kernels/epilogue.h"
+
 namespace fovea::kernels {
 
 inline constexpr int kMaxWinogradPoints = 64;  // of all axes together
@@ -65,6 +67,7 @@ struct CollectJob {
   const T* bias;  // of channel 0, or null
   T* const* cells;
   int channels;
+  const Epilogue<T>* epilogue = nullptr;  // of these cells, or null
 };
 template <class T>
 void winograd_collect(const CollectJob<T>& job);

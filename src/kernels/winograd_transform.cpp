@@ -12,6 +12,7 @@
 // The target's own headers follow.
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
+#include "kernels/epilogue-inl.h"
 #include "kernels/winograd.h"
 #include "kernels/winograd_points.h"
 
@@ -193,6 +194,14 @@ HWY_INLINE void store_some(Vector<T> value, T* to, int count) {
   for (int i = 0; i < count; ++i) to[i] = lanes[i];
 }
 
+template <class T>
+HWY_INLINE Vector<T> finished(const Epilogue<T>& epilogue, Vector<T> value, const T* cell,
+                              int count) {
+  if (epilogue.residual != nullptr)
+    value = hn::Add(value, load_some(residual_of(epilogue, cell), count));
+  return Bounds<Lanes<T>>(Lanes<T>(), epilogue)(value);
+}
+
 // The axes that are transformed, outermost first.
 struct ActiveAxes {
   int count = 0;
@@ -273,7 +282,7 @@ void Spread(const SpreadJob<T>& job) {
   map_axes<T>(job.tile, active, size, with, load, store);
 }
 
-template <class T>
+template <class T, bool kFinishes>
 void CollectCells(const CollectJob<T>& job) {
   const Lanes<T> d;
   constexpr int kLanes = static_cast<int>(HWY_LANES(T));
@@ -288,10 +297,19 @@ void CollectCells(const CollectJob<T>& job) {
     const Vector<T> bias = job.bias == nullptr ? hn::Zero(d) : load_some(job.bias + channel, count);
     const auto load = [&](int i) HWY_ATTR { return hn::Load(d, points + i * job.point_step); };
     const auto store = [&](int i, Vector<T> value) HWY_ATTR {
-      if (job.cells[i] != nullptr) store_some(hn::Add(value, bias), job.cells[i] + channel, count);
+      if (job.cells[i] == nullptr) return;
+      T* const cell = job.cells[i] + channel;
+      value = hn::Add(value, bias);
+      if constexpr (kFinishes) value = finished(*job.epilogue, value, cell, count);
+      store_some(value, cell, count);
     };
     map_axes<T>(job.tile, active, size, with, load, store);
   }
+}
+
+template <class T>
+void CollectAny(const CollectJob<T>& job) {
+  return job.epilogue == nullptr ? CollectCells<T, false>(job) : CollectCells<T, true>(job);
 }
 
 void Spread32(const SpreadJob<float>& job) {
@@ -301,10 +319,10 @@ void Spread64(const SpreadJob<double>& job) {
   Spread(job);
 }
 void Collect32(const CollectJob<float>& job) {
-  CollectCells(job);
+  CollectAny(job);
 }
 void Collect64(const CollectJob<double>& job) {
-  CollectCells(job);
+  CollectAny(job);
 }
 
 }  // namespace HWY_NAMESPACE
