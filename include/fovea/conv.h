@@ -47,8 +47,8 @@ enum class Precision : std::uint8_t { fast, exact };
 inline constexpr std::array<Precision, 2> kPrecisions = {Precision::fast, Precision::exact};
 FOVEA_API std::string_view name(Precision precision);
 
-// What a convolution may do to its sums before it stores them. relu6 is clamp to [0, 6]; each other
-// one is the function of functions.h of that name.
+// What an epilogue (functions.h) may do to sums. relu6 is clamp to [0, 6]; each other one is the
+// function of that name.
 enum class Activation : std::uint8_t {
   none,
   relu,

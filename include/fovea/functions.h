@@ -81,16 +81,28 @@ struct ConvOptions {
   Precision precision = Precision::fast;  // of this and of its gradients
 };
 
+// What a convolution or a linear layer does to its sums before it stores them, which saves passes
+// over memory: activation(sums + bias + residual). Where a gradient is wanted, activations whose
+// slope does not show in their output (gelu, silu, hardswish, and leaky_relu with a slope below 0)
+// follow as an operator of their own, which keeps its input.
+struct Epilogue {
+  Tensor residual = {};  // of the output's shape, or undefined
+  Activation activation = Activation::none;
+  double slope = 0.01;  // of leaky_relu
+};
+// The activation alone; `slope` is that of leaky_relu.
+FOVEA_API Tensor activate(const Tensor& input, Activation activation, double slope = 0.01);
+
 // Cross-correlation [A; D section 2]: y[n,o,p] = b[o] + sum over c,k of w[o,c,k] x[n, g*C/G + c,
 // p*stride - pad + k*dilation]. input [N, C, spatial...], weight [C_out, C/groups, kernel...], bias
 // [C_out], or [C_out, output...] for one per position (untied), or undefined -> [N, C_out,
 // output...].
 FOVEA_API Tensor conv1d(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
-                        const ConvOptions& options = {});
+                        const ConvOptions& options = {}, const Epilogue& epilogue = {});
 FOVEA_API Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
-                        const ConvOptions& options = {});
+                        const ConvOptions& options = {}, const Epilogue& epilogue = {});
 FOVEA_API Tensor conv3d(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
-                        const ConvOptions& options = {});
+                        const ConvOptions& options = {}, const Epilogue& epilogue = {});
 
 struct ConvTransposeOptions {
   Spatial stride = 1;
@@ -257,7 +269,8 @@ FOVEA_API Tensor local_response_norm(const Tensor& input, std::int64_t size,
                                      const ResponseNormOptions& options = {});
 
 // y = x w^T + b. input [..., in], weight [out, in], bias [out] or undefined -> [..., out].
-FOVEA_API Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {});
+FOVEA_API Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
+                        const Epilogue& epilogue = {});
 // [..., M, K] x [..., K, N] -> [..., M, N]; the axes in front broadcast.
 FOVEA_API Tensor matmul(const Tensor& a, const Tensor& b);
 // Reverses the order along `axes`.

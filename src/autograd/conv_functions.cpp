@@ -2,7 +2,9 @@
 // not an operator of its own is composed: cropping, the zeros of input_dilation, flip, untied bias.
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
+#include "autograd/epilogue.h"
 #include "core/check.h"
 #include "fovea/functions.h"
 #include "ops/families.h"
@@ -111,7 +113,8 @@ Shape sides_of(const std::vector<Sides>& padding, std::int64_t Sides::*side) {
 Attributes with_padding(Attributes attributes, const std::vector<Sides>& padding, PaddingMode mode,
                         double value) {
   if (mode == PaddingMode::constant && value == 0) mode = PaddingMode::zeros;
-  return attributes.with("before", sides_of(padding, &Sides::before))
+  return std::move(attributes)
+      .with("before", sides_of(padding, &Sides::before))
       .with("after", sides_of(padding, &Sides::after))
       .with("padding_mode", static_cast<std::int64_t>(mode))
       .with("padding_value", value);
@@ -150,7 +153,7 @@ std::int64_t precision_of(const Options& options) {
 }
 
 Tensor conv(std::string_view op, int dims, const Tensor& input, const Tensor& weight,
-            const Tensor& bias, const ConvOptions& options) {
+            const Tensor& bias, const ConvOptions& options, const Epilogue& epilogue) {
   require_ranks(op, dims, input, weight, "C_out, C_in/groups");
   const Shape stride = options.stride.expand(dims, op);
   const Shape dilation = options.dilation.expand(dims, op);
@@ -163,15 +166,19 @@ Tensor conv(std::string_view op, int dims, const Tensor& input, const Tensor& we
   std::vector<Sides> padding =
       options.padding.resolve(make_axes(x.shape(), kernel_of(weight), stride, dilation), op);
   x = crop(op, x, padding, options.padding_mode);
-  const Attributes attributes = with_padding({{"stride", stride},
-                                              {"dilation", dilation},
-                                              {"groups", options.groups},
-                                              {"algorithm", std::string(options.algorithm)},
-                                              {"precision", precision_of(options)}},
-                                             padding, options.padding_mode, options.padding_value);
+  Attributes attributes = with_padding({{"stride", stride},
+                                        {"dilation", dilation},
+                                        {"groups", options.groups},
+                                        {"algorithm", std::string(options.algorithm)},
+                                        {"precision", precision_of(options)}},
+                                       padding, options.padding_mode, options.padding_value);
   const Tensor w = options.flip ? flip_kernel(weight) : weight;
-  if (is_tied(bias)) return apply1(ops::conv, {x, w, bias}, attributes);
-  return add_bias(op, apply1(ops::conv, {x, w, {}}, attributes), bias);
+  const bool untied = bias.defined() && !is_tied(bias);
+  const Epilogue fused = untied ? Epilogue{.residual = epilogue.residual} : epilogue;
+  const Tensor y = autograd::apply_with_epilogue(
+      ops::conv, ops::conv_fused, {x, w, untied ? Tensor() : bias}, std::move(attributes), fused);
+  if (!untied) return y;
+  return activate(add_bias(op, y, bias), epilogue.activation, epilogue.slope);
 }
 
 // One axis of a transposed convolution: the convolution of which it is the adjoint reads `output`
@@ -387,16 +394,16 @@ std::string Padding::to_string() const {
 }
 
 Tensor conv1d(const Tensor& input, const Tensor& weight, const Tensor& bias,
-              const ConvOptions& options) {
-  return conv("conv1d", 1, input, weight, bias, options);
+              const ConvOptions& options, const Epilogue& epilogue) {
+  return conv("conv1d", 1, input, weight, bias, options, epilogue);
 }
 Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
-              const ConvOptions& options) {
-  return conv("conv2d", 2, input, weight, bias, options);
+              const ConvOptions& options, const Epilogue& epilogue) {
+  return conv("conv2d", 2, input, weight, bias, options, epilogue);
 }
 Tensor conv3d(const Tensor& input, const Tensor& weight, const Tensor& bias,
-              const ConvOptions& options) {
-  return conv("conv3d", 3, input, weight, bias, options);
+              const ConvOptions& options, const Epilogue& epilogue) {
+  return conv("conv3d", 3, input, weight, bias, options, epilogue);
 }
 
 Tensor conv_transpose1d(const Tensor& input, const Tensor& weight, const Tensor& bias,

@@ -1,6 +1,7 @@
 // The public operators, a few lines each: apply an OpDef, which checks, computes and records.
 #include "fovea/functions.h"
 
+#include "autograd/epilogue.h"
 #include "core/check.h"
 #include "fovea/autograd.h"
 #include "ops/checks.h"
@@ -245,15 +246,27 @@ Tensor local_response_norm(const Tensor& input, std::int64_t size,
       {{"size", size}, {"alpha", options.alpha}, {"beta", options.beta}, {"k", options.k}});
 }
 
-Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
+Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
+              const Epilogue& epilogue) {
   FOVEA_CHECK(input.defined() && weight.defined(), "linear: {} is undefined",
               input.defined() ? "weight" : "input");
+  const auto product = [&](const Tensor& rows, const Epilogue& with) {
+    return autograd::apply_with_epilogue(ops::linear, ops::linear_fused, {rows, weight, bias}, {},
+                                         with);
+  };
   const bool rows_fit = weight.rank() == 2 && input.rank() > 2 && input.size(-1) == weight.size(1);
-  if (!rows_fit) return apply1(ops::linear, {input, weight, bias});
+  if (!rows_fit) return product(input, epilogue);
   Shape shape = input.shape();
   shape[shape.rank() - 1] = weight.size(0);
-  const Tensor rows = input.reshape({-1, input.size(-1)});
-  return apply1(ops::linear, {rows, weight, bias}).reshape(shape);
+  Epilogue of_rows = epilogue;
+  if (Tensor& residual = of_rows.residual; residual.defined()) {
+    FOVEA_CHECK(residual.shape() == shape,
+                "linear: the residual is {}, but the output of input {} and weight {} is {}; both "
+                "must have one shape",
+                residual.shape(), input.shape(), weight.shape(), shape);
+    residual = residual.reshape({-1, weight.size(0)});
+  }
+  return product(input.reshape({-1, input.size(-1)}), of_rows).reshape(shape);
 }
 
 Tensor matmul(const Tensor& a, const Tensor& b) {

@@ -4,11 +4,16 @@
 // backward_weights} is closed under differentiation [B]: each one's backward is the other two.
 // Padding with a constant makes y affine in x; backward_data, and what is derived from it, is of
 // its linear part. Shape errors are raised here; the arithmetic of output sizes is ConvProblem's.
+//
+// conv_fused adds what often follows, activation(conv + residual), while the sums are in registers.
+// Where the activation's slope can be told from its output it has a gradient, which saves that
+// output alone; conv1d() to conv3d() compute the others apart where a gradient is wanted.
 #include <algorithm>
 
 #include "core/check.h"
 #include "ops/checks.h"
 #include "ops/conv_problem.h"
+#include "ops/epilogue.h"
 #include "ops/families.h"
 
 namespace fovea::ops {
@@ -37,11 +42,11 @@ std::vector<TensorSpec> infer_forward(Specs inputs, const Attributes& attributes
 void run_forward(Inputs inputs, const Attributes& attributes, Outputs outputs) {
   const ConvProblem problem =
       make_problem(inputs[0].shape(), inputs[1].shape(), inputs[0].dtype(), attributes);
-  run_conv_pass(Pass::forward, problem, attributes, inputs[0], inputs[1], inputs[2], outputs[0]);
+  run_conv_pass(Pass::forward, problem, attributes, inputs, outputs[0]);
 }
 
-std::vector<Tensor> backward_forward(const BackwardCall& call) {
-  const Tensor& g = call.grads[0];
+// Of x, w and bias, given the gradient of the sums.
+std::vector<Tensor> gradients_of_sum(const BackwardCall& call, const Tensor& g) {
   const Shape& x = call.input_specs[0].shape;
   const Shape& w = call.input_specs[1].shape;
   std::vector<Tensor> grads(3);
@@ -59,6 +64,10 @@ std::vector<Tensor> backward_forward(const BackwardCall& call) {
   return grads;
 }
 
+std::vector<Tensor> backward_forward(const BackwardCall& call) {
+  return gradients_of_sum(call, call.grads[0]);
+}
+
 OpCost cost_forward(Specs inputs, Specs outputs, const Attributes& attributes) {
   return conv_cost(inputs, outputs,
                    make_problem(inputs[0].shape, inputs[1].shape, inputs[0].dtype, attributes));
@@ -74,6 +83,27 @@ OpField field_forward(Specs inputs, const Attributes& attributes) {
   for (int i = 0; i < problem.dims; ++i)
     field.window.push_back(problem.axes[static_cast<std::size_t>(i)].span());
   return field;
+}
+
+// ---- fused: (x, w, bias?, residual?) -> y; attributes of ops/epilogue.h
+
+std::vector<TensorSpec> infer_fused(Specs inputs, const Attributes& attributes) {
+  std::vector<TensorSpec> outputs = infer_forward(inputs, attributes);
+  check_epilogue(conv_name(inputs[0].shape.rank() - 2), inputs, outputs[0], attributes);
+  return outputs;
+}
+
+void run_fused(Inputs inputs, const Attributes& attributes, Outputs outputs) {
+  const ConvProblem problem =
+      make_problem(inputs[0].shape(), inputs[1].shape(), inputs[0].dtype(), attributes);
+  run_conv_pass(Pass::forward, problem, attributes, inputs, outputs[0]);
+}
+
+std::vector<Tensor> backward_fused(const BackwardCall& call) {
+  const Tensor g = through_activation(call.grads[0], call.outputs[0], call.attributes);
+  std::vector<Tensor> grads = gradients_of_sum(call, g);
+  grads.push_back(call.needs_grad[3] ? g : Tensor());
+  return grads;
 }
 
 // ---- backward_data: (g, w) -> dx; attribute "input": the spatial sizes of x
@@ -97,7 +127,7 @@ std::vector<TensorSpec> infer_data(Specs inputs, const Attributes& attributes) {
 void run_data(Inputs inputs, const Attributes& attributes, Outputs outputs) {
   const ConvProblem problem =
       make_problem(outputs[0].shape(), inputs[1].shape(), inputs[0].dtype(), attributes);
-  run_conv_pass(Pass::backward_data, problem, attributes, inputs[0], inputs[1], {}, outputs[0]);
+  run_conv_pass(Pass::backward_data, problem, attributes, inputs, outputs[0]);
 }
 
 std::vector<Tensor> backward_of_data(const BackwardCall& call) {
@@ -138,7 +168,7 @@ std::vector<TensorSpec> infer_weights(Specs inputs, const Attributes& attributes
 void run_weights(Inputs inputs, const Attributes& attributes, Outputs outputs) {
   const ConvProblem problem =
       make_problem(inputs[0].shape(), outputs[0].shape(), inputs[0].dtype(), attributes);
-  run_conv_pass(Pass::backward_weights, problem, attributes, inputs[0], inputs[1], {}, outputs[0]);
+  run_conv_pass(Pass::backward_weights, problem, attributes, inputs, outputs[0]);
 }
 
 std::vector<Tensor> backward_of_weights(const BackwardCall& call) {
@@ -167,6 +197,14 @@ const OpDef conv = {.name = "conv",
                     .saves = {.inputs = 0b011, .outputs = 0},
                     .cost = cost_forward,
                     .field = field_forward};
+
+const OpDef conv_fused = {.name = "conv_fused",
+                          .infer = infer_fused,
+                          .run = run_fused,
+                          .backward = backward_fused,
+                          .saves = {.inputs = 0b0011, .outputs = 0b1},
+                          .cost = cost_forward,
+                          .field = field_forward};
 
 const OpDef conv_backward_data = {.name = "conv_backward_data",
                                   .infer = infer_data,

@@ -6,6 +6,7 @@
 #include "core/check.h"
 #include "core/dispatch.h"
 #include "ops/checks.h"
+#include "ops/epilogue.h"
 
 namespace fovea::ops {
 
@@ -82,19 +83,27 @@ Shape all_but_channels(int rank) {
 }
 
 void run_conv_pass(Pass pass, const ConvProblem& problem, const Attributes& attributes,
-                   const Tensor& first, const Tensor& second, const Tensor& bias, Tensor& result) {
+                   Inputs inputs, Tensor& result) {
+  // Undefined where there is no such input.
+  const auto in_layout = [&](std::size_t input, Layout layout) {
+    const bool given = input < inputs.size() && inputs[input].defined();
+    return given ? dense(inputs[input], layout) : Tensor();
+  };
   const bool weights_second = pass != Pass::backward_weights;
-  const Tensor a = dense(first, Layout::channels_last);
-  const Tensor b = dense(second, weights_second ? Layout::row_major : Layout::channels_last);
-  const Tensor c = bias.defined() ? dense(bias, Layout::row_major) : Tensor();
+  const Tensor first = in_layout(0, Layout::channels_last);
+  const Tensor second = in_layout(1, weights_second ? Layout::row_major : Layout::channels_last);
+  const Tensor bias = in_layout(2, Layout::row_major);
+  const Tensor residual = in_layout(3, Layout::channels_last);
   dispatch_floating(problem.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    conv::run(problem, pass, plan_options(attributes),
-              {.first = a.data<T>(),
-               .second = b.data<T>(),
-               .bias = c.defined() ? c.data<T>() : nullptr,
-               .result = result.mutable_data<T>(),
-               .weights = weights_second ? conv::weight_storage(b) : nullptr});
+    conv::ConvArgs args{.first = first.data<T>(),
+                        .second = second.data<T>(),
+                        .bias = bias.defined() ? bias.data<T>() : nullptr,
+                        .result = writable<T>(result),
+                        .weights = weights_second ? conv::weight_storage(second) : nullptr,
+                        .residual = residual.defined() ? residual.data<T>() : nullptr};
+    if (inputs.size() > 3) set_activation(args, attributes);
+    conv::run(problem, pass, plan_options(attributes), args);
   });
 }
 

@@ -31,9 +31,10 @@ Shape all_but_channels(int rank);
 // A hint for the commonest mistake, images stored as N,H,W,C: empty unless x ends in `channels`.
 std::string layout_hint(const Shape& x, std::int64_t channels);
 
-// Computes one pass of the problem into `result`; `bias` may be undefined.
+// Computes one pass of the problem from its two operands into `result`. Behind them, for a forward
+// pass, may be given: a bias; a residual, and then the attributes have an activation.
 void run_conv_pass(Pass pass, const ConvProblem& problem, const Attributes& attributes,
-                   const Tensor& first, const Tensor& second, const Tensor& bias, Tensor& result);
+                   Inputs inputs, Tensor& result);
 // The multiply-adds of the problem, each tensor moved once.
 OpCost conv_cost(Specs inputs, Specs outputs, const ConvProblem& problem);
 

@@ -77,7 +77,7 @@ void add_bias(const Tensor& bias, Tensor& output) {
 void run_transposed(Inputs inputs, const Attributes& attributes, Outputs outputs) {
   const ConvProblem problem =
       make_problem(outputs[0].shape(), inputs[1].shape(), inputs[0].dtype(), attributes);
-  run_conv_pass(Pass::backward_data, problem, attributes, inputs[0], inputs[1], {}, outputs[0]);
+  run_conv_pass(Pass::backward_data, problem, attributes, inputs.first(2), outputs[0]);
   if (!inputs[2].defined()) return;
   dispatch_floating(problem.dtype, [&](auto tag) {
     add_bias<typename decltype(tag)::type>(inputs[2], outputs[0]);

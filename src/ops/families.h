@@ -8,6 +8,8 @@ namespace fovea::ops {
 // conv.cpp: (x, w, bias?) -> y, (g, w) -> dx, (x, g) -> dw; the last two take the missing shape as
 // an attribute.
 extern const OpDef conv, conv_backward_data, conv_backward_weights;
+// conv.cpp: (x, w, bias?, residual?) -> activation(conv + residual).
+extern const OpDef conv_fused;
 // conv_transpose.cpp: (x, w, bias?) -> y, conv_backward_data with a shape rule of its own.
 extern const OpDef conv_transpose;
 // unfold.cpp: adjoint to each other, for zero padding.
@@ -17,8 +19,8 @@ extern const OpDef unfold, fold;
 extern const OpDef local_product, local_product_columns, local_product_weights;
 // pad.cpp: pad_backward is the adjoint of pad (with zeros for a constant).
 extern const OpDef pad, pad_backward;
-// linear.cpp
-extern const OpDef linear, matmul;
+// linear.cpp; linear_fused: (x, w, bias?, residual?) -> activation(linear + residual).
+extern const OpDef linear, linear_fused, matmul;
 // pool.cpp: max_pool gives values and positions; pool_scatter and pool_gather are adjoint to each
 // other.
 extern const OpDef max_pool, adaptive_max_pool, pool_scatter, pool_gather, max_unpool;

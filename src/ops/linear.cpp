@@ -9,6 +9,7 @@
 #include "core/dispatch.h"
 #include "fovea/executor.h"
 #include "ops/checks.h"
+#include "ops/epilogue.h"
 #include "ops/families.h"
 
 namespace fovea::ops {
@@ -34,7 +35,7 @@ const void* data_of(const Tensor& tensor) {
 
 void* mutable_data_of(Tensor& tensor) {
   return dispatch_floating(tensor.dtype(), [&](auto tag) -> void* {
-    return tensor.mutable_data<typename decltype(tag)::type>();
+    return writable<typename decltype(tag)::type>(tensor);
   });
 }
 
@@ -75,21 +76,29 @@ std::vector<TensorSpec> linear_infer(Specs inputs, const Attributes&) {
   return {make_spec({x.shape[0], w.shape[0]}, x.dtype)};
 }
 
-void linear_run(Inputs inputs, const Attributes&, Outputs outputs) {
-  const Tensor x = dense(inputs[0], Layout::row_major);
-  const Tensor w = dense(inputs[1], Layout::row_major);
-  const Tensor bias = inputs[2].defined() ? dense(inputs[2], Layout::row_major) : Tensor();
+// Of linear and, with a residual behind the bias, of linear_fused.
+void linear_run(Inputs inputs, const Attributes& attributes, Outputs outputs) {
+  const auto row_major = [&](std::size_t input) {
+    const bool given = input < inputs.size() && inputs[input].defined();
+    return given ? dense(inputs[input], Layout::row_major) : Tensor();
+  };
+  const Tensor x = row_major(0);
+  const Tensor w = row_major(1);
+  const Tensor bias = row_major(2);
+  const Tensor residual = row_major(3);
   const ConvProblem problem = pointwise(x.size(0), x.size(1), w.size(0), x.dtype());
-  conv::run(problem, Pass::forward, {},
-            {.first = data_of(x),
-             .second = data_of(w),
-             .bias = data_of(bias),
-             .result = mutable_data_of(outputs[0]),
-             .weights = conv::weight_storage(w)});
+  conv::ConvArgs args{.first = data_of(x),
+                      .second = data_of(w),
+                      .bias = data_of(bias),
+                      .result = mutable_data_of(outputs[0]),
+                      .weights = conv::weight_storage(w),
+                      .residual = data_of(residual)};
+  if (inputs.size() > 3) set_activation(args, attributes);
+  conv::run(problem, Pass::forward, {}, args);
 }
 
-std::vector<Tensor> linear_backward(const BackwardCall& call) {
-  const Tensor& g = call.grads[0];
+// Of x, w and bias, given the gradient of the sums.
+std::vector<Tensor> linear_gradients(const BackwardCall& call, const Tensor& g) {
   std::vector<Tensor> grads(3);
   if (call.needs_grad[0]) grads[0] = apply1(matmul, {g, call.inputs[1]});
   if (call.needs_grad[1])
@@ -98,12 +107,31 @@ std::vector<Tensor> linear_backward(const BackwardCall& call) {
   return grads;
 }
 
+std::vector<Tensor> linear_backward(const BackwardCall& call) {
+  return linear_gradients(call, call.grads[0]);
+}
+
 OpCost linear_cost(Specs inputs, Specs outputs, const Attributes&) {
   const Shape& w = inputs[1].shape;
-  std::size_t bytes = inputs[0].bytes() + inputs[1].bytes() + outputs[0].bytes();
-  if (inputs[2].defined) bytes += inputs[2].bytes();
+  std::size_t bytes = outputs[0].bytes();
+  for (const TensorSpec& input : inputs) bytes += input.defined ? input.bytes() : 0;
   return {.multiply_adds = inputs[0].shape[0] * w[0] * w[1],
           .bytes = static_cast<std::int64_t>(bytes)};
+}
+
+// --- linear_fused
+
+std::vector<TensorSpec> linear_fused_infer(Specs inputs, const Attributes& attributes) {
+  std::vector<TensorSpec> outputs = linear_infer(inputs, attributes);
+  check_epilogue("linear", inputs, outputs[0], attributes);
+  return outputs;
+}
+
+std::vector<Tensor> linear_fused_backward(const BackwardCall& call) {
+  const Tensor g = through_activation(call.grads[0], call.outputs[0], call.attributes);
+  std::vector<Tensor> grads = linear_gradients(call, g);
+  grads.push_back(call.needs_grad[3] ? g : Tensor());
+  return grads;
 }
 
 // --- matmul
@@ -214,6 +242,13 @@ const OpDef linear = {.name = "linear",
                       .saves = {.inputs = 0b11},
                       .cost = linear_cost,
                       .field = global_field};
+const OpDef linear_fused = {.name = "linear_fused",
+                            .infer = linear_fused_infer,
+                            .run = linear_run,
+                            .backward = linear_fused_backward,
+                            .saves = {.inputs = 0b11, .outputs = 0b1},
+                            .cost = linear_cost,
+                            .field = global_field};
 const OpDef matmul = {.name = "matmul",
                       .infer = matmul_infer,
                       .run = matmul_run,

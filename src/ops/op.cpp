@@ -19,16 +19,15 @@ const AttributeValue& Attributes::find(std::string_view name) const {
   return found->second;
 }
 
-Attributes Attributes::with(std::string_view name, AttributeValue value) const {
-  Attributes result = *this;
-  for (auto& entry : result.values_) {
+Attributes Attributes::with(std::string_view name, AttributeValue value) && {
+  for (auto& entry : values_) {
     if (entry.first == name) {
       entry.second = std::move(value);
-      return result;
+      return std::move(*this);
     }
   }
-  result.values_.emplace_back(name, std::move(value));
-  return result;
+  values_.emplace_back(name, std::move(value));
+  return std::move(*this);
 }
 
 OpCost cost_of(const OpDef& op, Specs inputs, Specs outputs, const Attributes& attributes) {

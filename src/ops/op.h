@@ -37,7 +37,10 @@ class Attributes {
   const std::string& text(std::string_view name) const { return get<std::string>(name); }
   const Shape& integers(std::string_view name) const { return get<Shape>(name); }
   // This list with `name` set to `value`.
-  Attributes with(std::string_view name, AttributeValue value) const;
+  Attributes with(std::string_view name, AttributeValue value) const& {
+    return Attributes(*this).with(name, std::move(value));
+  }
+  Attributes with(std::string_view name, AttributeValue value) &&;
   const std::vector<std::pair<std::string_view, AttributeValue>>& all() const { return values_; }
 
  private:

@@ -8,6 +8,7 @@ namespace {
 
 constexpr const OpDef* kOperators[] = {
     &ops::conv,
+    &ops::conv_fused,
     &ops::conv_backward_data,
     &ops::conv_backward_weights,
     &ops::conv_transpose,
@@ -19,6 +20,7 @@ constexpr const OpDef* kOperators[] = {
     &ops::pad,
     &ops::pad_backward,
     &ops::linear,
+    &ops::linear_fused,
     &ops::matmul,
     &ops::max_pool,
     &ops::adaptive_max_pool,

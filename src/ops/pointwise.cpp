@@ -225,7 +225,7 @@ void run_unary(kernels::Unary op, const Tensor& a, Tensor& out) {
   dispatch_floating(out.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* from = source.data<T>();
-    T* to = out.mutable_data<T>();
+    T* to = writable<T>(out);
     for_each_block(axes,
                    [&](const kernels::RowBlock& block, const std::array<std::int64_t, 3>& offsets) {
                      kernels::unary(op, block, from + offsets[kA], to + offsets[kOut]);
@@ -247,7 +247,7 @@ void run_binary(kernels::Binary op, const Tensor& a, const Tensor& b, Tensor& ou
     using T = typename decltype(tag)::type;
     const T* from_a = first.data<T>();
     const T* from_b = second.data<T>();
-    T* to = out.mutable_data<T>();
+    T* to = writable<T>(out);
     for_each_block(axes, [&](const kernels::RowBlock& block,
                              const std::array<std::int64_t, 3>& offsets) {
       kernels::binary(op, block, from_a + offsets[kA], from_b + offsets[kB], to + offsets[kOut]);

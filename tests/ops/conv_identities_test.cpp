@@ -49,7 +49,7 @@ bool close(double a, double b) {
 Tensor conv(const Tensor& x, const Tensor& w, const ConvOptions& options = {},
             const Tensor& bias = {}) {
   const int dims = x.rank() - 2;
-  return (dims == 1 ? conv1d : dims == 2 ? conv2d : conv3d)(x, w, bias, options);
+  return (dims == 1 ? conv1d : dims == 2 ? conv2d : conv3d)(x, w, bias, options, {});
 }
 
 Tensor conv_transpose(const Tensor& x, const Tensor& w, const ConvTransposeOptions& options = {}) {

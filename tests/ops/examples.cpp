@@ -68,6 +68,28 @@ Shape spatial(const Shape& shape) {
   return Shape(std::span<const std::int64_t>(shape.begin() + 2, shape.end()));
 }
 
+// Of fused operators, those that have a gradient.
+constexpr Activation kFusedActivations[] = {Activation::none,    Activation::relu,
+                                            Activation::relu6,   Activation::leaky_relu,
+                                            Activation::sigmoid, Activation::tanh};
+
+Attributes fused_attributes(const Attributes& attributes, Activation activation) {
+  return attributes.with("activation", static_cast<std::int64_t>(activation)).with("slope", 0.25);
+}
+
+void add_fused(Collector& all, const ConvExample& e, const Attributes& attributes) {
+  for (const Activation activation : kFusedActivations) {
+    const Attributes fused = fused_attributes(attributes, activation);
+    const Tensor x = channels_last(all.values(e.input));
+    const Tensor w = all.values(e.weight);
+    const Tensor bias = all.values({e.weight[0]});
+    const Tensor residual = channels_last(all.values(e.output, -3, 9));
+    const std::string label = e.label + ' ' + std::string(name(activation));
+    all.add(ops::conv_fused, label, {x, w, bias, residual}, fused);
+    all.add(ops::conv_fused, label + " alone", {x, w, {}, {}}, fused);
+  }
+}
+
 void add_conv(Collector& all) {
   std::vector<ConvExample> cases = {
       {"1d", {2, 2, 7}, {3, 2, 3}, {2, 3, 3}, {2}, {1}, {1}, {0}},
@@ -132,6 +154,7 @@ void add_conv(Collector& all) {
     all.add(ops::conv_backward_weights, e.label, {x(), g()},
             attributes.with("kernel", spatial(e.weight)));
     if (e.mode == PaddingMode::constant) continue;  // conv_transpose is linear
+    if (e.mode == PaddingMode::zeros) add_fused(all, e, attributes);
     const Attributes transposed = attributes.with("output", spatial(e.input));
     all.add(ops::conv_transpose, e.label, {g(), w(), {}}, transposed);
     all.add(ops::conv_transpose, e.label + " with bias", {g(), w(), all.values({e.input[1]})},
@@ -211,6 +234,15 @@ void add_linear(Collector& all) {
   all.add(ops::linear, "without bias", {all.values({2, 7}), all.values({3, 7}), {}});
   all.add(ops::linear, "one sample, one output",
           {all.values({1, 6}), all.values({1, 6}), all.values({1})});
+  for (const Activation activation : kFusedActivations) {
+    const Attributes fused = fused_attributes({}, activation);
+    const std::string label(name(activation));
+    all.add(ops::linear_fused, label,
+            {all.values({3, 4}), all.values({5, 4}), all.values({5}), all.values({3, 5}, -3, 9)},
+            fused);
+    all.add(ops::linear_fused, label + " alone", {all.values({2, 4}), all.values({5, 4}), {}, {}},
+            fused);
+  }
   const auto transposed = [&](const Shape& shape) {
     return view::permute(all.values(shape), {1, 0});
   };

@@ -65,7 +65,7 @@ std::optional<Roles> call_conv(int dims, std::string_view algorithm, const Json&
   const auto conv = dims == 1 ? conv1d : dims == 2 ? conv2d : conv3d;
   const Tensor bias = roles.contains("b") ? roles.at("b") : Tensor();
   try {
-    const Tensor y = conv(roles.at("x"), roles.at("w"), bias, given);
+    const Tensor y = conv(roles.at("x"), roles.at("w"), bias, given, {});
     sum(grad({sum(y)}, {roles.at("x"), roles.at("w")}, {.retain_graph = true}).front());
     return Roles{{"y", y}};
   } catch (const Error& error) {

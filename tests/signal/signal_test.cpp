@@ -121,7 +121,7 @@ TEST(Signal, AgreesWithConvolutionLayersInEveryDimension) {
       return tensor.reshape(with_channels);
     };
     const auto layer = shape.rank() == 1 ? conv1d : shape.rank() == 2 ? conv2d : conv3d;
-    const Tensor valid = layer(layered(x), layered(w), {}, {});
+    const Tensor valid = layer(layered(x), layered(w), {}, {}, {});
     for (const std::string_view method : kMethods) {
       const Tensor actual = correlate(x, w, {.mode = Mode::valid, .method = method});
       expect_close(layered(actual), valid, 1e-14);

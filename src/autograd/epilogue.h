@@ -1,0 +1,14 @@
+// A linear operator and what follows it: activation(op(x, w, bias) + residual), as one operator
+// wherever that is as good.
+#pragma once
+
+#include "fovea/functions.h"
+#include "ops/op.h"
+
+namespace fovea::autograd {
+
+// `plain` takes (x, w, bias?), `fused` also a residual and the attributes of ops/epilogue.h.
+Tensor apply_with_epilogue(const OpDef& plain, const OpDef& fused, std::vector<Tensor> inputs,
+                           Attributes attributes, const Epilogue& epilogue);
+
+}  // namespace fovea::autograd
