@@ -120,11 +120,14 @@ class FOVEA_API Conv : public Module {
   Conv(int dims, std::int64_t in, std::int64_t out, const Spatial& kernel,
        const ConvLayerOptions& options, Generator& generator);
   std::string describe() const override;
+  // activation(conv(input) + bias + residual) with these weights and bias instead of its own.
+  Tensor with_weights(const Tensor& input, const Tensor& other_weight, const Tensor& other_bias,
+                      const Epilogue& epilogue = {}) const;
   Tensor weight;
   Tensor bias;  // undefined without bias
 
  protected:
-  Tensor forward(const Tensor& input) override;
+  Tensor forward(const Tensor& input) final;
 
  private:
   int dims_;
@@ -226,7 +229,7 @@ class FOVEA_API Linear : public Module {
   Tensor bias;
 
  protected:
-  Tensor forward(const Tensor& input) override;
+  Tensor forward(const Tensor& input) final;
 };
 
 // A layer without parameters, y = f(x): one of those below, or one of your own.
@@ -234,14 +237,19 @@ class FOVEA_API Function : public Module {
  public:
   Function(std::string description, std::function<Tensor(const Tensor&)> f)
       : description_(std::move(description)), f_(std::move(f)) {}
+  // An activation that can be part of the layer in front of it.
+  Function(std::string description, Activation activation, double slope = 0);
   std::string describe() const override { return description_; }
+  // It as the epilogue of a layer; none where it is not such an activation.
+  const Epilogue& epilogue() const { return epilogue_; }
 
  protected:
-  Tensor forward(const Tensor& input) override { return f_(input); }
+  Tensor forward(const Tensor& input) final { return f_(input); }
 
  private:
   std::string description_;
   std::function<Tensor(const Tensor&)> f_;
+  Epilogue epilogue_;
 };
 
 // Each calls the function of functions.h that has its name.
@@ -336,17 +344,27 @@ struct BatchNormLayerOptions {
 class FOVEA_API BatchNorm : public Norm {
  public:
   BatchNorm(int dims, std::int64_t channels, const BatchNormLayerOptions& options);
+  ~BatchNorm() override;
   std::string describe() const override;
+  // activation((*this)(conv(input)) + residual), as the blocks of most networks have it. In
+  // evaluation mode, with nothing recorded or traced, it is one operator: the normalisation is
+  // folded into weights for the convolution, which are kept until something that they were made
+  // from changes. Equal but for rounding.
+  Tensor after(Conv& conv, const Tensor& input, const Epilogue& epilogue = {});
   Tensor running_mean;
   Tensor running_var;
   Tensor num_batches_tracked;  // int64 []: of training
 
  protected:
-  Tensor forward(const Tensor& input) override;
+  Tensor forward(const Tensor& input) final;
 
  private:
+  class Folded;
+  bool folds_into(const Conv& conv, const Tensor& input) const;
+
   int dims_;
   BatchNormLayerOptions options_;
+  std::unique_ptr<Folded> folded_;
 };
 
 template <int Dims>
@@ -431,7 +449,8 @@ class FOVEA_API Dropout2d : public Module {
   Generator generator_;
 };
 
-// Modules in a row; it owns them.
+// Modules in a row; it owns them. A convolution or linear layer, the batch normalisation behind it
+// (see BatchNorm::after) and an activation are computed as one, unless a trace is running.
 class FOVEA_API Sequential : public Module {
  public:
   // Appends and returns the new layer. The name defaults to the place: "0", "1", ...
@@ -449,7 +468,19 @@ class FOVEA_API Sequential : public Module {
   Tensor forward(const Tensor& input) override;
 
  private:
+  // Neighbouring layers, from the one behind the last step on.
+  struct Step {
+    std::size_t layers = 1;
+    Conv* conv = nullptr;  // or linear, or neither
+    Linear* linear = nullptr;
+    BatchNorm* norm = nullptr;
+    Epilogue epilogue;
+  };
+  static Tensor run(const Step& step, const Tensor& input);
+  void plan(Module& layer);
+
   std::vector<std::unique_ptr<Module>> layers_;
+  std::vector<Step> steps_;
 };
 
 // Every layer type, with an example that the tests run: gradient, float32 against float64, train

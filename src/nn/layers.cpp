@@ -108,6 +108,11 @@ std::string Conv::describe() const {
 }
 
 Tensor Conv::forward(const Tensor& input) {
+  return with_weights(input, weight, bias);
+}
+
+Tensor Conv::with_weights(const Tensor& input, const Tensor& other_weight, const Tensor& other_bias,
+                          const Epilogue& epilogue) const {
   const ConvOptions options{.stride = options_.stride,
                             .padding = options_.padding,
                             .padding_mode = options_.padding_mode,
@@ -116,9 +121,8 @@ Tensor Conv::forward(const Tensor& input) {
                             .groups = options_.groups,
                             .flip = options_.flip,
                             .precision = options_.precision};
-  if (dims_ == 1) return conv1d(input, weight, bias, options);
-  if (dims_ == 2) return conv2d(input, weight, bias, options);
-  return conv3d(input, weight, bias, options);
+  const auto call = dims_ == 1 ? conv1d : dims_ == 2 ? conv2d : conv3d;
+  return call(input, other_weight, other_bias, options, epilogue);
 }
 
 ConvTranspose::ConvTranspose(int dims, std::int64_t in, std::int64_t out, const Spatial& kernel,
@@ -293,17 +297,21 @@ LocalResponseNorm::LocalResponseNorm(std::int64_t size, const ResponseNormOption
                [size, options](const Tensor& x) { return local_response_norm(x, size, options); }) {
 }
 
-Relu::Relu() : Function("Relu()", relu) {}
+Function::Function(std::string description, Activation activation, double slope)
+    : description_(std::move(description)),
+      f_([activation, slope](const Tensor& x) { return activate(x, activation, slope); }),
+      epilogue_{.activation = activation, .slope = slope} {}
+
+Relu::Relu() : Function("Relu()", Activation::relu) {}
 LeakyRelu::LeakyRelu(double slope)
-    : Function(fmt::format("LeakyRelu({})", slope),
-               [slope](const Tensor& x) { return leaky_relu(x, slope); }) {}
+    : Function(fmt::format("LeakyRelu({})", slope), Activation::leaky_relu, slope) {}
 Elu::Elu(double scale)
     : Function(fmt::format("Elu({})", scale), [scale](const Tensor& x) { return elu(x, scale); }) {}
-Sigmoid::Sigmoid() : Function("Sigmoid()", sigmoid) {}
-Tanh::Tanh() : Function("Tanh()", static_cast<Tensor (*)(const Tensor&)>(tanh)) {}
-Gelu::Gelu() : Function("Gelu()", gelu) {}
-Silu::Silu() : Function("Silu()", silu) {}
-Hardswish::Hardswish() : Function("Hardswish()", hardswish) {}
+Sigmoid::Sigmoid() : Function("Sigmoid()", Activation::sigmoid) {}
+Tanh::Tanh() : Function("Tanh()", Activation::tanh) {}
+Gelu::Gelu() : Function("Gelu()", Activation::gelu) {}
+Silu::Silu() : Function("Silu()", Activation::silu) {}
+Hardswish::Hardswish() : Function("Hardswish()", Activation::hardswish) {}
 Softplus::Softplus() : Function("Softplus()", softplus) {}
 Softmax::Softmax(int axis)
     : Function(fmt::format("Softmax(axis={})", axis),
@@ -334,23 +342,6 @@ std::string Dropout2d::describe() const {
 
 Tensor Dropout2d::forward(const Tensor& input) {
   return is_training() ? dropout2d(input, p_, generator_) : input;
-}
-
-void Sequential::append(std::string name, std::unique_ptr<Module> layer) {
-  FOVEA_CHECK(layer != nullptr, "Sequential: cannot append a null layer");
-  if (name.empty()) name = std::to_string(layers_.size());
-  add_module(std::move(name), *layer);
-  layers_.push_back(std::move(layer));
-}
-
-std::string Sequential::describe() const {
-  return fmt::format("Sequential({} layers)", layers_.size());
-}
-
-Tensor Sequential::forward(const Tensor& input) {
-  Tensor value = input;
-  for (const auto& layer : layers_) value = (*layer)(value);
-  return value;
 }
 
 }  // namespace fovea::nn

@@ -1,8 +1,18 @@
 // The normalising layers: weight and bias, and for batch normalisation the running statistics,
 // under torchvision's names.
+//
+// In evaluation mode batch normalisation can be part of the convolution in front of it: with
+// s = gamma / sqrt(variance + eps), (w * x + b - mean) s + beta = (w s) * x + (b - mean) s + beta.
 #include <fmt/format.h>
 
+#include <functional>
+#include <mutex>
+#include <utility>
+
+#include "autograd/trace.h"
 #include "core/check.h"
+#include "core/tensor_impl.h"
+#include "fovea/autograd.h"
 #include "fovea/nn.h"
 
 namespace fovea::nn {
@@ -29,8 +39,50 @@ void Norm::add_affine(const Shape& shape) {
   add_parameter("bias", bias);
 }
 
+// The weights and bias of a convolution with a normalisation folded in, and what they were made
+// from. Networks may be evaluated by several threads at once.
+class BatchNorm::Folded {
+ public:
+  struct Layer {
+    Tensor weight, bias;
+  };
+
+  Layer get(const std::vector<Tensor>& sources, const std::function<Layer()>& fold) {
+    const std::lock_guard lock(mutex_);
+    std::vector<Source> now;
+    bool seen = true;  // whether every change of theirs would be
+    for (const Tensor& source : sources) {
+      if (!source.defined()) continue;
+      const TensorImpl& impl = *source.impl();
+      now.push_back({source.impl(), impl.storage, impl.storage->version()});
+      seen = seen && impl.storage->derived() != nullptr;
+    }
+    if (!seen) return fold();
+    if (now != sources_) {
+      layer_ = fold();
+      sources_ = std::move(now);
+    }
+    return layer_;
+  }
+
+ private:
+  // Held, so that no other tensor or storage can be at their place in memory.
+  struct Source {
+    std::shared_ptr<TensorImpl> tensor;
+    std::shared_ptr<Storage> storage;
+    std::uint64_t version;
+    friend bool operator==(const Source&, const Source&) = default;
+  };
+
+  std::mutex mutex_;
+  std::vector<Source> sources_;
+  Layer layer_;
+};
+
+BatchNorm::~BatchNorm() = default;
+
 BatchNorm::BatchNorm(int dims, std::int64_t channels, const BatchNormLayerOptions& options)
-    : dims_(dims), options_(options) {
+    : dims_(dims), options_(options), folded_(std::make_unique<Folded>()) {
   FOVEA_CHECK(dims >= 1 && dims <= 3, "BatchNorm: has 1, 2 or 3 dimensions, not {}", dims);
   check_channels("BatchNorm", channels);
   if (options.affine) add_affine({channels});
@@ -62,6 +114,39 @@ Tensor BatchNorm::forward(const Tensor& input) {
     num_batches_tracked.fill(num_batches_tracked.item<double>() + 1);
   }
   return output;
+}
+
+bool BatchNorm::folds_into(const Conv& conv, const Tensor& input) const {
+  return !is_training() && !grad_enabled() && !autograd::tracing() && input.defined() &&
+         !input.is_abstract() && conv.weight.rank() == dims_ + 2 &&
+         conv.weight.size(0) == running_mean.size(0) && conv.weight.dtype() == running_mean.dtype();
+}
+
+Tensor BatchNorm::after(Conv& conv, const Tensor& input, const Epilogue& epilogue) {
+  if (!folds_into(conv, input)) {
+    const Tensor output = (*this)(conv(input));
+    const Tensor& residual = epilogue.residual;
+    if (!residual.defined()) return activate(output, epilogue.activation, epilogue.slope);
+    FOVEA_CHECK(residual.shape() == output.shape(),
+                "{}: the residual is {}, but it is added to the output, which is {}; both must "
+                "have one shape",
+                describe(), residual.shape(), output.shape());
+    return activate(output + residual, epilogue.activation, epilogue.slope);
+  }
+  const auto fold = [&]() -> Folded::Layer {
+    Tensor scale = 1.0 / sqrt(running_var + options_.eps);
+    if (weight.defined()) scale = scale * weight;
+    Tensor shift = -1.0 * running_mean;
+    if (conv.bias.defined()) shift = shift + conv.bias;
+    shift = shift * scale;
+    if (bias.defined()) shift = shift + bias;
+    Shape each = Shape::filled(conv.weight.rank(), 1);
+    each[0] = scale.size(0);
+    return {conv.weight * scale.reshape(each), shift};
+  };
+  const Folded::Layer layer =
+      folded_->get({conv.weight, conv.bias, weight, bias, running_mean, running_var}, fold);
+  return conv.with_weights(input, layer.weight, layer.bias, epilogue);
 }
 
 GroupNorm::GroupNorm(std::int64_t groups, std::int64_t channels, const NormLayerOptions& options)
