@@ -130,7 +130,19 @@ constexpr const char* kDenseProblems[] = {
     "mb1ic130ih9oc70kh3ph1",
 };
 
-ConvProblem dense_problem(const char* descriptor, DType dtype) {
+// Narrow groups: rows of more and of less than a tile, taps by the run and by themselves, padding
+// wider than the kernel, vectors that overlap or are not full.
+constexpr const char* kGroupedProblems[] = {
+    "g40mb2ic40ih5iw31oc40kh3ph1",    "g33mb1ic33ih9iw16oc33kh7ph3",
+    "g20mb1ic20ih8iw41oc20kh5sh2ph2", "g16mb1ic16ih3iw35oc16kh1kw11ph0pw5",
+    "g48mb1ic48ih7oc48kh3sh2ph1",     "g16mb1ic16ih6iw20oc16kh3ph2dh1",
+    "g17mb2ic17ih6iw20oc17kh3ph5",    "g18mb1ic18ih7iw30oc36kh3ph1",
+    "g5mb2ic5ih6iw9oc5kh3ph1",        "g8mb2ic32ih5iw30oc32kh3ph1",
+    "g4mb1ic32ih6iw17oc32kh3sh2ph1",  "g12mb1ic48ih4iw9oc24kh5ph2",
+    "g16mb1ic32iw70oc32kw3pw1",       "g24mb1ic24id4ih5iw9oc24kd3kh3kw3pd1ph1pw1",
+};
+
+ConvProblem problem_of(const char* descriptor, DType dtype) {
   ConvProblem problem = ConvProblem::parse(descriptor);
   problem.dtype = dtype;
   return problem;
@@ -149,8 +161,15 @@ TEST(ConvAlgorithms, AgreeWithTheReferenceInFloat32) {
 
 TEST(ConvAlgorithms, AgreeWithTheReferenceOnDenseKernels) {
   for (const char* descriptor : kDenseProblems) {
-    compare_with_reference<float>(dense_problem(descriptor, DType::float32), 1);
-    compare_with_reference<double>(dense_problem(descriptor, DType::float64), 2);
+    compare_with_reference<float>(problem_of(descriptor, DType::float32), 1);
+    compare_with_reference<double>(problem_of(descriptor, DType::float64), 2);
+  }
+}
+
+TEST(ConvAlgorithms, AgreeWithTheReferenceOnNarrowGroups) {
+  for (const char* descriptor : kGroupedProblems) {
+    compare_with_reference<float>(problem_of(descriptor, DType::float32), 1);
+    compare_with_reference<double>(problem_of(descriptor, DType::float64), 2);
   }
 }
 
@@ -189,7 +208,7 @@ TEST(ConvAlgorithms, BackwardPassesAreTheAdjointsOfForward) {
   for (std::uint64_t number = 0; number < kProblems; ++number)
     expect_adjoint(random_problem(number, DType::float64), number);
   for (const char* descriptor : kDenseProblems)
-    expect_adjoint(dense_problem(descriptor, DType::float64), 3);
+    expect_adjoint(problem_of(descriptor, DType::float64), 3);
 }
 
 TEST(ConvAlgorithms, GiveTheSameBitsForAnyNumberOfThreads) {
