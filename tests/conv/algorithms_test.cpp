@@ -130,6 +130,19 @@ constexpr const char* kDenseProblems[] = {
     "mb1ic130ih9oc70kh3ph1",
 };
 
+// Parts of `direct` of their own: the gradient of few channels, in bands that share cells or leave
+// some between them; that of the weights where these are many.
+constexpr const char* kUnevenProblems[] = {
+    "mb1ic3ih40oc64kh7sh2ph3",
+    "mb1ic3ih44oc64kh3ph2dh1",
+    "mb1ic3ih150oc96kh2sh3ph1",
+    "mb1ic2iw9000oc40kw5pw2",
+    "mb1ic2id12ih14oc24kd3kh3kw3pd1ph1pw1",
+    "mb2ic40ih5oc48kh3ph1+constant:0.5",
+    "g2mb2ic64ih5oc98kh3sh2ph1+circular",
+    "mb3ic90ih3oc70kh1",
+};
+
 // Narrow groups: rows of more and of less than a tile, taps by the run and by themselves, padding
 // wider than the kernel, vectors that overlap or are not full.
 constexpr const char* kGroupedProblems[] = {
@@ -161,6 +174,13 @@ TEST(ConvAlgorithms, AgreeWithTheReferenceInFloat32) {
 
 TEST(ConvAlgorithms, AgreeWithTheReferenceOnDenseKernels) {
   for (const char* descriptor : kDenseProblems) {
+    compare_with_reference<float>(problem_of(descriptor, DType::float32), 1);
+    compare_with_reference<double>(problem_of(descriptor, DType::float64), 2);
+  }
+}
+
+TEST(ConvAlgorithms, AgreeWithTheReferenceOnUnevenProblems) {
+  for (const char* descriptor : kUnevenProblems) {
     compare_with_reference<float>(problem_of(descriptor, DType::float32), 1);
     compare_with_reference<double>(problem_of(descriptor, DType::float64), 2);
   }
@@ -220,7 +240,7 @@ TEST(ConvAlgorithms, GiveTheSameBitsForAnyNumberOfThreads) {
         "mb2ic33ih30oc40kh3ph1+circular", "mb2ic40ih30oc16kh3ph2+mean", "mb2ic3ih30oc16kh3ph1+mean",
         "mb2ic40ih30oc16kh3ph2+constant:0.5", "g40mb4ic40ih30oc40kh5ph2",
         "g20mb4ic20ih30oc40kh3ph1", "g16mb4ic64ih30oc64kh3sh2ph1",
-        "g40mb2ic40ih30oc40kh5ph2+reflect"}) {
+        "g40mb2ic40ih30oc40kh5ph2+reflect", "mb1ic3ih40oc64kh7sh2ph3", "mb2ic128ih7oc96kh3ph1"}) {
     const ConvProblem problem = ConvProblem::parse(descriptor);
     const ConvBuffers<float> buffers = random_buffers<float>(problem, 5);
     for (const Pass pass : kPasses) {
