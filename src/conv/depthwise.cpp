@@ -18,6 +18,7 @@
 #include "conv/patch_grid.h"
 #include "core/dispatch.h"
 #include "fovea/executor.h"
+#include "kernels/depthwise_rows.h"
 #include "kernels/group_product.h"
 #include "kernels/patch_product.h"
 #include "kernels/transpose.h"
@@ -170,26 +171,40 @@ class Parts {
   std::int64_t count_ = 1;
 };
 
-kernels::InnerAxis inner_axis(const PatchGrid& grid) {
-  const AxisTable& inner = grid.axes[2].table;
-  kernels::InnerAxis axis{.cells = inner.row(0),
-                          .tap_step = inner.tap_step,
-                          .output_step = inner.output_step,
-                          .taps = inner.taps,
-                          .outputs = inner.outputs,
-                          .cell_values = grid.source.axis[2]};
+// Of one axis of a grid; what lies between its cells is added by who knows.
+kernels::InnerAxis line_axis(const AxisTable& table) {
+  kernels::InnerAxis axis{.cells = table.row(0),
+                          .tap_step = table.tap_step,
+                          .output_step = table.output_step,
+                          .taps = table.taps,
+                          .outputs = table.outputs};
   // One run of neighbouring cells, if any, between padding?
   const auto inside = [](std::int32_t cell) { return cell != kPaddingCell; };
-  const auto begin = std::ranges::find_if(inner.cells, inside);
-  const auto end = std::find_if_not(begin, inner.cells.end(), inside);
-  axis.in_line = std::none_of(end, inner.cells.end(), inside) &&
+  const auto begin = std::ranges::find_if(table.cells, inside);
+  const auto end = std::find_if_not(begin, table.cells.end(), inside);
+  axis.in_line = std::none_of(end, table.cells.end(), inside) &&
                  std::adjacent_find(
                      begin, end, [](std::int32_t a, std::int32_t b) { return b != a + 1; }) == end;
   if (axis.in_line && begin != end) {
     axis.inputs = *std::prev(end) + 1;
-    axis.first = inner.origin - (begin - inner.cells.begin()) + *begin;
+    axis.first = table.origin - (begin - table.cells.begin()) + *begin;
   }
   return axis;
+}
+
+kernels::InnerAxis inner_axis(const PatchGrid& grid) {
+  kernels::InnerAxis axis = line_axis(grid.axes[2].table);
+  axis.cell_values = grid.source.axis[2];
+  return axis;
+}
+
+// Whether three taps read neighbouring cells, one or two cells from output to output.
+bool has_three_taps(const kernels::InnerAxis& axis) {
+  return axis.in_line && axis.taps == 3 && std::abs(axis.tap_step) == 1 && axis.output_step <= 2;
+}
+// The cell that the first output reads before all others.
+std::int64_t lowest_cell(const kernels::InnerAxis& axis) {
+  return axis.first + (axis.tap_step < 0 ? axis.taps - 1 : 0) * axis.tap_step;
 }
 
 // ---- Forward and backward_data.
@@ -245,6 +260,7 @@ class Product {
     std::int64_t place = 0;
     for (const PatchGrid& grid : grids_) {
       inner_axes_.push_back(inner_axis(grid));
+      row_axes_.push_back(line_axis(grid.axes[1].table));
       std::vector<ChannelBlock<T>>& blocks = grid_blocks_.emplace_back(blocks_.list);
       for (ChannelBlock<T>& block : blocks) {
         block.weights = place;
@@ -271,12 +287,17 @@ class Product {
                       sizeof(T));
     const std::int64_t chunks = std::clamp<std::int64_t>(
         ceil_div(tasks_for(problem_.multiply_adds()), parts.count()), 1, rows);
+    const bool joins = joins_rows();
     parallel_for(parts.count() * chunks, [&](std::int64_t task) {
       const std::int64_t chunk = task % chunks;
       const std::int64_t part = task / chunks;
       const bool all = parts.count() == 1;
-      run_rows(all ? 0 : parts.begin(part), all ? blocks : parts.begin(part + 1),
-               chunk * rows / chunks, (chunk + 1) * rows / chunks);
+      const std::int64_t first_block = all ? 0 : parts.begin(part);
+      const std::int64_t last_block = all ? blocks : parts.begin(part + 1);
+      const std::int64_t first = chunk * rows / chunks;
+      const std::int64_t last = (chunk + 1) * rows / chunks;
+      if (joins) return run_joined_rows(first_block, last_block, first, last);
+      run_rows(first_block, last_block, first, last);
     });
   }
 
@@ -317,6 +338,67 @@ class Product {
         to += step * (std::ssize(taps) - 1);
       }
     }
+  }
+
+  // Whether a source row is to be read once for all the rows of results that it belongs to.
+  bool joins_rows() const {
+    const auto wide = [](const ChannelBlock<T>& block) {
+      return block.lanes == kernels::vector_lanes<T>() && block.lookup == nullptr;
+    };
+    return grids_.size() == 1 && !sums_groups(problem_, pass_) &&
+           grids_.front().axes[0].table.taps == 1 && has_three_taps(inner_axes_.front()) &&
+           has_three_taps(row_axes_.front()) &&
+           inner_axes_.front().tap_step == row_axes_.front().tap_step &&
+           inner_axes_.front().output_step == row_axes_.front().output_step &&
+           std::ranges::all_of(blocks_.list, wide);
+  }
+
+  // Some blocks of some rows of the result, in bands of one image.
+  void run_joined_rows(std::int64_t first_block, std::int64_t last_block, std::int64_t first,
+                       std::int64_t last) const {
+    const PatchGrid& grid = grids_.front();
+    const kernels::InnerAxis& inner = inner_axes_.front();
+    const kernels::InnerAxis& row_axis = row_axes_.front();
+    const std::int64_t rows_of_plane = std::ssize(cells_[1]);
+    const T* source = static_cast<const T*>(args_.first);
+    std::vector<const T*> sources;
+    while (first < last) {
+      const std::int64_t row = first % rows_of_plane;
+      const std::int64_t plane = first / rows_of_plane;  // of all images
+      const std::int64_t image = plane / std::ssize(cells_[0]);
+      const std::int64_t place0 = plane % std::ssize(cells_[0]);
+      const std::int64_t count = std::min(rows_of_plane - row, last - first);
+      const std::int32_t cell0 = grid.axes[0].table.at(0, place0);
+      sources.assign(static_cast<std::size_t>((count - 1) * row_axis.output_step + 3), nullptr);
+      for (std::int64_t i = 0; i < std::ssize(sources) && cell0 != kPaddingCell; ++i) {
+        const std::int64_t cell1 = lowest_cell(row_axis) + row * row_axis.output_step + i;
+        if (cell1 < 0 || cell1 >= row_axis.inputs) continue;
+        sources[static_cast<std::size_t>(i)] = source + image * grid.source.image +
+                                               cell0 * grid.source.axis[0] +
+                                               cell1 * grid.source.axis[1];
+      }
+      kernels::depthwise_rows<T>({
+          .rows = sources.data(),
+          .count = count,
+          .stride = static_cast<int>(row_axis.output_step),
+          .first = lowest_cell(inner),
+          .inputs = inner.inputs,
+          .outputs = inner.outputs,
+          .cell_values = inner.cell_values,
+          .blocks = grid_blocks_.front().data() + first_block,
+          .block_count = last_block - first_block,
+          .weights = weights_,
+          .flipped = inner.tap_step < 0,
+          .bias = static_cast<const T*>(args_.bias),
+          .out = static_cast<T*>(args_.result) + image * grid.result.image +
+                 place0 * grid.result.axis[0] + row * grid.result.axis[1],
+          .out_step = grid.result.axis[2],
+          .out_row_step = grid.result.axis[1],
+          .bypass = bypasses_,
+      });
+      first += count;
+    }
+    if (bypasses_) kernels::finish_bypassing_stores();
   }
 
   // Some blocks of some rows of the result.
@@ -444,6 +526,7 @@ class Product {
   // The grids, by phase of each axis, outermost first. Forward has one phase.
   std::vector<PatchGrid> grids_;
   std::vector<kernels::InnerAxis> inner_axes_;
+  std::vector<kernels::InnerAxis> row_axes_;  // of the axis before
   std::array<std::int64_t, 3> phases_{};
   std::vector<std::vector<ChannelBlock<T>>> grid_blocks_;  // and where their weights are
   // The phase of each cell of the result, and its place there; -1: no output reads it.
