@@ -198,7 +198,7 @@ void RunTiles(const DepthwiseRows<T>& job) {
 template <class T>
 std::int64_t RowsAtOnce(const DepthwiseRows<T>& job) {
   const auto bytes = static_cast<std::int64_t>(sizeof(T)) * job.cell_values;
-  return bytes % 512 == 0 ? HWY_MAX(8192 / bytes, 1) : job.count;
+  return bytes % 512 == 0 ? HWY_MAX(8192 / (bytes * job.stride), 1) : job.count;
 }
 
 template <class T>
