@@ -100,6 +100,7 @@ void gradient_product(benchmark::State& state) {
   job.count = count;
   job.offsets = offsets.data();
   job.sum = sum.data();
+  job.sum_step = width;
   job.rows = tile.gradient_rows;
   job.width = width;
   for (auto _ : state) {

@@ -3,7 +3,7 @@
 // Depthwise layers (one channel per group), channel multipliers, and groups of a few channels as in
 // ResNeXt. A vector holds the result channels of several groups; where a group has more than one
 // channel, the source vector is permuted so that each lane meets the channels of its own group.
-// Forward and backward_data walk over a patch grid row by row; backward_weights adds up over rows.
+// Forward and backward_data walk over the rows of the result; backward_weights adds up over rows.
 // Tasks follow from the problem alone, so results are the same bits for any number of threads.
 #include <algorithm>
 #include <bit>
@@ -18,8 +18,10 @@
 #include "conv/patch_grid.h"
 #include "core/dispatch.h"
 #include "fovea/executor.h"
+#include "kernels/depthwise_rows.h"
 #include "kernels/group_product.h"
 #include "kernels/patch_product.h"
+#include "kernels/transpose.h"
 
 namespace fovea::conv {
 namespace {
@@ -27,9 +29,16 @@ namespace {
 using kernels::ChannelBlock;
 using kernels::LaneIndex;
 
-constexpr std::int64_t kTasks = 64;
-constexpr std::int64_t kWorkPerTask = 1 << 17;   // multiply-adds: some ten microseconds
+constexpr std::int64_t kTasks = 32;
+constexpr std::int64_t kWorkPerTask = 1 << 18;   // multiply-adds: some microseconds
 constexpr std::int64_t kWeightBytes = 24 << 10;  // that stay in the first-level cache
+
+// A power of two, which most numbers of cores divide.
+std::int64_t tasks_for(std::int64_t multiply_adds) {
+  std::int64_t tasks = 1;
+  while (tasks < kTasks && 2 * tasks * kWorkPerTask <= multiply_adds) tasks *= 2;
+  return tasks;
+}
 
 // What a pass computes, per group: `results` channels, each from `sources` channels.
 struct Group {
@@ -69,32 +78,18 @@ Span span_of(const Group& group, std::int64_t first, std::int64_t lanes) {
   return {begin * group.sources, (end - begin) * group.sources};
 }
 
-// First channels of blocks of one or two vectors that cover `channels`. The last is moved back to
-// end with them: it computes some again, to the same bits.
+// First channels of the vectors that cover `channels`. The last is moved back to end with them: it
+// computes some again, to the same bits.
 struct Piece {
   std::int64_t channel;
   int lanes;
-  int vectors;
 };
 std::vector<Piece> pieces_of(std::int64_t channels, int lanes) {
+  if (channels < lanes)
+    lanes = static_cast<int>(std::bit_floor(static_cast<std::uint64_t>(channels)));
   std::vector<Piece> pieces;
-  if (channels < lanes) {
-    const auto part = static_cast<int>(std::bit_floor(static_cast<std::uint64_t>(channels)));
-    pieces.push_back({0, part, 1});
-    if (part < channels) pieces.push_back({channels - part, part, 1});
-    return pieces;
-  }
-  std::int64_t channel = 0;
-  for (; channel + 2 * lanes <= channels; channel += 2 * lanes) {
-    pieces.push_back({channel, lanes, 2});
-  }
-  const std::int64_t rest = channels - channel;
-  if (rest > lanes && channels >= 2 * lanes) {
-    pieces.push_back({channels - 2 * lanes, lanes, 2});
-  } else if (rest > 0) {
-    if (rest > lanes) pieces.push_back({0, lanes, 1});
-    pieces.push_back({channels - lanes, lanes, 1});
-  }
+  for (std::int64_t channel = 0; channel < channels; channel += lanes)
+    pieces.push_back({std::min(channel, channels - lanes), lanes});
   return pieces;
 }
 
@@ -111,11 +106,8 @@ std::optional<std::string> refuses(const ConvProblem& problem, Pass pass) {
                        lanes);
   }
   for (const Piece& piece : pieces_of(group.count * group.results, lanes)) {
-    for (int v = 0; v < piece.vectors; ++v) {
-      if (span_of(group, piece.channel + v * lanes, lanes).channels > lanes) {
-        return fmt::format("a vector of {} results would read more than {} channels", lanes, lanes);
-      }
-    }
+    if (span_of(group, piece.channel, lanes).channels > lanes)
+      return fmt::format("a vector of {} results would read more than {} channels", lanes, lanes);
   }
   return std::nullopt;
 }
@@ -130,7 +122,7 @@ struct Blocks {
 
 template <class T>
 std::int64_t block_values(const ChannelBlock<T>& block, std::int64_t sources) {
-  return block.lanes * block.vectors * sources;
+  return block.lanes * sources;
 }
 
 template <class T>
@@ -140,24 +132,17 @@ Blocks<T> blocks_of(const Group& group) {
   const bool spreads = group.results > 1 || group.sources > 1;
   Blocks<T> blocks;
   const std::vector<Piece> pieces = pieces_of(group.count * group.results, lanes);
-  blocks.lookups.reserve(
-      spreads ? pieces.size() * static_cast<std::size_t>(2 * lanes * group.sources) : 0);
+  blocks.lookups.reserve(spreads ? pieces.size() * static_cast<std::size_t>(lanes * group.sources)
+                                 : 0);
   for (const Piece& piece : pieces) {
-    ChannelBlock<T> block{.channel = piece.channel, .lanes = piece.lanes, .vectors = piece.vectors};
-    for (int v = 0; v < piece.vectors; ++v) {
-      const std::int64_t first = piece.channel + v * piece.lanes;
-      block.source[v] =
-          spreads ? std::min(span_of(group, first, lanes).first, all_sources - lanes) : first;
-    }
+    ChannelBlock<T> block{.channel = piece.channel, .lanes = piece.lanes, .source = piece.channel};
     if (spreads) {
+      block.source = std::min(span_of(group, piece.channel, lanes).first, all_sources - lanes);
       block.lookup = blocks.lookups.data() + blocks.lookups.size();
       for (std::int64_t i = 0; i < group.sources; ++i) {
-        for (int v = 0; v < piece.vectors; ++v) {
-          for (int lane = 0; lane < lanes; ++lane) {
-            const std::int64_t result = piece.channel + v * lanes + lane;
-            const std::int64_t source = result / group.results * group.sources + i;
-            blocks.lookups.push_back(static_cast<LaneIndex<T>>(source - block.source[v]));
-          }
+        for (int lane = 0; lane < lanes; ++lane) {
+          const std::int64_t source = (piece.channel + lane) / group.results * group.sources + i;
+          blocks.lookups.push_back(static_cast<LaneIndex<T>>(source - block.source));
         }
       }
     }
@@ -167,14 +152,117 @@ Blocks<T> blocks_of(const Group& group) {
   return blocks;
 }
 
+// The blocks in parts of about equal size, each with at most kWeightBytes of weights or sums. The
+// last two may overlap, and then belong to one part.
+class Parts {
+ public:
+  Parts(std::int64_t blocks, std::int64_t values_per_block, std::int64_t value_bytes)
+      : blocks_(blocks) {
+    const std::int64_t most =
+        std::max<std::int64_t>(1, kWeightBytes / value_bytes / values_per_block);
+    count_ =
+        std::clamp<std::int64_t>(ceil_div(blocks, most), 1, std::max<std::int64_t>(1, blocks - 1));
+  }
+  std::int64_t count() const { return count_; }
+  std::int64_t begin(std::int64_t part) const { return part * blocks_ / count_; }
+
+ private:
+  std::int64_t blocks_;
+  std::int64_t count_ = 1;
+};
+
+// Of one axis of a grid, but for the distance of its cells.
+kernels::InnerAxis line_axis(const AxisTable& table) {
+  kernels::InnerAxis axis{.cells = table.row(0),
+                          .tap_step = table.tap_step,
+                          .output_step = table.output_step,
+                          .taps = table.taps,
+                          .outputs = table.outputs};
+  // One run of neighbouring cells, if any, between padding?
+  const auto inside = [](std::int32_t cell) { return cell != kPaddingCell; };
+  const auto begin = std::ranges::find_if(table.cells, inside);
+  const auto end = std::find_if_not(begin, table.cells.end(), inside);
+  axis.in_line = std::none_of(end, table.cells.end(), inside) &&
+                 std::adjacent_find(
+                     begin, end, [](std::int32_t a, std::int32_t b) { return b != a + 1; }) == end;
+  if (axis.in_line && begin != end) {
+    axis.inputs = *std::prev(end) + 1;
+    axis.first = table.origin - (begin - table.cells.begin()) + *begin;
+  }
+  return axis;
+}
+
 kernels::InnerAxis inner_axis(const PatchGrid& grid) {
-  const AxisTable& inner = grid.axes[2].table;
-  return {.cells = inner.row(0),
-          .tap_step = inner.tap_step,
-          .output_step = inner.output_step,
-          .taps = inner.taps,
-          .outputs = inner.outputs,
-          .cell_values = grid.source.axis[2]};
+  kernels::InnerAxis axis = line_axis(grid.axes[2].table);
+  axis.cell_values = grid.source.axis[2];
+  return axis;
+}
+
+// Grids of 3x3 kernels, which read each source row once for all rows of places that it belongs to.
+class JoinedRows {
+ public:
+  explicit JoinedRows(const PatchGrid& grid)
+      : grid_(grid), inner_(inner_axis(grid)), rows_(line_axis(grid.axes[1].table)) {}
+
+  bool fits() const {
+    return grid_.axes[0].table.taps == 1 && has_three_taps(inner_) && has_three_taps(rows_) &&
+           inner_.tap_step == rows_.tap_step && inner_.output_step == rows_.output_step;
+  }
+  bool flipped() const { return inner_.tap_step < 0; }
+
+  // Calls f(window, image, place0, place1) for runs of the rows [first, last) of places that lie in
+  // one plane.
+  template <class T, class F>
+  void for_each_window(const T* source, std::int64_t first, std::int64_t last, F&& f) const {
+    const std::int64_t planes = grid_.axes[0].table.outputs;  // of one image
+    const std::int64_t step = rows_.output_step;
+    std::vector<const T*> sources;
+    for (std::int64_t count = 0; first < last; first += count) {
+      const std::int64_t row = first % rows_.outputs;
+      const std::int64_t plane = first / rows_.outputs % planes;
+      const std::int64_t image = first / rows_.outputs / planes;
+      count = std::min(rows_.outputs - row, last - first);
+      const std::int32_t cell0 = grid_.axes[0].table.at(0, plane);
+      sources.assign(static_cast<std::size_t>((count - 1) * step + 3), nullptr);
+      for (std::int64_t i = 0; i < std::ssize(sources) && cell0 != kPaddingCell; ++i) {
+        const std::int64_t cell1 = lowest_cell(rows_) + row * step + i;
+        if (cell1 < 0 || cell1 >= rows_.inputs) continue;
+        sources[static_cast<std::size_t>(i)] = source + image * grid_.source.image +
+                                               cell0 * grid_.source.axis[0] +
+                                               cell1 * grid_.source.axis[1];
+      }
+      f(kernels::RowWindow<T>{.rows = sources.data(),
+                              .count = count,
+                              .stride = static_cast<int>(step),
+                              .first = lowest_cell(inner_),
+                              .inputs = inner_.inputs,
+                              .outputs = inner_.outputs,
+                              .cell_values = inner_.cell_values},
+        image, plane, row);
+    }
+  }
+
+ private:
+  // Whether three taps read neighbouring cells, one or two cells from output to output.
+  static bool has_three_taps(const kernels::InnerAxis& axis) {
+    return axis.in_line && axis.taps == 3 && std::abs(axis.tap_step) == 1 && axis.output_step <= 2;
+  }
+  // The cell that the first output reads before all others.
+  static std::int64_t lowest_cell(const kernels::InnerAxis& axis) {
+    return axis.first + (axis.tap_step < 0 ? axis.taps - 1 : 0) * axis.tap_step;
+  }
+
+  const PatchGrid& grid_;
+  kernels::InnerAxis inner_;
+  kernels::InnerAxis rows_;
+};
+
+// Whether every block is a whole vector of channels that meet their own.
+template <class T>
+bool are_whole(const std::vector<ChannelBlock<T>>& blocks) {
+  return std::ranges::all_of(blocks, [](const ChannelBlock<T>& block) {
+    return block.lanes == kernels::vector_lanes<T>() && block.lookup == nullptr;
+  });
 }
 
 // ---- Forward and backward_data.
@@ -201,9 +289,9 @@ class Product {
         axes_(three_axes(problem)),
         group_(kernel_group(problem, pass)),
         blocks_(blocks_of<T>(group_)),
-        padding_(static_cast<std::size_t>(kernels::vector_lanes<T>()), T(0)),
         bypasses_(bypasses(result_shape(problem, pass))) {
-    if (pass == Pass::forward) {
+    const bool forward = pass == Pass::forward;
+    if (forward) {
       PatchGrid grid{.batch = problem.batch,
                      .axes = {},
                      .source = dense_strides(input_sizes(axes_), problem.in_channels),
@@ -211,9 +299,31 @@ class Product {
       for (std::size_t a = 0; a < 3; ++a)
         grid.axes[a] = forward_axis(axes_[a], problem.padding_mode);
       grids_.push_back(std::move(grid));
-      return;
+    } else {
+      grids_ = backward_grids(problem);
     }
-    grids_ = backward_grids(problem);
+    for (std::size_t a = 0; a < 3; ++a) {
+      const std::vector<std::int64_t> phases =
+          forward ? std::vector<std::int64_t>{0} : backward_phases(axes_[a]);
+      const std::int64_t step = forward ? 1 : axes_[a].stride;
+      phases_[a] = std::ssize(phases);
+      cells_[a].resize(static_cast<std::size_t>(forward ? axes_[a].output() : axes_[a].input));
+      for (std::int64_t phase = 0; phase < phases_[a]; ++phase) {
+        const std::int64_t first = phases[static_cast<std::size_t>(phase)];
+        for (std::int64_t cell = first; cell < std::ssize(cells_[a]); cell += step)
+          cells_[a][static_cast<std::size_t>(cell)] = {static_cast<int>(phase),
+                                                       static_cast<int>((cell - first) / step)};
+      }
+    }
+    std::int64_t place = 0;
+    for (const PatchGrid& grid : grids_) {
+      inner_axes_.push_back(inner_axis(grid));
+      std::vector<ChannelBlock<T>>& blocks = grid_blocks_.emplace_back(blocks_.list);
+      for (ChannelBlock<T>& block : blocks) {
+        block.weights = place;
+        place += tap_count(grid) * block_values(block, group_.sources);
+      }
+    }
   }
 
   void run() {
@@ -223,15 +333,32 @@ class Product {
     const std::int64_t values = problem_.input_shape().numel();
     if (pass_ == Pass::backward_data && places * problem_.in_channels < values)
       std::memset(args_.result, 0, static_cast<std::size_t>(values) * sizeof(T));
+    if (grids_.empty()) return;
     const auto packed = derive_weights(problem_, pass_, args_, WeightOrder::across_groups,
                                        kernels::vector_lanes<T>(),
                                        static_cast<std::size_t>(packed_values()) * sizeof(T),
                                        [&](void* memory) { pack(static_cast<T*>(memory)); });
-    const T* weights = packed->template as<T>();
-    for (const PatchGrid& grid : grids_) {
-      run_grid(grid, weights);
-      weights += tap_count(grid) * blocks_.values;
-    }
+    weights_ = packed->template as<T>();
+    const std::int64_t blocks = std::ssize(blocks_.list);
+    const std::int64_t rows = problem_.batch * std::ssize(cells_[0]) * std::ssize(cells_[1]);
+    const Parts parts(sums_groups(problem_, pass_) ? 1 : blocks, ceil_div(packed_values(), blocks),
+                      sizeof(T));
+    const std::int64_t chunks = std::clamp<std::int64_t>(
+        ceil_div(tasks_for(problem_.multiply_adds()), parts.count()), 1, rows);
+    const JoinedRows joined(grids_.front());
+    const bool joins = grids_.size() == 1 && !sums_groups(problem_, pass_) && joined.fits() &&
+                       are_whole(blocks_.list);
+    parallel_for(parts.count() * chunks, [&](std::int64_t task) {
+      const std::int64_t chunk = task % chunks;
+      const std::int64_t part = task / chunks;
+      const bool all = parts.count() == 1;
+      const std::int64_t first_block = all ? 0 : parts.begin(part);
+      const std::int64_t last_block = all ? blocks : parts.begin(part + 1);
+      const std::int64_t first = chunk * rows / chunks;
+      const std::int64_t last = (chunk + 1) * rows / chunks;
+      if (joins) return run_joined_rows(joined, first_block, last_block, first, last);
+      run_rows(first_block, last_block, first, last);
+    });
   }
 
   // Weights of all grids together.
@@ -262,7 +389,7 @@ class Product {
       for (const ChannelBlock<T>& block : blocks_.list) {
         const std::int64_t step = block_values(block, group_.sources);
         for (std::int64_t i = 0; i < group_.sources; ++i) {
-          for (std::int64_t j = 0; j < block.lanes * block.vectors; ++j, ++to) {
+          for (std::int64_t j = 0; j < block.lanes; ++j, ++to) {
             const T* from = weights + weight_offset(problem_, pass_, block.channel + j, i);
             for (std::size_t t = 0; t < taps.size(); ++t)
               to[static_cast<std::int64_t>(t) * step] = from[taps[t]];
@@ -273,60 +400,57 @@ class Product {
     }
   }
 
-  void run_grid(const PatchGrid& grid, const T* weights) const {
-    const bool sums = sums_groups(problem_, pass_);
-    const std::int64_t taps = tap_count(grid);
-    std::vector<ChannelBlock<T>> blocks = blocks_.list;
-    std::int64_t place = 0;
-    for (ChannelBlock<T>& block : blocks) {
-      block.weights = place;
-      place += taps * block_values(block, group_.sources);
-    }
-    const std::int64_t rows = grid.batch * grid.axes[0].table.outputs * grid.axes[1].table.outputs;
-    // Weights that do not fit the first-level cache are used one block at a time.
-    const bool apart = !sums && place * static_cast<std::int64_t>(sizeof(T)) > kWeightBytes;
-    // The last two may overlap, and are then computed by the same task.
-    const std::int64_t parts = apart ? std::max<std::int64_t>(std::ssize(blocks) - 1, 1) : 1;
-    const std::int64_t count = std::ssize(blocks);
-    const std::int64_t at_once = apart ? 1 : count;
-    const std::int64_t work = rows * grid.axes[2].table.outputs * place;
-    const std::int64_t chunks = std::clamp<std::int64_t>(
-        ceil_div(std::clamp<std::int64_t>(work / kWorkPerTask, 1, kTasks), parts), 1, rows);
-    parallel_for(parts * chunks, [&](std::int64_t task) {
-      const std::int64_t chunk = task % chunks;
-      const std::int64_t part = task / chunks;
-      for (std::int64_t b = part * count / parts; b < (part + 1) * count / parts; b += at_once) {
-        run_rows(grid, weights, {blocks.data() + b, static_cast<std::size_t>(at_once)},
-                 chunk * rows / chunks, (chunk + 1) * rows / chunks);
-      }
-    });
+  // Some blocks of some rows of the result, in bands.
+  void run_joined_rows(const JoinedRows& joined, std::int64_t first_block, std::int64_t last_block,
+                       std::int64_t first, std::int64_t last) const {
+    const GridStrides& result = grids_.front().result;
+    const auto run = [&](const kernels::RowWindow<T>& window, std::int64_t image,
+                         std::int64_t place0, std::int64_t place1) {
+      kernels::depthwise_rows<T>({
+          .window = window,
+          .blocks = grid_blocks_.front().data() + first_block,
+          .block_count = last_block - first_block,
+          .weights = weights_,
+          .flipped = joined.flipped(),
+          .bias = static_cast<const T*>(args_.bias),
+          .out = static_cast<T*>(args_.result) + image * result.image + place0 * result.axis[0] +
+                 place1 * result.axis[1],
+          .out_step = result.axis[2],
+          .out_row_step = result.axis[1],
+          .bypass = bypasses_,
+      });
+    };
+    joined.for_each_window(static_cast<const T*>(args_.first), first, last, run);
+    if (bypasses_) kernels::finish_bypassing_stores();
   }
 
-  void run_rows(const PatchGrid& grid, const T* weights, std::span<const ChannelBlock<T>> blocks,
-                std::int64_t first, std::int64_t last) const {
-    const AxisTable& inner = grid.axes[2].table;
-    const std::int64_t step = grid.axes[2].step * grid.result.axis[2];
+  // Some blocks of some rows of the result.
+  void run_rows(std::int64_t first_block, std::int64_t last_block, std::int64_t first,
+                std::int64_t last) const {
     const bool sums = sums_groups(problem_, pass_);
     const std::int64_t channels = problem_.out_channels;  // of a row before its groups are summed
-    std::vector<T> unsummed(sums ? static_cast<std::size_t>(inner.outputs * channels) : 0);
+    std::vector<T> unsummed(sums ? static_cast<std::size_t>(std::ssize(cells_[2]) * channels) : 0);
     Row row;
     Row next;
     const auto multiply = [&] {
+      if (row.grid < 0) return;
       row.ahead.clear();
       for (const T* source : next.sources) {
         if (std::ranges::find(row.sources, source) == row.sources.end())
           row.ahead.push_back(source);
       }
+      const auto grid_index = static_cast<std::size_t>(row.grid);
+      const PatchGrid& grid = grids_[grid_index];
+      const std::int64_t step = grid.axes[2].step * grid.result.axis[2];
       kernels::group_product<T>({
-          .inner = inner_axis(grid),
+          .inner = inner_axes_[grid_index],
           .rows = row.sources.data(),
           .row_taps = row.taps.data(),
           .row_count = std::ssize(row.sources),
-          .blocks = blocks.data(),
-          .block_count = std::ssize(blocks),
+          .blocks = grid_blocks_[grid_index].data() + first_block,
+          .block_count = last_block - first_block,
           .reduced = group_.sources,
-          .weights = weights,
-          .padding = padding_.data(),
+          .weights = weights_,
           .bias = static_cast<const T*>(args_.bias),
           .out = sums ? unsummed.data() : row.result,
           .out_step = sums ? channels : step,
@@ -335,30 +459,44 @@ class Product {
           .bypass = bypasses_,
           .epilogue = finish_.at_store(),
       });
-      if (sums) sum_groups(unsummed.data(), inner.outputs, row.result, step);
-      if (finish_.remains()) finish_row(blocks, inner.outputs, row.result, step);
+      const int places = grid.axes[2].table.outputs;
+      if (sums) sum_groups(unsummed.data(), places, row.result, step);
+      if (finish_.remains()) finish_row(first_block, last_block, places, row.result, step);
     };
     // One row behind, to know what comes next.
-    for_each_segment(grid, first * inner.outputs, (last - first) * inner.outputs,
-                     [&](const GridSegment& segment, std::int64_t at) {
-                       locate(grid, segment, next);
-                       if (at > 0) multiply();
-                       std::swap(row, next);
-                     });
+    for (std::int64_t index = first; index < last; ++index) {
+      for (std::int64_t phase = 0; phase < phases_[2]; ++phase) {
+        if (!locate(index, phase, next)) continue;
+        multiply();
+        std::swap(row, next);
+      }
+    }
     next.sources.clear();
     multiply();
     if (bypasses_) kernels::finish_bypassing_stores();
   }
 
-  // Where a row of the grid reads, and where it is written.
+  // Where a row of a grid reads, and where it is written.
   struct Row {
+    std::int64_t grid = -1;
     std::vector<const T*> sources;
     std::vector<int> taps;        // which pair of outer taps reads each
     std::vector<const T*> ahead;  // sources that the next row has and this has not
     T* result = nullptr;
   };
 
-  void locate(const PatchGrid& grid, const GridSegment& segment, Row& row) const {
+  // Those cells of row `index` of the result that are in one phase of the innermost axis. False if
+  // no output reads them.
+  bool locate(std::int64_t index, std::int64_t phase, Row& row) const {
+    const Cell& cell1 = cells_[1][static_cast<std::size_t>(index % std::ssize(cells_[1]))];
+    index /= std::ssize(cells_[1]);
+    const Cell& cell0 = cells_[0][static_cast<std::size_t>(index % std::ssize(cells_[0]))];
+    if (cell0.phase < 0 || cell1.phase < 0) return false;
+    row.grid = (cell0.phase * phases_[1] + cell1.phase) * phases_[2] + phase;
+    const PatchGrid& grid = grids_[static_cast<std::size_t>(row.grid)];
+    const GridSegment segment{.image = index / std::ssize(cells_[0]),
+                              .place = {cell0.place, cell1.place, 0},
+                              .count = grid.axes[2].table.outputs};
     row.sources.clear();
     row.taps.clear();
     const int taps1 = grid.axes[1].table.taps;
@@ -375,16 +513,18 @@ class Product {
       row.result +=
           (grid.axes[a].first + segment.place[a] * grid.axes[a].step) * grid.result.axis[a];
     }
+    return true;
   }
 
   // The rest of the epilogue for a row of these blocks, which cover neighbouring channels.
-  void finish_row(std::span<const ChannelBlock<T>> blocks, int places, T* result,
+  void finish_row(std::int64_t first_block, std::int64_t last_block, std::int64_t places, T* result,
                   std::int64_t step) const {
-    const std::int64_t first = blocks.front().channel;
-    const ChannelBlock<T>& last = blocks.back();
-    const std::int64_t channels = last.channel + last.lanes * last.vectors - first;
+    const std::int64_t first = blocks_.list[static_cast<std::size_t>(first_block)].channel;
+    const ChannelBlock<T>& last = blocks_.list[static_cast<std::size_t>(last_block - 1)];
+    const std::int64_t channels = last.channel + last.lanes - first;
     RestOf<T> rest(finish_);
-    for (int place = 0; place < places; ++place) rest.add(channels, result + first + place * step);
+    for (std::int64_t place = 0; place < places; ++place)
+      rest.add(channels, result + first + place * step);
   }
 
   // result[place][group] = sum of the channels of the group.
@@ -406,8 +546,18 @@ class Product {
   std::array<ConvAxis, 3> axes_;
   Group group_;
   Blocks<T> blocks_;
-  std::vector<T> padding_;
+  // The grids, by phase of each axis, outermost first. Forward has one phase.
   std::vector<PatchGrid> grids_;
+  std::vector<kernels::InnerAxis> inner_axes_;
+  std::array<std::int64_t, 3> phases_{};
+  std::vector<std::vector<ChannelBlock<T>>> grid_blocks_;  // and where their weights are
+  // The phase of each cell of the result, and its place there; -1: no output reads it.
+  struct Cell {
+    int phase = -1;
+    int place = 0;
+  };
+  std::array<std::vector<Cell>, 3> cells_;
+  const T* weights_ = nullptr;
   bool bypasses_;
 };
 
@@ -423,25 +573,25 @@ class WeightGradient {
       : problem_(problem),
         args_(args),
         group_(group_of(problem, Pass::backward_weights)),
-        blocks_(blocks_of<T>(group_)) {
+        blocks_(blocks_of<T>(group_)),
+        parts_(std::ssize(blocks_.list),
+               ceil_div(blocks_.values * problem.taps(), std::ssize(blocks_.list)), sizeof(T)) {
     const std::array<ConvAxis, 3> axes = three_axes(problem);
     grid_.batch = problem.batch;
     for (std::size_t a = 0; a < 3; ++a) grid_.axes[a] = forward_axis(axes[a], problem.padding_mode);
     grid_.source = dense_strides(input_sizes(axes), problem.in_channels);
+    inner_ = inner_axis(grid_);
     rows_ = problem.batch * axes[0].output() * axes[1].output();
-    for (const ChannelBlock<T>& block : blocks_.list) {
-      begins_.push_back(size_);
+    for (ChannelBlock<T>& block : blocks_.list) {
+      block.weights = size_;
       size_ += block_values(block, group_.sources) * problem.taps();
     }
     const auto sums = static_cast<double>(size_);
     const auto tensors =
         static_cast<double>(problem.input_shape().numel() + problem.output_shape().numel());
-    const std::int64_t wanted =
-        std::clamp<std::int64_t>(problem.multiply_adds() / kWorkPerTask, 1, kTasks);
-    const bool apart = size_ * static_cast<std::int64_t>(sizeof(T)) > kWeightBytes;
-    parts_ = apart ? std::ssize(blocks_.list) : 1;
-    splits_ = std::clamp<std::int64_t>(static_cast<std::int64_t>(tensors / (2 * sums)), 1,
-                                       std::min(ceil_div(wanted, parts_), rows_));
+    splits_ = std::clamp<std::int64_t>(
+        static_cast<std::int64_t>(tensors / (2 * sums)), 1,
+        std::min(ceil_div(tasks_for(problem.multiply_adds()), parts_.count()), rows_));
   }
 
   std::size_t workspace() const { return static_cast<std::size_t>(splits_ * size_) * sizeof(T); }
@@ -449,30 +599,57 @@ class WeightGradient {
   void run() {
     const Workspace memory(workspace());
     sums_ = memory.as<T>();
-    const std::int64_t per_part = std::ssize(blocks_.list) / parts_;
-    parallel_for(parts_ * splits_, [&](std::int64_t task) {
-      const std::int64_t split = task % splits_;
-      const std::int64_t block = task / splits_ * per_part;
-      sum_rows(block, block + per_part, split);
+    const JoinedRows joined(grid_);
+    const bool joins = joined.fits() && are_whole(blocks_.list);
+    parallel_for(parts_.count() * splits_, [&](std::int64_t task) {
+      const std::int64_t part = task / splits_;
+      if (joins) {
+        return sum_joined_rows(joined, parts_.begin(part), parts_.begin(part + 1), task % splits_);
+      }
+      sum_rows(parts_.begin(part), parts_.begin(part + 1), task % splits_);
     });
     parallel_for(std::ssize(blocks_.list), [&](std::int64_t block) { write_block(block); });
   }
 
  private:
   T* sums_of(std::int64_t block, std::int64_t split) const {
-    return sums_ + split * size_ + begins_[static_cast<std::size_t>(block)];
+    return sums_ + split * size_ + block_at(block).weights;
   }
   const ChannelBlock<T>& block_at(std::int64_t index) const {
     return blocks_.list[static_cast<std::size_t>(index)];
   }
 
-  void sum_rows(std::int64_t first_block, std::int64_t last_block, std::int64_t split) const {
-    const AxisTable& inner = grid_.axes[2].table;
-    const int taps1 = grid_.axes[1].table.taps;
+  void clear_sums(std::int64_t first_block, std::int64_t last_block, std::int64_t split) const {
     for (std::int64_t b = first_block; b < last_block; ++b) {
       const std::int64_t values = block_values(block_at(b), group_.sources) * problem_.taps();
       std::memset(sums_of(b, split), 0, static_cast<std::size_t>(values) * sizeof(T));
     }
+  }
+
+  void sum_joined_rows(const JoinedRows& joined, std::int64_t first_block, std::int64_t last_block,
+                       std::int64_t split) const {
+    clear_sums(first_block, last_block, split);
+    const std::int64_t row_values = inner_.outputs * problem_.out_channels;
+    const T* gradient = static_cast<const T*>(args_.second) + split * rows_ / splits_ * row_values;
+    const auto sum = [&](const kernels::RowWindow<T>& window, std::int64_t, std::int64_t,
+                         std::int64_t) {
+      kernels::depthwise_rows_gradient<T>({.window = window,
+                                           .blocks = blocks_.list.data() + first_block,
+                                           .block_count = last_block - first_block,
+                                           .gradient = gradient,
+                                           .gradient_step = problem_.out_channels,
+                                           .gradient_row_step = row_values,
+                                           .sums = sums_ + split * size_});
+      gradient += window.count * row_values;
+    };
+    joined.for_each_window(static_cast<const T*>(args_.first), split * rows_ / splits_,
+                           (split + 1) * rows_ / splits_, sum);
+  }
+
+  void sum_rows(std::int64_t first_block, std::int64_t last_block, std::int64_t split) const {
+    const AxisTable& inner = grid_.axes[2].table;
+    const int taps1 = grid_.axes[1].table.taps;
+    clear_sums(first_block, last_block, split);
     const std::int64_t first = split * rows_ / splits_ * inner.outputs;
     const std::int64_t last = (split + 1) * rows_ / splits_ * inner.outputs;
     // The source row that each row of positions needs first, a row ahead.
@@ -487,32 +664,36 @@ class WeightGradient {
       furthest.push_back(row);
     });
     std::size_t index = 0;
+    std::vector<const T*> rows;
+    std::vector<int> taps;
     for_each_segment(grid_, first, last - first, [&](const GridSegment& segment, std::int64_t at) {
+      rows.clear();
+      taps.clear();
+      for (int tap0 = 0; tap0 < grid_.axes[0].table.taps; ++tap0) {
+        for (int tap1 = 0; tap1 < taps1; ++tap1) {
+          const T* row = source_row(grid_, static_cast<const T*>(args_.first), segment, tap0, tap1);
+          if (row == nullptr) continue;
+          rows.push_back(row);
+          taps.push_back(tap0 * taps1 + tap1);
+        }
+      }
       const T* gradient =
           static_cast<const T*>(args_.second) + (first + at) * problem_.out_channels;
       const T* ahead = ++index < furthest.size() ? furthest[index] : nullptr;
       for (std::int64_t b = first_block; b < last_block; ++b) {
-        const std::int64_t step = block_values(block_at(b), group_.sources) * inner.taps;
-        bool asked = false;
-        for (int tap0 = 0; tap0 < grid_.axes[0].table.taps; ++tap0) {
-          for (int tap1 = 0; tap1 < taps1; ++tap1) {
-            const T* row =
-                source_row(grid_, static_cast<const T*>(args_.first), segment, tap0, tap1);
-            if (row == nullptr) continue;
-            kernels::group_gradient<T>({
-                .inner = inner_axis(grid_),
-                .row = row,
-                .gradient = gradient,
-                .gradient_step = problem_.out_channels,
-                .block = block_at(b),
-                .reduced = group_.sources,
-                .sums = sums_of(b, split) + (tap0 * taps1 + tap1) * step,
-                .ahead = asked ? nullptr : ahead,
-                .ahead_gradient = gradient + inner.outputs * problem_.out_channels,
-            });
-            asked = true;
-          }
-        }
+        kernels::group_gradient<T>({
+            .inner = inner_,
+            .rows = rows.data(),
+            .row_taps = taps.data(),
+            .row_count = std::ssize(rows),
+            .gradient = gradient,
+            .gradient_step = problem_.out_channels,
+            .block = block_at(b),
+            .reduced = group_.sources,
+            .sums = sums_of(b, split),
+            .ahead = ahead,
+            .ahead_gradient = gradient + inner.outputs * problem_.out_channels,
+        });
       }
     });
   }
@@ -520,7 +701,7 @@ class WeightGradient {
   // Adds the splits in order and writes [o][c][tap].
   void write_block(std::int64_t index) const {
     const ChannelBlock<T>& block = block_at(index);
-    const std::int64_t lanes = block.lanes * block.vectors;
+    const std::int64_t lanes = block.lanes;
     const std::int64_t taps = problem_.taps();
     const std::int64_t step = lanes * group_.sources;
     T* sum = sums_of(index, 0);
@@ -530,15 +711,15 @@ class WeightGradient {
     }
     // Blocks overlap where the last was moved back; the earlier one writes what both have.
     const std::int64_t done =
-        index == 0
-            ? 0
-            : block_at(index - 1).channel + block_at(index - 1).lanes * block_at(index - 1).vectors;
-    T* dw = static_cast<T*>(args_.result);
-    for (std::int64_t j = std::max<std::int64_t>(done - block.channel, 0); j < lanes; ++j) {
-      for (std::int64_t i = 0; i < group_.sources; ++i) {
-        T* to = dw + ((block.channel + j) * group_.sources + i) * taps;
-        for (std::int64_t t = 0; t < taps; ++t) to[t] = sum[t * step + i * lanes + j];
-      }
+        index == 0 ? 0 : block_at(index - 1).channel + block_at(index - 1).lanes;
+    const std::int64_t skipped = std::max<std::int64_t>(done - block.channel, 0);
+    T* dw = static_cast<T*>(args_.result) + (block.channel + skipped) * group_.sources * taps;
+    for (std::int64_t i = 0; i < group_.sources; ++i) {
+      kernels::transpose<T>({.rows = taps,
+                             .columns = lanes - skipped,
+                             .from_stride = step,
+                             .to_stride = group_.sources * taps},
+                            sum + i * lanes + skipped, dw + i * taps);
     }
   }
 
@@ -546,11 +727,11 @@ class WeightGradient {
   const ConvArgs& args_;
   Group group_;
   Blocks<T> blocks_;
+  Parts parts_;
   PatchGrid grid_;
-  std::int64_t rows_ = 0;             // of output positions
-  std::vector<std::int64_t> begins_;  // of each block within the sums of one split
-  std::int64_t size_ = 0;             // of the sums of one split
-  std::int64_t parts_ = 1;
+  kernels::InnerAxis inner_;
+  std::int64_t rows_ = 0;  // of output positions
+  std::int64_t size_ = 0;  // of the sums of one split, in which blocks say where theirs are
   std::int64_t splits_ = 1;
   T* sums_ = nullptr;
 };

@@ -339,6 +339,7 @@ void run_pass(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
       if (folds<T>(problem)) return backward_data_folded<T>(problem, args);
       return backward_data<T>(problem, args);
     case Pass::backward_weights:
+      if (assembles<T>(problem)) return backward_weights_assembled<T>(problem, args);
       return backward_weights<T>(problem, args);
   }
 }
@@ -350,7 +351,10 @@ std::optional<std::string> refuses(const ConvProblem&, Pass) {
 std::size_t workspace(const ConvProblem& problem, Pass pass) {
   return dispatch_floating(problem.dtype, [&](auto tag) -> std::size_t {
     using T = typename decltype(tag)::type;
-    if (pass == Pass::backward_weights) return backward_weights_workspace<T>(problem);
+    if (pass == Pass::backward_weights) {
+      return assembles<T>(problem) ? assembled_workspace(problem)
+                                   : backward_weights_workspace<T>(problem);
+    }
     const std::int64_t lanes = kernels::tile_size<T>().lanes;
     const std::int64_t results =
         (pass == Pass::forward ? problem.out_channels : problem.in_channels) / problem.groups;
@@ -358,8 +362,8 @@ std::size_t workspace(const ConvProblem& problem, Pass pass) {
         (pass == Pass::forward ? problem.in_channels : problem.out_channels) / problem.groups;
     std::int64_t values =
         ceil_div(results, lanes) * lanes * reduced * problem.groups * problem.taps();
-    const bool pads = pass == Pass::forward ? joins_rows(problem) : folds<T>(problem);
-    if (pads) values += padded_values(problem);
+    if (pass == Pass::forward && joins_rows(problem)) values += padded_values(problem);
+    if (pass == Pass::backward_data && folds<T>(problem)) values += folded_values(problem);
     return static_cast<std::size_t>(values) * sizeof(T);
   });
 }

@@ -1,5 +1,6 @@
 // The parts of `direct`, each in a file of its own: forward and backward_data in direct.cpp,
-// backward_data of few channels in direct_folded.cpp, backward_weights in direct_weights.cpp.
+// backward_data of few channels in direct_folded.cpp, backward_weights in direct_weights.cpp and,
+// of few positions, in direct_assembled.cpp.
 #pragma once
 
 #include <algorithm>
@@ -30,8 +31,16 @@ inline std::vector<std::int64_t> multiples(std::int64_t count, std::int64_t step
 // Whether backward_data has so few input channels that it is computed by folding.
 template <class T>
 bool folds(const ConvProblem& problem);
+std::int64_t folded_values(const ConvProblem& problem);  // of its memory
 template <class T>
 void backward_data_folded(const ConvProblem& problem, const ConvArgs& args);
+
+// Whether backward_weights has so few positions that it is assembled channel by channel.
+template <class T>
+bool assembles(const ConvProblem& problem);
+std::size_t assembled_workspace(const ConvProblem& problem);
+template <class T>
+void backward_weights_assembled(const ConvProblem& problem, const ConvArgs& args);
 
 template <class T>
 void backward_weights(const ConvProblem& problem, const ConvArgs& args);

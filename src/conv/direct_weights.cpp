@@ -150,6 +150,7 @@ class WeightGradient {
                                         .count = count,
                                         .offsets = offsets_.data() + row,
                                         .sum = sum_of(index, split) + row * unit.lanes,
+                                        .sum_step = unit.lanes,
                                         .rows = static_cast<int>(row_end - row),
                                         .width = unit.width,
                                         .ahead = ahead(wanted, wanted_end, step, steps),

@@ -20,21 +20,20 @@ int vector_lanes() {
   return vector_bytes() / static_cast<int>(sizeof(T));
 }
 
-// At most two vectors of neighbouring result channels. Lane j of vector v gets, for each reduced
-// channel i, a weight times lane lookup[i][v][j] of the source vector that begins at channel
-// source[v]; without a lookup, times lane j itself.
+// A vector of neighbouring result channels. Lane j gets, for each reduced channel i, a weight times
+// lane lookup[i][j] of the source vector that begins at channel `source`; without a lookup, times
+// lane j itself.
 template <class T>
 struct ChannelBlock {
   std::int64_t channel = 0;  // first result channel
-  int lanes = 0;             // of one vector: a power of two, at most the target's
-  int vectors = 0;           // 1 or 2
-  std::int64_t source[2] = {0, 0};
-  const LaneIndex<T>* lookup = nullptr;  // [reduced][vectors][lanes], or null: reduced is 1
-  std::int64_t weights = 0;  // where its weights begin: [row tap][tap][reduced][vectors][lanes]
+  int lanes = 0;             // a power of two, at most the target's
+  std::int64_t source = 0;
+  const LaneIndex<T>* lookup = nullptr;  // [reduced][lanes], or null: reduced is 1
+  std::int64_t weights = 0;              // where its weights begin: [row tap][tap][reduced][lanes]
 };
 
 // The innermost dimension of a patch table: tap t of output o reads
-// cells[t * tap_step + o * output_step]; negative: padding.
+// cells[t * tap_step + o * output_step]; negative: padding, which counts for nothing.
 struct InnerAxis {
   const std::int32_t* cells = nullptr;
   std::int64_t tap_step = 0;
@@ -42,10 +41,15 @@ struct InnerAxis {
   int taps = 0;
   int outputs = 0;
   std::int64_t cell_values = 0;  // between neighbouring cells of the source
+  // Whether entry t * tap_step + o * output_step is cell first + t * tap_step + o * output_step of
+  // `inputs`, and padding where there is none of that number.
+  bool in_line = false;
+  std::int64_t first = 0;
+  std::int64_t inputs = 0;
 };
 
-// One row of results of all channels of `blocks`, added up in the order of rows, taps, reduced
-// channels.
+// One row of results of all channels of `blocks`, added up in an order that is the same for every
+// output: rows, a few taps, reduced channels, cells.
 template <class T>
 struct GroupProduct {
   InnerAxis inner;
@@ -56,9 +60,8 @@ struct GroupProduct {
   std::int64_t block_count = 0;
   std::int64_t reduced = 1;
   const T* weights;
-  const T* padding;  // a vector of what a padding cell holds
-  const T* bias;     // of channel 0, or null
-  T* out;            // of the first place, at channel 0
+  const T* bias;  // of channel 0, or null
+  T* out;         // of the first place, at channel 0
   std::int64_t out_step = 0;
   const T* const* ahead = nullptr;  // [ahead_count] source rows wanted next, asked for meanwhile
   std::int64_t ahead_count = 0;
@@ -68,12 +71,14 @@ struct GroupProduct {
 template <class T>
 void group_product(const GroupProduct<T>& job);
 
-// sums[tap][reduced][vectors][lanes] of one block, for the taps of one source row: adds gradient
-// times source over the places of a row, in their order. Padding cells add nothing.
+// sums[row tap][tap][reduced][lanes] of one block: adds gradient times source over the places of a
+// row, in their order.
 template <class T>
 struct GroupGradient {
   InnerAxis inner;
-  const T* row;       // at channel 0
+  const T* const* rows;  // [row_count] source rows, at channel 0
+  const int* row_taps;   // [row_count] which pair of outer taps reads each
+  std::int64_t row_count = 0;
   const T* gradient;  // of the first place, at channel 0
   std::int64_t gradient_step = 0;
   ChannelBlock<T> block;

@@ -233,7 +233,7 @@ void GradientLoop(const GradientProduct<T>& job) {
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 4
-      for (int n = 0; n < N; ++n) sum[m][n] = hn::Load(d, job.sum + (m * N + n) * kLanes);
+      for (int n = 0; n < N; ++n) sum[m][n] = hn::Load(d, job.sum + m * job.sum_step + n * kLanes);
     }
   }
   // Volatile, or the compiler keeps the sum of this and each m in a register or worse.
@@ -263,7 +263,7 @@ void GradientLoop(const GradientProduct<T>& job) {
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 4
-    for (int n = 0; n < N; ++n) hn::Store(sum[m][n], d, job.sum + (m * N + n) * kLanes);
+    for (int n = 0; n < N; ++n) hn::Store(sum[m][n], d, job.sum + m * job.sum_step + n * kLanes);
   }
 }
 

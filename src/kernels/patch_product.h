@@ -58,9 +58,9 @@ void patch_product(const PatchProduct<T>& job);
 // After patch products that bypass the caches: other threads see what this one wrote.
 void finish_bypassing_stores();
 
-// sum[m][j] += (or = if it begins) sum over q of runs[q][offsets[m]] * gradients[q][column + j] for
-// m < rows and j < width, in the order of q: the same product, transposed, for the gradient of the
-// weights. Lanes of `sum` behind `width` are undefined.
+// sum[m * sum_step + j] += (or = if it begins) sum over q of runs[q][offsets[m]] *
+// gradients[q][column + j] for m < rows and j < width, in the order of q: the same product,
+// transposed, for the gradient of the weights. Lanes of `sum` behind `width` are undefined.
 template <class T>
 struct GradientProduct {
   const T* const* runs;       // [count]
@@ -68,11 +68,12 @@ struct GradientProduct {
   std::int64_t column;        // first output channel of this block
   std::int64_t count;
   const std::int64_t* offsets;  // [rows]
-  T* sum;                       // [rows][block_lanes(width)]
-  int rows;                     // at most tile_size().gradient_rows
-  int width;                    // output channels of this block: at most two vectors
-  Ahead ahead = {};             // asked for meanwhile
-  bool begins = false;          // nothing is in `sum` yet
+  T* sum;                       // [rows], sum_step apart; block_lanes(width) each
+  std::int64_t sum_step;
+  int rows;             // at most tile_size().gradient_rows
+  int width;            // output channels of this block: at most two vectors
+  Ahead ahead = {};     // asked for meanwhile
+  bool begins = false;  // nothing is in `sum` yet
 };
 template <class T>
 void gradient_product(const GradientProduct<T>& job);

@@ -130,7 +130,35 @@ constexpr const char* kDenseProblems[] = {
     "mb1ic130ih9oc70kh3ph1",
 };
 
-ConvProblem dense_problem(const char* descriptor, DType dtype) {
+// Parts of `direct` of their own: the gradient of few channels, in bands that share cells or leave
+// some between them; that of the weights where these are many.
+constexpr const char* kUnevenProblems[] = {
+    "mb1ic3ih40oc64kh7sh2ph3",
+    "mb1ic3ih44oc64kh3ph2dh1",
+    "mb1ic3ih150oc96kh2sh3ph1",
+    "mb1ic2iw9000oc40kw5pw2",
+    "mb1ic2id12ih14oc24kd3kh3kw3pd1ph1pw1",
+    "mb2ic40ih5oc48kh3ph1+constant:0.5",
+    "g2mb2ic64ih5oc98kh3sh2ph1+circular",
+    "mb3ic90ih3oc70kh1",
+};
+
+// Narrow groups: rows of more and of less than a tile, taps by the run and by themselves, padding
+// wider than the kernel, vectors that overlap or are not full.
+constexpr const char* kGroupedProblems[] = {
+    "g40mb2ic40ih5iw31oc40kh3ph1",    "g33mb1ic33ih9iw16oc33kh7ph3",
+    "g20mb1ic20ih8iw41oc20kh5sh2ph2", "g16mb1ic16ih3iw35oc16kh1kw11ph0pw5",
+    "g48mb1ic48ih7oc48kh3sh2ph1",     "g16mb1ic16ih6iw20oc16kh3ph2dh1",
+    "g17mb2ic17ih6iw20oc17kh3ph5",    "g18mb1ic18ih7iw30oc36kh3ph1",
+    "g5mb2ic5ih6iw9oc5kh3ph1",        "g8mb2ic32ih5iw30oc32kh3ph1",
+    "g4mb1ic32ih6iw17oc32kh3sh2ph1",  "g12mb1ic48ih4iw9oc24kh5ph2",
+    "g16mb1ic32iw70oc32kw3pw1",       "g24mb1ic24id4ih5iw9oc24kd3kh3kw3pd1ph1pw1",
+    "g20mb2ic20ih1oc20kh1sh2ph1",     "g40mb2ic40ih9iw23oc40kh3sh2ph1",
+    "g128mb1ic128ih12iw8oc128kh3ph1", "g16mb2ic16id3ih6iw9oc16kd1kh3kw3pd1ph1pw1",
+    "g32mb1ic32ih1iw8oc32kh3ph1",
+};
+
+ConvProblem problem_of(const char* descriptor, DType dtype) {
   ConvProblem problem = ConvProblem::parse(descriptor);
   problem.dtype = dtype;
   return problem;
@@ -149,8 +177,22 @@ TEST(ConvAlgorithms, AgreeWithTheReferenceInFloat32) {
 
 TEST(ConvAlgorithms, AgreeWithTheReferenceOnDenseKernels) {
   for (const char* descriptor : kDenseProblems) {
-    compare_with_reference<float>(dense_problem(descriptor, DType::float32), 1);
-    compare_with_reference<double>(dense_problem(descriptor, DType::float64), 2);
+    compare_with_reference<float>(problem_of(descriptor, DType::float32), 1);
+    compare_with_reference<double>(problem_of(descriptor, DType::float64), 2);
+  }
+}
+
+TEST(ConvAlgorithms, AgreeWithTheReferenceOnUnevenProblems) {
+  for (const char* descriptor : kUnevenProblems) {
+    compare_with_reference<float>(problem_of(descriptor, DType::float32), 1);
+    compare_with_reference<double>(problem_of(descriptor, DType::float64), 2);
+  }
+}
+
+TEST(ConvAlgorithms, AgreeWithTheReferenceOnNarrowGroups) {
+  for (const char* descriptor : kGroupedProblems) {
+    compare_with_reference<float>(problem_of(descriptor, DType::float32), 1);
+    compare_with_reference<double>(problem_of(descriptor, DType::float64), 2);
   }
 }
 
@@ -189,7 +231,7 @@ TEST(ConvAlgorithms, BackwardPassesAreTheAdjointsOfForward) {
   for (std::uint64_t number = 0; number < kProblems; ++number)
     expect_adjoint(random_problem(number, DType::float64), number);
   for (const char* descriptor : kDenseProblems)
-    expect_adjoint(dense_problem(descriptor, DType::float64), 3);
+    expect_adjoint(problem_of(descriptor, DType::float64), 3);
 }
 
 TEST(ConvAlgorithms, GiveTheSameBitsForAnyNumberOfThreads) {
@@ -201,7 +243,7 @@ TEST(ConvAlgorithms, GiveTheSameBitsForAnyNumberOfThreads) {
         "mb2ic33ih30oc40kh3ph1+circular", "mb2ic40ih30oc16kh3ph2+mean", "mb2ic3ih30oc16kh3ph1+mean",
         "mb2ic40ih30oc16kh3ph2+constant:0.5", "g40mb4ic40ih30oc40kh5ph2",
         "g20mb4ic20ih30oc40kh3ph1", "g16mb4ic64ih30oc64kh3sh2ph1",
-        "g40mb2ic40ih30oc40kh5ph2+reflect"}) {
+        "g40mb2ic40ih30oc40kh5ph2+reflect", "mb1ic3ih40oc64kh7sh2ph3", "mb2ic128ih7oc96kh3ph1"}) {
     const ConvProblem problem = ConvProblem::parse(descriptor);
     const ConvBuffers<float> buffers = random_buffers<float>(problem, 5);
     for (const Pass pass : kPasses) {
