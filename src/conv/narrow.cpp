@@ -12,6 +12,7 @@
 
 #include "conv/algorithms.h"
 #include "conv/axes.h"
+#include "conv/cost.h"
 #include "conv/epilogue.h"
 #include "conv/planes.h"
 #include "core/dispatch.h"
@@ -429,11 +430,31 @@ std::optional<std::string> refuses(const ConvProblem& problem, Pass pass) {
   return std::nullopt;
 }
 
-bool suits(const ConvProblem& problem, Pass pass) {
-  const PlaneProblem planes =
-      pass == Pass::backward_data ? backward_planes(problem) : forward_planes(problem);
-  const Vectors vectors = vectors_of(planes, lanes_of(problem));
-  return vectors.positions < 0.9 * vectors.channels;
+// The products; a copy of the source into planes and of the results back; and weights or sums that
+// are too many for the first cache, and come again for each few strips or each band. Fitted to
+// measurements.
+double cycles_of(const ConvProblem& problem, Pass pass, const PlaneProblem& planes,
+                 const CoreModel& model) {
+  constexpr double kFirstCache = 24 << 10;
+  constexpr double kStart = 5000;  // beyond those of any pass
+  const auto lanes = static_cast<double>(model.lanes);
+  const double rows = static_cast<double>(planes.batch * planes.rows());
+  const double strips = rows * static_cast<double>(ceil_div(planes.axes[2].outputs, model.lanes));
+  const double taps = static_cast<double>(planes.taps() * planes.channels);
+  const double weights = taps * static_cast<double>(planes.planes);
+  const double products = strips * weights * lanes / model.multiply_adds;
+  const double source =
+      static_cast<double>(planes.batch) * static_cast<double>(planes.padded_values());
+  const double results = rows * static_cast<double>(planes.axes[2].outputs * planes.planes);
+  const double blocks = static_cast<double>(ceil_div(planes.planes, kMaxPlanes));
+  if (pass == Pass::backward_weights) {
+    const double sums = weights * static_cast<double>(Bands(planes, kValuesPerBand).count());
+    return kStart + 1.65 * products + 0.4 * source + 0.4 * results + 5.7 * sums + 1.6 * weights +
+           30 * strips * blocks;
+  }
+  const double bytes = weights * static_cast<double>(size_of(problem.dtype));
+  const double lines = bytes > kFirstCache ? strips * bytes / 128 : 0;
+  return kStart + 1.12 * products + 0.8 * source + 0.5 * results + 30 * strips * blocks + 4 * lines;
 }
 
 ConvCost predict(const ConvProblem& problem, Pass pass) {
@@ -442,6 +463,8 @@ ConvCost predict(const ConvProblem& problem, Pass pass) {
   const int lanes = lanes_of(problem);
   ConvCost cost = least_cost(problem, pass);
   cost.multiply_adds = vectors_of(planes, lanes).positions * lanes;
+  const CoreModel model = core_model(problem.dtype);
+  cost.cycles = pass_cycles(model, cycles_of(problem, pass, planes, model), cost.bytes);
   return cost;
 }
 
@@ -473,7 +496,6 @@ const ConvAlgorithm narrow = {
     .predict = predict,
     .workspace = workspace,
     .run = run,
-    .suits = suits,
 };
 
 }  // namespace fovea::conv
