@@ -26,8 +26,8 @@ using fovea::Pass;
 using fovea::Shape;
 using fovea::Tensor;
 
-constexpr std::int64_t kReferenceWork = 100'000'000;  // multiply-adds: some tenths of a second
-constexpr std::int64_t kMostWork = 40 * kReferenceWork;
+constexpr std::int64_t kReferenceWork = 20'000'000;  // multiply-adds: less than a tenth of a second
+constexpr std::int64_t kMostWork = 200 * kReferenceWork;
 constexpr double kLongest = 1;  // seconds predicted for one call, beyond which it is not run
 
 // The part of a result that is compared: its first samples, groups and channels of each group.
