@@ -257,9 +257,8 @@ Json pass_json(const PassReport& report) {
 }
 
 // Each pass, as the options ask: explained, searched for, or run.
-void show_passes(const ConvProblem& problem, const ConvCommandOptions& options) {
-  std::vector<Pass> passes(fovea::kPasses.begin(), fovea::kPasses.end());
-  if (!options.pass.empty()) passes = {parse_pass(options.pass, "--pass")};
+void show_passes(const ConvProblem& problem, const std::vector<Pass>& passes,
+                 const ConvCommandOptions& options) {
   const fovea::PlanOptions plan = options.algorithm.plan();
   if (options.search) {
     search_passes(problem, passes,
@@ -283,7 +282,8 @@ void show_passes(const ConvProblem& problem, const ConvCommandOptions& options) 
 }
 
 void conv(const ConvCommandOptions& options) {
-  if (!options.pass.empty()) parse_pass(options.pass, "--pass");
+  std::vector<Pass> passes(fovea::kPasses.begin(), fovea::kPasses.end());
+  if (!options.pass.empty()) passes = {parse_pass(options.pass, "--pass")};
   const ConvProblem problem = read_problem(options);
   require_memory("conv", problem);
   const bool matrices = options.matrices.matrix || options.matrices.patches;
@@ -296,7 +296,7 @@ void conv(const ConvCommandOptions& options) {
   if (matrices) {
     show_matrices(problem, options.matrices, options.json);
   } else {
-    show_passes(problem, options);
+    show_passes(problem, passes, options);
   }
 }
 
