@@ -30,12 +30,9 @@ using fovea::Pass;
 
 struct BenchConvOptions {
   BenchOptions common;
-  std::vector<std::string> descriptors;
-  std::string file;
-  std::string suite;
-  std::vector<std::int64_t> batches;
-  std::vector<std::string> passes;  // empty: all
+  ProblemOptions problems;
   AlgorithmOptions algorithm;
+  std::string plan_file;
 };
 
 // ResNet-50's kinds of layers: what is measured where nothing else is asked for.
@@ -56,39 +53,13 @@ const std::vector<std::int64_t> kDefaultBatches = {1, 16};
 
 // ---- What to measure
 
-std::vector<Pass> parse_passes(const std::vector<std::string>& names) {
-  if (names.empty()) return {fovea::kPasses.begin(), fovea::kPasses.end()};
-  std::vector<Pass> passes;
-  for (const std::string& name : names) passes.push_back(parse_pass(name, "--passes"));
-  return passes;
-}
-
-// Each problem with each of the batches; as it is where none are given.
-std::vector<CountedProblem> with_batches(std::vector<CountedProblem> problems,
-                                         const std::vector<std::int64_t>& batches) {
-  if (batches.empty()) return problems;
-  std::vector<CountedProblem> all;
-  for (const std::int64_t batch : batches) {
-    for (CountedProblem& counted : problems) {
-      counted.problem.batch = batch;
-      counted.problem.validate();
-      all.push_back(counted);
-    }
+// The default's where nothing is asked for.
+std::vector<CountedProblem> problems_of(ProblemOptions options) {
+  if (!options.any()) {
+    options.descriptors.assign(std::begin(kDefaultProblems), std::end(kDefaultProblems));
+    if (options.batches.empty()) options.batches = kDefaultBatches;
   }
-  return all;
-}
-
-std::vector<CountedProblem> chosen_problems(const BenchConvOptions& options) {
-  if (!options.suite.empty()) {
-    return with_batches(problems_of_suite(options.suite), options.batches);
-  }
-  if (!options.file.empty()) return with_batches(problems_of_file(options.file), options.batches);
-  if (!options.descriptors.empty()) {
-    return with_batches(problems_of_descriptors(options.descriptors), options.batches);
-  }
-  const std::vector<std::string> layers(std::begin(kDefaultProblems), std::end(kDefaultProblems));
-  return with_batches(problems_of_descriptors(layers),
-                      options.batches.empty() ? kDefaultBatches : options.batches);
+  return chosen_problems(options);
 }
 
 // One line of the report, before it is measured.
@@ -99,9 +70,9 @@ struct CountedPlan {
 
 // All of them, before the first is measured: what cannot be run is told at once.
 std::vector<CountedPlan> make_plans(const BenchConvOptions& options) {
-  const std::vector<Pass> passes = parse_passes(options.passes);
+  const std::vector<Pass> passes = chosen_passes(options.problems);
   std::vector<CountedPlan> plans;
-  for (const CountedProblem& counted : chosen_problems(options)) {
+  for (const CountedProblem& counted : problems_of(options.problems)) {
     require_memory("bench conv", counted.problem);
     for (const Pass pass : passes) {
       plans.push_back(
@@ -233,13 +204,16 @@ class Report {
 // the plans are ordered.
 void measure_with_peers(const BenchConvOptions& options, const std::vector<CountedPlan>& plans,
                         Machine& machine, const std::function<void(const Json&)>& each) {
-  const std::vector<Pass> asked = parse_passes(options.passes);
+  const std::vector<Pass> asked = chosen_passes(options.problems);
   std::vector<std::string_view> passes;
   for (const Pass pass : asked) passes.push_back(fovea::name(pass));
   std::vector<std::string> arguments = {"conv", "--passes",
                                         fmt::format("{}", fmt::join(passes, ","))};
   arguments.insert(arguments.end(), {"--algorithm", options.algorithm.algorithm, "--precision",
-                                     options.algorithm.precision});
+                                     options.algorithm.precision, "--workspace-limit",
+                                     std::to_string(options.algorithm.workspace_limit)});
+  if (!options.plan_file.empty())
+    arguments.insert(arguments.end(), {"--plan-file", options.plan_file});
   for (std::string& argument : peer_arguments(options.common)) arguments.push_back(argument);
   std::string input;
   for (std::size_t i = 0; i < plans.size(); i += passes.size()) {
@@ -254,11 +228,12 @@ void measure_with_peers(const BenchConvOptions& options, const std::vector<Count
 }
 
 void bench_conv(const BenchConvOptions& options) {
+  use_plan_file(options.plan_file);
   const std::vector<CountedPlan> plans = make_plans(options);
   Report report(options, plans);
   for_threads(options.common, [&] {
     Machine machine;
-    SuiteSummary summary(options.suite);
+    SuiteSummary summary(options.problems.suite);
     const auto each = [&](const Json& result) {
       report.add(result);
       summary.add(result);
@@ -271,7 +246,7 @@ void bench_conv(const BenchConvOptions& options) {
         each(judge(measure(plan, options.common.seconds), count, machine));
       }
     }
-    if (!options.suite.empty()) summary.print(options.common.json);
+    if (!options.problems.suite.empty()) summary.print(options.common.json);
   });
 }
 
@@ -279,34 +254,9 @@ void bench_conv(const BenchConvOptions& options) {
 
 Action bench_conv_command(CLI::App& app) {
   const auto options = std::make_shared<BenchConvOptions>();
-  auto* descriptors =
-      app.add_option("descriptors", options->descriptors,
-                     "Problems, as oneDNN's benchdnn writes them (default: the kinds of layers of "
-                     "ResNet-50, batches 1 and 16)")
-          ->type_name("DESCRIPTOR");
-  auto* problems =
-      app.add_option("--problems", options->file,
-                     "File with a problem in each line, - for standard input; 3*DESCRIPTOR occurs "
-                     "three times, # starts a comment")
-          ->excludes(descriptors)
-          ->type_name("FILE");
-  app.add_option("--suite", options->suite,
-                 fmt::format("The convolutions of a network, each as often as it occurs: {}",
-                             fmt::join(suite_names(), ", ")))
-      ->excludes(descriptors)
-      ->excludes(problems)
-      ->type_name("NAME");
-  app.add_option("--passes", options->passes,
-                 "Passes: fwd, bwd_d, bwd_w, or their long names (default: all)")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->type_name("NAME[,NAME..]");
-  app.add_option("--mb", options->batches, "Batch sizes, in place of the problems' own")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->check(whole_number(1, 1 << 20))
-      ->type_name("N[,N..]");
+  add_problems(app, options->problems, "the kinds of layers of ResNet-50, batches 1 and 16");
   add_algorithm(app, options->algorithm);
+  add_plan_file(app, options->plan_file);
   add_bench_options(app, options->common);
   app.footer(
       "Examples:\n  fovea bench conv\n"

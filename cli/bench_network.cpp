@@ -20,6 +20,7 @@ struct NetworkOptions {
   std::string mode;  // train or infer
   std::string network;
   std::int64_t batch = 1;
+  std::string plan_file;
 };
 
 Json measure_here(const NetworkOptions& options) {
@@ -59,11 +60,14 @@ void report(const NetworkOptions& options, Json result) {
 }
 
 void measure(const NetworkOptions& options) {
+  use_plan_file(options.plan_file);
   for_threads(options.common, [&] {
     if (!options.common.peers) return report(options, measure_here(options));
     std::vector<std::string> arguments = {options.mode, options.network, "--batch",
                                           std::to_string(options.batch)};
     for (std::string& argument : peer_arguments(options.common)) arguments.push_back(argument);
+    if (!options.plan_file.empty())
+      arguments.insert(arguments.end(), {"--plan-file", options.plan_file});
     run_peers(arguments, "", [&](const Json& result) { report(options, result); });
   });
 }
@@ -80,6 +84,7 @@ Action network_command(CLI::App& app, const std::string& mode, std::int64_t batc
       ->check(whole_number(1, 1 << 20))
       ->capture_default_str()
       ->type_name("N");
+  add_plan_file(app, options->plan_file);
   add_bench_options(app, options->common);
   app.footer(fmt::format("Example:\n  fovea bench {} lenet5 --batch {} --peers", mode, batch));
   return [options] { measure(*options); };

@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "commands.h"
+#include "support.h"
 
 namespace cli {
 namespace {
@@ -110,6 +111,61 @@ std::vector<CountedProblem> problems_of_descriptors(const std::vector<std::strin
     }
   }
   return problems;
+}
+
+void add_problems(CLI::App& app, ProblemOptions& options, const std::string& otherwise) {
+  auto* descriptors =
+      app.add_option("descriptors", options.descriptors,
+                     fmt::format("Problems, as oneDNN's benchdnn writes them; `fovea conv --help` "
+                                 "explains the letters (default: {})",
+                                 otherwise))
+          ->type_name("DESCRIPTOR");
+  auto* problems =
+      app.add_option("--problems", options.file,
+                     "File with a problem in each line, - for standard input; 3*DESCRIPTOR occurs "
+                     "three times, # starts a comment")
+          ->excludes(descriptors)
+          ->type_name("FILE");
+  app.add_option("--suite", options.suite,
+                 fmt::format("The convolutions of a network, each as often as it occurs: {}",
+                             fmt::join(suite_names(), ", ")))
+      ->excludes(descriptors)
+      ->excludes(problems)
+      ->type_name("NAME");
+  app.add_option("--passes", options.passes,
+                 "Passes: fwd, bwd_d, bwd_w, or their long names (default: all)")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("NAME[,NAME..]");
+  app.add_option("--mb", options.batches, "Batch sizes, in place of the problems' own")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(whole_number(1, 1 << 20))
+      ->type_name("N[,N..]");
+}
+
+std::vector<CountedProblem> chosen_problems(const ProblemOptions& options) {
+  std::vector<CountedProblem> problems = !options.suite.empty() ? problems_of_suite(options.suite)
+                                         : !options.file.empty()
+                                             ? problems_of_file(options.file)
+                                             : problems_of_descriptors(options.descriptors);
+  if (options.batches.empty()) return problems;
+  std::vector<CountedProblem> all;
+  for (const std::int64_t batch : options.batches) {
+    for (CountedProblem& counted : problems) {
+      counted.problem.batch = batch;
+      counted.problem.validate();
+      all.push_back(counted);
+    }
+  }
+  return all;
+}
+
+std::vector<fovea::Pass> chosen_passes(const ProblemOptions& options) {
+  if (options.passes.empty()) return {fovea::kPasses.begin(), fovea::kPasses.end()};
+  std::vector<fovea::Pass> passes;
+  for (const std::string& name : options.passes) passes.push_back(parse_pass(name, "--passes"));
+  return passes;
 }
 
 }  // namespace cli

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fovea/fovea.h>
+#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -32,5 +33,21 @@ std::vector<CountedProblem> problems_of_suite(const std::string& name);
 std::vector<CountedProblem> problems_of_file(const std::string& path);
 // Throws Misuse.
 std::vector<CountedProblem> problems_of_descriptors(const std::vector<std::string>& descriptors);
+
+// Which problems and passes a command is to measure.
+struct ProblemOptions {
+  std::vector<std::string> descriptors;
+  std::string file;
+  std::string suite;
+  std::vector<std::int64_t> batches;  // in place of the problems' own
+  std::vector<std::string> passes;    // empty: all
+
+  bool any() const { return !descriptors.empty() || !file.empty() || !suite.empty(); }
+};
+// `otherwise` says what is measured where no problem is named.
+void add_problems(CLI::App& app, ProblemOptions& options, const std::string& otherwise);
+// Each problem that is named with each of the batches.
+std::vector<CountedProblem> chosen_problems(const ProblemOptions& options);
+std::vector<fovea::Pass> chosen_passes(const ProblemOptions& options);
 
 }  // namespace cli

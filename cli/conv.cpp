@@ -4,16 +4,17 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
+
 #include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "commands.h"
+#include "conv_explain.h"
 #include "conv_matrix.h"
+#include "conv_search.h"
 #include "support.h"
-#include "workload.h"
 
 namespace cli {
 namespace {
@@ -37,6 +38,9 @@ struct ConvCommandOptions {
   std::int64_t batch = 1;
   AlgorithmOptions algorithm;
   std::string pass;  // empty: all three
+  bool explain = false;
+  bool search = false;
+  std::string plan_file;
   MatrixOptions matrices;
   bool json = false;
 };
@@ -163,20 +167,9 @@ struct PassReport {
   double gflops = 0;  // two operations per multiply-add
 };
 
-// Runs the plan on random data, again while that costs little, and keeps the best time: the first
-// call also pays for packing the weights and for waking threads.
 PassReport run_pass(const ConvProblem& problem, Pass pass, const fovea::PlanOptions& options) {
-  constexpr double kSecondsToSpend = 0.2;
   PassReport report{.plan = fovea::make_plan(problem, pass, options)};
-  bench::ConvWork work(report.plan);
-  double spent = 0;
-  do {
-    const double start = seconds_now();
-    work.run();
-    const double seconds = std::max(seconds_now() - start, 1e-9);
-    report.seconds = spent == 0 ? seconds : std::min(report.seconds, seconds);
-    spent += seconds;
-  } while (spent < kSecondsToSpend);
+  report.seconds = fovea::time_plan(report.plan);
   report.gflops = 2e-9 * static_cast<double>(problem.multiply_adds()) / report.seconds;
   return report;
 }
@@ -250,6 +243,7 @@ Json pass_json(const PassReport& report) {
     } else {
       entry["multiply_adds"] = count_json(candidate.predicted.multiply_adds);
       entry["bytes"] = count_json(candidate.predicted.bytes);
+      entry["predicted_cycles"] = candidate.predicted.cycles;
       entry["workspace_bytes"] = candidate.workspace;
     }
     candidates.push_back(std::move(entry));
@@ -262,26 +256,47 @@ Json pass_json(const PassReport& report) {
           {"candidates", candidates}};
 }
 
+// Each pass, as the options ask: explained, searched for, or run.
+void show_passes(const ConvProblem& problem, const std::vector<Pass>& passes,
+                 const ConvCommandOptions& options) {
+  const fovea::PlanOptions plan = options.algorithm.plan();
+  if (options.search) {
+    search_passes(problem, passes,
+                  {.precision = plan.precision, .workspace_limit = plan.workspace_limit},
+                  options.plan_file, options.json);
+    return;
+  }
+  use_plan_file(options.plan_file);
+  if (options.explain) {
+    const fovea::MachineSpeed speed = fovea::measure_machine(problem.dtype);
+    for (const Pass pass : passes) explain_pass(problem, pass, plan, speed, options.json);
+    return;
+  }
+  for (const Pass pass : passes) {
+    const PassReport report = run_pass(problem, pass, plan);
+    if (options.json)
+      print_json(pass_json(report));
+    else
+      print_pass(report);
+  }
+}
+
 void conv(const ConvCommandOptions& options) {
   std::vector<Pass> passes(fovea::kPasses.begin(), fovea::kPasses.end());
   if (!options.pass.empty()) passes = {parse_pass(options.pass, "--pass")};
   const ConvProblem problem = read_problem(options);
   require_memory("conv", problem);
+  const bool matrices = options.matrices.matrix || options.matrices.patches;
+  if (matrices) check_matrices(problem, options.matrices);
   const auto cost = fovea::explain::arithmetic(problem);
   if (options.json)
     print_json(problem_json(problem, cost));
   else
     print_problem(problem, cost);
-  if (options.matrices.matrix || options.matrices.patches) {
+  if (matrices) {
     show_matrices(problem, options.matrices, options.json);
-    return;
-  }
-  for (const Pass pass : passes) {
-    const PassReport report = run_pass(problem, pass, options.algorithm.plan());
-    if (options.json)
-      print_json(pass_json(report));
-    else
-      print_pass(report);
+  } else {
+    show_passes(problem, passes, options);
   }
 }
 
@@ -331,6 +346,15 @@ Action conv_command(CLI::App& app) {
   add_algorithm(app, options->algorithm);
   app.add_option("--pass", options->pass, "Only one: fwd, bwd_d or bwd_w, or its full name")
       ->type_name("NAME");
+  CLI::Option* explain =
+      app.add_flag("--explain", options->explain,
+                   "Run every algorithm: predicted and measured time, workspace, error against "
+                   "reference, or why it refuses or is passed over");
+  app.add_flag("--search", options->search,
+               "Time the algorithms and, with --plan-file, add the fastest to that file")
+      ->excludes(explain)
+      ->excludes("--algorithm");
+  add_plan_file(app, options->plan_file);
   MatrixOptions& matrices = options->matrices;
   CLI::Option* matrix = app.add_flag("--matrix", matrices.matrix,
                                      "Print the matrix of the convolution instead of the passes");
@@ -347,7 +371,25 @@ Action conv_command(CLI::App& app) {
   add_threads(app);
   app.add_flag("--json", options->json, "Print one JSON object for the problem, then one per pass");
   app.footer(
+      "A descriptor is letters, each with its number:\n"
+      "  mb     samples (1 where it is left out)\n"
+      "  ic oc  input and output channels\n"
+      "  g      groups of channels (1)\n"
+      "and, followed by d, h or w for depth, height or width,\n"
+      "  i      input size\n"
+      "  k      kernel size\n"
+      "  s      stride (1)\n"
+      "  p      padding on both sides (0)\n"
+      "  d      dilation minus 1: dh0 is dense (0)\n"
+      "  o      output size (what the others give)\n"
+      "What is given for the outer dimension holds for the inner ones: ih56 is 56 x 56; iw56 "
+      "alone\n"
+      "is a signal. Behind that: +ph0:1 for padding before:after, +circular, +reflect, "
+      "+replicate,\n"
+      "+mean or +constant:0.5 for what the padding holds, +f64 for double precision.\n"
       "Examples:\n  fovea conv ic64ih56oc64kh3ph1\n"
+      "  fovea conv mb16ic64ih56oc64kh3ph1 --explain --pass fwd\n"
+      "  fovea conv mb16ic64ih56oc64kh3ph1 --search --plan-file plans.json\n"
       "  fovea conv --input 1x5 --filters 1 --kernel 3 --padding 1 --matrix --average-over-shifts\n"
       "  fovea conv --input 64x56x56 --filters 64 --kernel 3 --padding 1 --algorithm direct\n"
       "  fovea conv --input 3x224x224 --filters 16 --kernel 5 --padding same --padding-mode "

@@ -163,8 +163,6 @@ Shape signal_of(const ConvProblem& problem) {
 }
 
 void show_matrix(const ConvProblem& problem, const MatrixOptions& options, bool json) {
-  require_printable("--matrix", values_of(problem.output_shape()),
-                    values_of(problem.input_shape()));
   const MatrixPattern pattern = fovea::explain::matrix(problem);
   const std::string what =
       fmt::format("{} x {} matrix W of one sample, y = W x", pattern.rows, pattern.columns);
@@ -172,11 +170,6 @@ void show_matrix(const ConvProblem& problem, const MatrixOptions& options, bool 
   const std::string averaged =
       "its mean over all shifts, which is circulant: S^-1 W S = W for every shift S";
   if (!options.weights.empty()) {
-    if (static_cast<std::int64_t>(options.weights.size()) != pattern.source.numel()) {
-      throw Misuse(fmt::format("--weights: {} numbers are given, but the weights {} are {}",
-                               options.weights.size(), join_sizes(pattern.source),
-                               pattern.source.numel()));
-    }
     const Tensor numbers = pattern.numbers(Tensor::from(options.weights, pattern.source));
     print(what, "matrix", numbers_text(numbers), json);
     if (options.average) {
@@ -196,8 +189,6 @@ void show_matrix(const ConvProblem& problem, const MatrixOptions& options, bool 
 }
 
 void show_patches(const ConvProblem& problem, bool json) {
-  require_printable("--patches", problem.output_positions() / problem.batch,
-                    values_of(problem.weight_shape()) * problem.groups);
   const MatrixPattern pattern = fovea::explain::patches(problem);
   print(fmt::format("{} x {} matrix X of the patches of one sample, y = X w; x0 to x{} in the "
                     "order of {}",
@@ -208,13 +199,30 @@ void show_patches(const ConvProblem& problem, bool json) {
 
 }  // namespace
 
-void show_matrices(const ConvProblem& problem, const MatrixOptions& options, bool json) {
+void check_matrices(const ConvProblem& problem, const MatrixOptions& options) {
   if (problem.padding_mode == fovea::PaddingMode::constant && problem.padding_value != 0) {
     throw Misuse(fmt::format(
         "--matrix, --patches: padding cells of {} add a constant, which no matrix shows; "
         "take a padding value of 0",
         problem.padding_value));
   }
+  if (options.patches) {
+    require_printable("--patches", problem.output_positions() / problem.batch,
+                      values_of(problem.weight_shape()) * problem.groups);
+  }
+  if (!options.matrix) return;
+  require_printable("--matrix", values_of(problem.output_shape()),
+                    values_of(problem.input_shape()));
+  if (options.average) signal_of(problem);
+  const Shape weights = problem.weight_shape();
+  if (!options.weights.empty() &&
+      static_cast<std::int64_t>(options.weights.size()) != weights.numel()) {
+    throw Misuse(fmt::format("--weights: {} numbers are given, but the weights {} are {}",
+                             options.weights.size(), join_sizes(weights), weights.numel()));
+  }
+}
+
+void show_matrices(const ConvProblem& problem, const MatrixOptions& options, bool json) {
   if (options.matrix) show_matrix(problem, options, json);
   if (options.patches) show_patches(problem, json);
 }

@@ -15,6 +15,8 @@ struct MatrixOptions {
 };
 
 // Throws Misuse if the problem has no such matrix that one could read.
+void check_matrices(const fovea::ConvProblem& problem, const MatrixOptions& options);
+// After that, prints them.
 void show_matrices(const fovea::ConvProblem& problem, const MatrixOptions& options, bool json);
 
 }  // namespace cli

@@ -18,10 +18,12 @@ struct EvaluateOptions {
   std::string data;
   Split split = Split::test;
   std::int64_t batch = 256;
+  std::string plan_file;
   bool json = false;
 };
 
 void evaluate(const EvaluateOptions& options) {
+  use_plan_file(options.plan_file);
   const fovea::nn::Model model = load_model(options.model);
   const auto dataset = fovea::data::open(options.data, options.split);
   check_fits(model, *dataset, options.data);
@@ -51,6 +53,7 @@ Action evaluate_command(CLI::App& app) {
       ->capture_default_str()
       ->type_name("N");
   add_threads(app);
+  add_plan_file(app, options->plan_file);
   app.add_flag("--json", options->json, "Print one JSON object: accuracy, loss, samples");
   app.footer("Example:\n  fovea evaluate lenet5.fovea --data fashion-mnist");
   return [options] { evaluate(*options); };

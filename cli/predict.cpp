@@ -15,6 +15,7 @@ struct PredictOptions {
   std::string model;
   std::vector<std::string> images;
   std::int64_t top = 3;
+  std::string plan_file;
   bool json = false;
 };
 
@@ -90,6 +91,7 @@ void predict_image(const PredictOptions& options, const fovea::nn::Model& model,
 }
 
 void predict(const PredictOptions& options) {
+  use_plan_file(options.plan_file);
   const fovea::NoGrad no_grad;
   const fovea::nn::Model model = load_model(options.model);
   if (model.info.mean.empty()) {
@@ -116,6 +118,7 @@ Action predict_command(CLI::App& app) {
       ->capture_default_str()
       ->type_name("K");
   add_threads(app);
+  add_plan_file(app, options->plan_file);
   app.add_flag("--json", options->json, "Print one JSON object per image");
   app.footer("Example:\n  fovea predict lenet5.fovea shoe.png --top 3");
   return [options] { predict(*options); };

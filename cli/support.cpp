@@ -97,7 +97,7 @@ CLI::Validator number_of_at_least_zero() {
 }
 
 fovea::PlanOptions AlgorithmOptions::plan() const {
-  fovea::PlanOptions options{.algorithm = algorithm};
+  fovea::PlanOptions options{.algorithm = algorithm, .workspace_limit = workspace_limit};
   for (const fovea::Precision one : fovea::kPrecisions) {
     if (fovea::name(one) == precision) options.precision = one;
   }
@@ -122,6 +122,22 @@ void add_algorithm(CLI::App& app, AlgorithmOptions& options) {
       ->check(CLI::IsMember(precisions))
       ->capture_default_str()
       ->type_name("NAME");
+  app.add_option("--workspace-limit", options.workspace_limit,
+                 "Only algorithms that need no more memory beside the tensors (default: any)")
+      ->check(whole_number(0))
+      ->type_name("BYTES");
+}
+
+CLI::Option* add_plan_file(CLI::App& app, std::string& path) {
+  return app
+      .add_option("--plan-file", path,
+                  "Let this file, which `fovea conv --search` writes, choose the algorithms of the "
+                  "convolutions in it")
+      ->type_name("FILE");
+}
+
+void use_plan_file(const std::string& path) {
+  if (!path.empty()) fovea::use_plan_file(fovea::load_plan_file(path));
 }
 
 fovea::Pass parse_pass(const std::string& text, const std::string& option) {

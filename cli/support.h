@@ -20,15 +20,20 @@ CLI::Validator known_source();
 CLI::Validator whole_number(std::int64_t least, std::int64_t most = INT64_MAX);
 CLI::Validator number_above_zero();
 CLI::Validator number_of_at_least_zero();
-// Declares --threads, --data, --algorithm and --precision alike everywhere.
+// Declares --threads, --data, --algorithm, --precision, --workspace-limit and --plan-file alike
+// everywhere.
 void add_threads(CLI::App& app);
 CLI::Option* add_data(CLI::App& app, std::string& source);
 struct AlgorithmOptions {
   std::string algorithm = "auto";
   std::string precision = "fast";
+  std::int64_t workspace_limit = fovea::kNoWorkspaceLimit;
   fovea::PlanOptions plan() const;  // refers to this
 };
 void add_algorithm(CLI::App& app, AlgorithmOptions& options);
+// `path` stays empty where none is named. Then use_plan_file(path) takes what it names into use.
+CLI::Option* add_plan_file(CLI::App& app, std::string& path);
+void use_plan_file(const std::string& path);
 
 // "bwd_d" or "backward_data"; throws Misuse, naming the option, with the names that there are.
 fovea::Pass parse_pass(const std::string& text, const std::string& option);

@@ -38,6 +38,7 @@ struct TrainOptions {
   std::string out;
   std::string log;
   std::string checkpoint_every;
+  std::string plan_file;
   SaveInterval interval;  // which is that
   bool resume = false;
   bool json = false;
@@ -75,6 +76,7 @@ class StoredNotes {
  public:
   StoredNotes(fv::Notes notes, const std::string& file) : notes_(std::move(notes)), file_(file) {}
 
+  bool has(const std::string& name) const { return notes_.contains(name); }
   const std::string& text(const std::string& name) const {
     const auto found = notes_.find(name);
     if (found == notes_.end())
@@ -129,7 +131,9 @@ void print_start(const TrainSettings& settings, const fv::nn::Model& model, cons
 // One run of the command: a training, its files, and when to write them.
 class Run {
  public:
-  Run(const TrainOptions& options, const TrainSettings& settings, const TrainFiles& files)
+  // `plans`: the text of the plan file in use, or nothing.
+  Run(const TrainOptions& options, const TrainSettings& settings, const TrainFiles& files,
+      const std::string& plans)
       : settings_(settings),
         interval_(options.interval),
         json_(options.json),
@@ -141,6 +145,7 @@ class Run {
               {"data", text_of(data_json(data_))},
               {"simd", fv::simd_target()},
               {"log-file", text_of(files.log)}};
+    if (!plans.empty()) notes_["plans"] = plans;
   }
 
   void start() {
@@ -257,11 +262,12 @@ class Run {
 };
 
 // Runs, and says after a failure what can still be done.
-void run(const TrainOptions& options, const TrainSettings& settings, const TrainFiles& files) {
+void run(const TrainOptions& options, const TrainSettings& settings, const TrainFiles& files,
+         const std::string& plans) {
   std::optional<Run> run;
   std::string advice = options.resume ? fmt::format("; {} is as it was", files.checkpoint) : "";
   try {
-    run.emplace(options, settings, files);
+    run.emplace(options, settings, files, plans);
     catch_interrupts();
     options.resume ? run->resume() : run->start();
     run->train();
@@ -276,6 +282,30 @@ void run(const TrainOptions& options, const TrainSettings& settings, const Train
   }
 }
 
+// Takes the plan file that was asked for into use; its text.
+std::string plans_of(const TrainOptions& options) {
+  if (options.plan_file.empty()) return {};
+  const fv::PlanFile plans = fv::load_plan_file(options.plan_file);
+  fv::use_plan_file(plans);
+  return plans.to_string();
+}
+
+// The same for a training that goes on: it keeps the plans that it was started with, or its bits
+// would change. On another SIMD target they do so anyhow, and its plans do not hold.
+std::string plans_of(const TrainOptions& options, const StoredNotes& stored,
+                     const std::string& checkpoint) {
+  const std::string before = stored.has("plans") ? stored.text("plans") : "";
+  if (!options.plan_file.empty() && fv::load_plan_file(options.plan_file).to_string() != before) {
+    throw Misuse(
+        fmt::format("--plan-file: '{}' holds other plans than this training was started "
+                    "with, which its checkpoint has",
+                    options.plan_file));
+  }
+  if (before.empty() || stored.text("simd") != fv::simd_target()) return {};
+  fv::use_plan_file(fv::PlanFile::parse(before, fmt::format("'{}': its plans", checkpoint)));
+  return before;
+}
+
 void start(const TrainOptions& options) {
   check_settings(options.settings);
   const std::string out = options.out.empty() ? options.settings.network + ".fovea" : options.out;
@@ -287,7 +317,7 @@ void start(const TrainOptions& options) {
                "one: {}\n",
                files.checkpoint, files.resume);
   }
-  run(options, options.settings, files);
+  run(options, options.settings, files, plans_of(options));
 }
 
 void resume(const TrainOptions& options, const CLI::App& app) {
@@ -309,7 +339,7 @@ void resume(const TrainOptions& options, const CLI::App& app) {
   });
   if (files.folder.empty() && files.log.empty())
     stored.read("log-file", [&](const Json& json) { files.log = json.get<std::string>(); });
-  run(options, settings, files);
+  run(options, settings, files, plans_of(options, stored, files.checkpoint));
 }
 
 }  // namespace
@@ -318,6 +348,7 @@ Action train_command(CLI::App& app) {
   const auto options = std::make_shared<TrainOptions>();
   add_settings(app, options->settings);
   add_threads(app);
+  add_plan_file(app, options->plan_file);
   CLI::Option* out = app.add_option("--out", options->out,
                                     "Where to save the trained network (default: NETWORK.fovea)")
                          ->type_name("FILE");

@@ -10,6 +10,7 @@
 
 #include "checkpointed.h"
 #include "fovea/models.h"
+#include "fovea/plan.h"
 #include "fovea/save.h"
 #include "support/files.h"
 #include "support/idx.h"
@@ -169,6 +170,24 @@ Seeds descriptor() {
   return seeds;
 }
 
+Seeds plan() {
+  PlanFile file{.simd = "HERE", .processor = "a processor", .threads = 2, .entries = {}};
+  Seeds seeds{{"empty", file.to_string()}};
+  const auto add = [&](const char* descriptor, Pass pass, const char* algorithm, double seconds) {
+    file.set({.problem = ConvProblem::parse(descriptor),
+              .pass = pass,
+              .algorithm = algorithm,
+              .seconds = seconds});
+  };
+  add("mb16ic64ih56oc64kh3ph1", Pass::forward, "winograd", 1.5e-3);
+  seeds["one"] = file.to_string();
+  add("mb16ic64ih56oc64kh3ph1", Pass::backward_weights, "direct", 0);
+  add("g32mb2ic32ih14oc32kh5sh2ph2dh1+reflect", Pass::forward, "depthwise", 2e-5);
+  add("ic4ih6oc8kh3+ph0:1+constant:0.5+f64", Pass::backward_data, "im2col", 1);
+  seeds["several"] = file.to_string();
+  return seeds;
+}
+
 struct Target {
   const char* name;
   Seeds (*seeds)();
@@ -179,6 +198,7 @@ constexpr Target kTargets[] = {
     {"gzip", gzip},
     {"idx", idx},
     {"model", model},
+    {"plan", plan},
     {"png", png},
     {"safetensors", safetensors},
 };

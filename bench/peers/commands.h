@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <string>
 
 namespace peers {
 
@@ -14,11 +15,12 @@ Action infer_command(CLI::App& app);
 
 // Of one measurement, declared alike everywhere.
 struct Measuring {
-  int threads = 0;       // 0: as many as Fovea takes by itself
-  double seconds = 0.5;  // for each side
+  int threads = 0;        // 0: as many as Fovea takes by itself
+  double seconds = 0.5;   // for each side
+  std::string plan_file;  // for Fovea's algorithms; may be empty
 };
 void add_measuring(CLI::App& app, Measuring& measuring);
-// Sets Fovea's threads; returns their number, for the peer.
-int use_threads(const Measuring& measuring);
+// Sets Fovea's threads and plan file; returns the number of threads, for the peer.
+int apply_settings(const Measuring& measuring);
 
 }  // namespace peers

@@ -28,6 +28,7 @@ struct ConvOptions {
   std::vector<std::string> passes;  // empty: all
   std::string algorithm = "auto";
   std::string precision = "fast";
+  std::int64_t workspace_limit = fovea::kNoWorkspaceLimit;
   Measuring measuring;
 };
 
@@ -39,7 +40,9 @@ std::span<const float> memory_of(const Tensor& tensor) {
 fovea::PlanOptions plan_options(const ConvOptions& options) {
   for (const fovea::Precision precision : fovea::kPrecisions) {
     if (options.precision == name(precision)) {
-      return {.algorithm = options.algorithm, .precision = precision};
+      return {.algorithm = options.algorithm,
+              .precision = precision,
+              .workspace_limit = options.workspace_limit};
     }
   }
   throw fovea::Error("there is no precision '" + options.precision + "'; known: fast, exact");
@@ -91,7 +94,7 @@ std::vector<ConvProblem> read_problems(std::istream& in) {
 }
 
 void conv(const ConvOptions& options) {
-  const int threads = use_threads(options.measuring);
+  const int threads = apply_settings(options.measuring);
   set_onednn_threads(threads);
   const std::vector<Pass> passes = parse_passes(options.passes);
   for (const ConvProblem& problem : read_problems(std::cin)) {
@@ -108,6 +111,8 @@ Action conv_command(CLI::App& app) {
       ->type_name("NAME");
   app.add_option("--algorithm", options->algorithm, "Force one of Fovea's")->type_name("NAME");
   app.add_option("--precision", options->precision, "fast or exact")->type_name("NAME");
+  app.add_option("--workspace-limit", options->workspace_limit, "Of Fovea's, in bytes")
+      ->type_name("BYTES");
   add_measuring(app, options->measuring);
   app.footer(
       "Descriptors come from standard input, one a line:\n"

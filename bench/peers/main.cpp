@@ -21,9 +21,13 @@ void add_measuring(CLI::App& app, Measuring& measuring) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str()
       ->type_name("SECONDS");
+  app.add_option("--plan-file", measuring.plan_file, "Lets it choose Fovea's algorithms")
+      ->type_name("FILE");
 }
 
-int use_threads(const Measuring& measuring) {
+int apply_settings(const Measuring& measuring) {
+  if (!measuring.plan_file.empty())
+    fovea::use_plan_file(fovea::load_plan_file(measuring.plan_file));
   if (measuring.threads > 0) fovea::set_num_threads(measuring.threads);
   return fovea::num_threads();
 }

@@ -96,7 +96,7 @@ void finish(const NetworkOptions& options, int threads, const std::vector<bench:
 }
 
 void train(const NetworkOptions& options) {
-  const int threads = use_threads(options.measuring);
+  const int threads = apply_settings(options.measuring);
   const Rivals rivals = start(options, threads);
   require_same_training(rivals);
   std::vector<bench::Side> sides = {{"fovea", [&] { rivals.fovea->train(); }}};
@@ -106,7 +106,7 @@ void train(const NetworkOptions& options) {
 }
 
 void infer(const NetworkOptions& options) {
-  const int threads = use_threads(options.measuring);
+  const int threads = apply_settings(options.measuring);
   const Rivals rivals = start(options, threads);
   require_same_logits(rivals);
   std::vector<bench::Side> sides = {{"fovea", [&] { rivals.fovea->infer(); }}};

@@ -134,6 +134,8 @@ struct FOVEA_API ConvProblem {
 struct ConvCost {
   double multiply_adds = 0;  // those really executed, waste included
   double bytes = 0;          // memory that must move at least once
+  double cycles = 0;         // of one core, by a model with constants for the SIMD target in use
+  bool one_thread = false;   // whether more cores do not help
 };
 
 // One way to compute a convolution, as the program and the tests see it.
@@ -142,13 +144,14 @@ struct FOVEA_API ConvAlgorithmInfo {
   std::string_view summary;  // one sentence
 };
 
-// Every algorithm, in the order in which `auto` asks them.
+// Every algorithm, in the order in which they are asked.
 FOVEA_API std::span<const ConvAlgorithmInfo> algorithms();
 
 // What one algorithm answers to one problem.
 struct Candidate {
   std::string_view algorithm;
   std::optional<std::string> refusal;  // why not, in one sentence; the rest is empty then
+  std::string passed_over;             // why another one was chosen; empty for the one that was
   ConvCost predicted;
   std::size_t workspace = 0;  // bytes of packed weights, padded copies and partial sums
   // 1: the n products of a result are added as they are, and its error is at most about n * u * sum
@@ -157,14 +160,19 @@ struct Candidate {
   double error_growth = 1;
 };
 
+inline constexpr std::int64_t kNoWorkspaceLimit = INT64_MAX;
+
 // What the choice depends on beside the problem.
 struct PlanOptions {
   std::string_view algorithm = "auto";  // a name of algorithms(), to force one
   Precision precision = Precision::fast;
+  std::int64_t workspace_limit =
+      kNoWorkspaceLimit;  // bytes; Candidate::workspace may not exceed it
 };
 
-// The choice for one problem and pass: a pure function of its arguments and the SIMD target, never
-// of timings or of the number of threads, so that results are the same bits everywhere.
+// The choice for one problem and pass: a pure function of its arguments, the SIMD target and the
+// plans in use (fovea/plan.h), never of timings taken meanwhile or of the number of threads, so
+// that results are the same bits everywhere.
 struct FOVEA_API Plan {
   ConvProblem problem;
   Pass pass = Pass::forward;
@@ -173,8 +181,9 @@ struct FOVEA_API Plan {
   std::vector<Candidate> candidates;  // all that were asked, in order
 };
 
-// Chooses for algorithm "auto", or checks the one named: throws Error if there is none of that
-// name, it refuses, or it is not as precise as was asked for.
+// Chooses for algorithm "auto": what a plan in use names, or else the one with the fewest predicted
+// cycles. Or checks the one named: throws Error if there is none of that name, it refuses, it is
+// not as precise as was asked for, or it needs more workspace than it may.
 FOVEA_API Plan make_plan(const ConvProblem& problem, Pass pass, const PlanOptions& options = {});
 
 // The algorithm of the last convolution pass that this thread ran; empty before the first.

@@ -16,6 +16,7 @@
 #include "fovea/models.h"
 #include "fovea/nn.h"
 #include "fovea/optim.h"
+#include "fovea/plan.h"
 #include "fovea/random.h"
 #include "fovea/save.h"
 #include "fovea/shape.h"

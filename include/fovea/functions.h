@@ -79,6 +79,8 @@ struct ConvOptions {
   bool flip = false;                      // read the kernel backwards in every dimension [A]
   std::string_view algorithm = "auto";    // a name of algorithms(), to force one
   Precision precision = Precision::fast;  // of this and of its gradients
+  // Bytes of memory beside the tensors that this, and each gradient, may take.
+  std::int64_t workspace_limit = kNoWorkspaceLimit;
 };
 
 // What a convolution or a linear layer does to its sums before it stores them, which saves passes
@@ -115,6 +117,7 @@ struct ConvTransposeOptions {
   bool flip = false;
   std::string_view algorithm = "auto";
   Precision precision = Precision::fast;
+  std::int64_t workspace_limit = kNoWorkspaceLimit;
 };
 
 // The adjoint of convolution with the same options, learned up-sampling [A]; no inserted zeros are

@@ -110,6 +110,7 @@ struct ConvLayerOptions {
   bool flip = false;
   bool bias = true;
   Precision precision = Precision::fast;
+  std::int64_t workspace_limit = kNoWorkspaceLimit;  // bytes
 };
 
 // A convolution layer of 1 to 3 dimensions [E]: weight [out, in/groups, kernel...] and bias [out],
@@ -153,6 +154,7 @@ struct ConvTransposeLayerOptions {
   std::int64_t groups = 1;
   bool bias = true;
   Precision precision = Precision::fast;
+  std::int64_t workspace_limit = kNoWorkspaceLimit;  // bytes
 };
 
 // A transposed convolution layer of 1 to 3 dimensions, learned up-sampling [A]: weight [in,

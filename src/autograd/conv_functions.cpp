@@ -171,7 +171,8 @@ Tensor conv(std::string_view op, int dims, const Tensor& input, const Tensor& we
                                         {"dilation", dilation},
                                         {"groups", options.groups},
                                         {"algorithm", std::string(options.algorithm)},
-                                        {"precision", precision_of(options)}},
+                                        {"precision", precision_of(options)},
+                                        {"workspace_limit", options.workspace_limit}},
                                        padding, options.padding_mode, options.padding_value);
   const Tensor w = options.flip ? flip_kernel(weight) : weight;
   const bool untied = bias.defined() && !is_tied(bias);
@@ -286,6 +287,7 @@ Tensor conv_transpose(std::string_view op, int dims, const Tensor& input, const 
                                               {"groups", options.groups},
                                               {"algorithm", std::string(options.algorithm)},
                                               {"precision", precision_of(options)},
+                                              {"workspace_limit", options.workspace_limit},
                                               {"output", output}},
                                              padding, options.padding_mode, 0);
   const Tensor w = options.flip ? flip_kernel(weight) : weight;

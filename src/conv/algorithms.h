@@ -1,4 +1,5 @@
-// The algorithm list: one line each, in the order in which the planner asks them.
+// The algorithm list: one line each, in the order in which the planner asks them. Of two with the
+// same predicted cycles it takes the first.
 //
 // To add an algorithm: its file, with its three passes together, and a line here.
 #pragma once
@@ -36,8 +37,9 @@ struct ConvAlgorithm {
   ConvCost (*predict)(const ConvProblem&, Pass);
   std::size_t (*workspace)(const ConvProblem&, Pass);
   void (*run)(const ConvProblem&, Pass, const ConvArgs&);
-  // Whether `auto` should take it where it accepts; null: always.
-  bool (*suits)(const ConvProblem&, Pass) = nullptr;
+  // Why `auto` does not take it however few cycles are predicted, in words that follow "auto passes
+  // it over: "; nullopt, or no function: it may.
+  std::optional<std::string> (*kept_back)(const ConvProblem&, Pass) = nullptr;
   // Whether it reads the padding of a mode other than zeros by itself. Where it does not, the
   // planner hands it the problem over an input that holds its padding; null: it never does.
   bool (*reads_padding)(const ConvProblem&, Pass) = nullptr;

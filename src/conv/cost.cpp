@@ -1,9 +1,8 @@
-// The constants of the model, and the cost of the plain sum.
+// The constants of the model.
 #include "conv/cost.h"
 
 #include <algorithm>
 
-#include "conv/axes.h"
 #include "core/dispatch.h"
 #include "kernels/winograd.h"
 
@@ -18,17 +17,15 @@ CoreModel core_model(DType dtype) {
   });
 }
 
-double direct_cycles(const ConvProblem& problem, Pass pass) {
-  const CoreModel model = core_model(problem.dtype);
-  const std::int64_t results =
-      (pass == Pass::backward_data ? problem.in_channels : problem.out_channels) / problem.groups;
-  const std::int64_t whole = (results + model.lanes - 1) / model.lanes * model.lanes;
-  // Few input channels do not waste all of that: backward_data joins their taps.
-  const double wasted = std::min(static_cast<double>(whole) / static_cast<double>(results),
-                                 pass == Pass::backward_data ? 2.0 : model.multiply_adds);
-  const ConvCost least = least_cost(problem, pass);
-  return std::max(least.multiply_adds * wasted / (model.multiply_adds * model.direct_share),
-                  least.bytes / model.memory_bytes);
+double pass_cycles(const CoreModel& model, double arithmetic, double bytes) {
+  constexpr double kApart = 0.25;  // of the shorter of both, which does not hide behind the longer
+  const double memory = model.read_cycles(bytes);
+  return model.start_cycles + std::max(arithmetic, memory) + kApart * std::min(arithmetic, memory);
+}
+
+double padding_cycles(double bytes, DType dtype) {
+  const CoreModel model = core_model(dtype);
+  return model.start_cycles + 2 * model.read_cycles(bytes);
 }
 
 }  // namespace fovea::conv

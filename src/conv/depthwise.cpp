@@ -13,6 +13,7 @@
 
 #include "conv/algorithms.h"
 #include "conv/axes.h"
+#include "conv/cost.h"
 #include "conv/epilogue.h"
 #include "conv/packed_weights.h"
 #include "conv/patch_grid.h"
@@ -736,6 +737,37 @@ class WeightGradient {
   T* sums_ = nullptr;
 };
 
+ConvCost predict(const ConvProblem& problem, Pass pass) {
+  const CoreModel model = core_model(problem.dtype);
+  ConvCost cost = least_cost(problem, pass);
+  const std::array<ConvAxis, 3> axes = three_axes(problem);
+  const Group group = group_of(problem, pass);
+  const bool to_data = pass == Pass::backward_data;
+  double places = static_cast<double>(problem.output_positions());
+  double taps = static_cast<double>(problem.taps());
+  double row = static_cast<double>(axes[2].output());
+  if (to_data) {
+    places = static_cast<double>(problem.input_shape().numel()) /
+             static_cast<double>(problem.in_channels);
+    row = static_cast<double>(axes[2].input);
+    for (const ConvAxis& axis : axes)
+      taps /= static_cast<double>(std::min(axis.stride, axis.kernel));
+  }
+  // Whole vectors of results for each tap and source channel; permuting them; rows of results, for
+  // each row of taps; what comes and goes. Fitted to measurements.
+  const double channels =
+      static_cast<double>(ceil_div(group.count * group.results, model.lanes) * model.lanes);
+  const double products =
+      places * channels * taps * static_cast<double>(group.sources) / model.multiply_adds;
+  const double vectors = channels / static_cast<double>(model.lanes);
+  const double rows = places / row * vectors / 2 * taps / static_cast<double>(axes[2].kernel);
+  cost.cycles = pass_cycles(model,
+                            products * (group.sources > 1 ? 3.1 : 2.1) + 40 * rows +
+                                7 * places * vectors + 0.05 * cost.bytes,
+                            cost.bytes);
+  return cost;
+}
+
 std::size_t workspace(const ConvProblem& problem, Pass pass) {
   return dispatch_floating(problem.dtype, [&](auto tag) -> std::size_t {
     using T = typename decltype(tag)::type;
@@ -765,7 +797,7 @@ const ConvAlgorithm depthwise = {
     .name = "depthwise",
     .summary = "groups narrower than a vector, several of them at a time",
     .refuses = refuses,
-    .predict = least_cost,
+    .predict = predict,
     .workspace = workspace,
     .run = run,
     .reads_padding = reads_padding,

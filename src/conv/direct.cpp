@@ -216,12 +216,6 @@ class ProductRunner {
 // row of the kernel is one contiguous run of kernel * channels values once the padding is really
 // there, so the input is copied, padded.
 
-bool joins_rows(const ConvProblem& problem) {
-  const ConvAxis inner = three_axes(problem)[2];
-  return problem.groups == 1 && problem.in_channels < 16 && inner.kernel > 1 &&
-         inner.dilation == 1 && may_copy_padded(problem);
-}
-
 void keep_first_tap(GridAxis& axis) {
   axis.table.taps = 1;
   axis.taps.resize(1);
@@ -384,11 +378,17 @@ bool reads_padding(const ConvProblem& problem, Pass pass) {
 
 }  // namespace
 
+bool joins_rows(const ConvProblem& problem) {
+  const ConvAxis inner = three_axes(problem)[2];
+  return problem.groups == 1 && problem.in_channels < 16 && inner.kernel > 1 &&
+         inner.dilation == 1 && may_copy_padded(problem);
+}
+
 const ConvAlgorithm direct = {
     .name = "direct",
     .summary = "a register-blocked matrix product over patches that are never copied",
     .refuses = refuses,
-    .predict = least_cost,
+    .predict = direct_cost,
     .workspace = workspace,
     .run = run,
     .reads_padding = reads_padding,

@@ -13,6 +13,12 @@
 
 namespace fovea::conv {
 
+ConvCost direct_cost(const ConvProblem& problem, Pass pass);
+
+// Whether forward has so few input channels that the taps of a row of the kernel are joined to one
+// run.
+bool joins_rows(const ConvProblem& problem);
+
 // At most so many tasks as keep some sixteen cores busy and start quickly, of at least some
 // microseconds each. From the problem alone: the cut decides the bits of a sum.
 inline constexpr std::int64_t kTasks = 32;

@@ -5,6 +5,7 @@
 
 #include "conv/algorithms.h"
 #include "conv/axes.h"
+#include "conv/cost.h"
 #include "conv/epilogue.h"
 #include "core/dispatch.h"
 #include "fovea/executor.h"
@@ -13,7 +14,8 @@
 namespace fovea::conv {
 namespace {
 
-constexpr std::int64_t kMostPositions = 3;         // beyond, the tiles of `direct` are faster
+constexpr double kNear = 256 << 10;  // bytes that stay in the second-level cache
+constexpr double kPositionCycles = 50;
 constexpr std::int64_t kWeightsPerTask = 1 << 17;  // some ten microseconds
 
 std::optional<std::string> refuses(const ConvProblem& problem, Pass pass) {
@@ -27,8 +29,17 @@ std::optional<std::string> refuses(const ConvProblem& problem, Pass pass) {
   return std::nullopt;
 }
 
-bool suits(const ConvProblem& problem, Pass) {
-  return problem.output_positions() <= kMostPositions;
+// The weights are read for each position, each value for one multiplication.
+ConvCost predict(const ConvProblem& problem, Pass pass) {
+  const CoreModel model = core_model(problem.dtype);
+  ConvCost cost = least_cost(problem, pass);
+  const double read = cost.multiply_adds * static_cast<double>(size_of(problem.dtype));
+  const double weights = read / static_cast<double>(problem.output_positions());
+  const double rate = model.cache_bytes * (weights < kNear ? 2 : 1);
+  cost.cycles = pass_cycles(
+      model, read / rate + kPositionCycles * static_cast<double>(problem.output_positions()),
+      cost.bytes);
+  return cost;
 }
 
 std::size_t workspace(const ConvProblem&, Pass) {
@@ -64,10 +75,9 @@ const ConvAlgorithm dot = {
     .name = "dot",
     .summary = "dot products over channels, for a linear layer on few samples",
     .refuses = refuses,
-    .predict = least_cost,
+    .predict = predict,
     .workspace = workspace,
     .run = run,
-    .suits = suits,
 };
 
 }  // namespace fovea::conv

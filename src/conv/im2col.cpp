@@ -7,6 +7,7 @@
 
 #include "conv/algorithms.h"
 #include "conv/axes.h"
+#include "conv/cost.h"
 #include "conv/entries.h"
 #include "conv/epilogue.h"
 #include "core/dispatch.h"
@@ -184,7 +185,16 @@ ConvCost predict(const ConvProblem& problem, Pass pass) {
   ConvCost cost = least_cost(problem, pass);
   const double written = static_cast<double>(problem.batch * problem.groups) * patch_bytes(problem);
   cost.bytes += 2 * written;  // and read
+  const CoreModel model = core_model(problem.dtype);
+  const double runs = static_cast<double>(problem.output_positions() * problem.groups) *
+                      static_cast<double>(problem.taps());
+  cost.cycles = pass_cycles(model, 0.7 * cost.multiply_adds + 15 * runs, cost.bytes);
+  cost.one_thread = true;
   return cost;
+}
+
+std::optional<std::string> kept_back(const ConvProblem&, Pass) {
+  return "it is there to show what writing patches out costs";
 }
 
 std::size_t workspace(const ConvProblem& problem, Pass) {
@@ -211,6 +221,7 @@ const ConvAlgorithm im2col = {
     .predict = predict,
     .workspace = workspace,
     .run = run,
+    .kept_back = kept_back,
     .reads_padding = reads_padding,
 };
 

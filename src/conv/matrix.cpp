@@ -7,6 +7,7 @@
 
 #include "conv/algorithms.h"
 #include "conv/axes.h"
+#include "conv/cost.h"
 #include "conv/entries.h"
 #include "conv/epilogue.h"
 #include "core/dispatch.h"
@@ -131,7 +132,14 @@ ConvCost predict(const ConvProblem& problem, Pass pass) {
   const double entries = static_cast<double>(size.rows) * static_cast<double>(size.columns);
   cost.multiply_adds = entries * static_cast<double>(problem.batch);
   cost.bytes += entries * static_cast<double>(size_of(problem.dtype));
+  const CoreModel model = core_model(problem.dtype);
+  cost.cycles = pass_cycles(model, cost.multiply_adds, cost.bytes);
+  cost.one_thread = true;
   return cost;
+}
+
+std::optional<std::string> kept_back(const ConvProblem&, Pass) {
+  return "it is there for teaching and for tests";
 }
 
 std::size_t workspace(const ConvProblem& problem, Pass) {
@@ -159,6 +167,7 @@ const ConvAlgorithm matrix = {
     .predict = predict,
     .workspace = workspace,
     .run = run,
+    .kept_back = kept_back,
     .reads_padding = reads_padding,
 };
 

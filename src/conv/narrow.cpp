@@ -12,6 +12,7 @@
 
 #include "conv/algorithms.h"
 #include "conv/axes.h"
+#include "conv/cost.h"
 #include "conv/epilogue.h"
 #include "conv/planes.h"
 #include "core/dispatch.h"
@@ -384,22 +385,6 @@ class WeightGradient {
 
 // ---- The algorithm.
 
-// Vectors multiplied, with what starting and storing each costs beside it: vectors of positions
-// against vectors of channels.
-struct Vectors {
-  double positions = 0;
-  double channels = 0;
-};
-Vectors vectors_of(const PlaneProblem& planes, int lanes) {
-  constexpr double kStore = 8;
-  const double reduced = static_cast<double>(planes.channels * planes.taps()) + kStore;
-  const double rows = static_cast<double>(planes.batch * planes.rows());
-  const std::int64_t outputs = planes.axes[2].outputs;
-  return {
-      .positions = rows * static_cast<double>(ceil_div(outputs, lanes) * planes.planes) * reduced,
-      .channels = rows * static_cast<double>(outputs * ceil_div(planes.planes, lanes)) * reduced};
-}
-
 int lanes_of(const ConvProblem& problem) {
   return dispatch_floating(problem.dtype, [](auto tag) {
     return kernels::strip_tile<typename decltype(tag)::type>(1).lanes;
@@ -429,19 +414,38 @@ std::optional<std::string> refuses(const ConvProblem& problem, Pass pass) {
   return std::nullopt;
 }
 
-bool suits(const ConvProblem& problem, Pass pass) {
-  const PlaneProblem planes =
-      pass == Pass::backward_data ? backward_planes(problem) : forward_planes(problem);
-  const Vectors vectors = vectors_of(planes, lanes_of(problem));
-  return vectors.positions < 0.9 * vectors.channels;
-}
-
+// The products; a copy of the source into planes and of the results back; and weights or sums that
+// are too many for the first cache, and come again for each few strips or each band. Fitted to
+// measurements.
 ConvCost predict(const ConvProblem& problem, Pass pass) {
+  constexpr double kFirstCache = 24 << 10;
+  constexpr double kStart = 5000;  // beyond those of any pass
+  const CoreModel model = core_model(problem.dtype);
   const PlaneProblem planes =
       pass == Pass::backward_data ? backward_planes(problem) : forward_planes(problem);
-  const int lanes = lanes_of(problem);
+  const std::int64_t lanes = lanes_of(problem);
+  const auto outputs = static_cast<double>(planes.axes[2].outputs);
+  const double rows = static_cast<double>(planes.batch * planes.rows());
+  const double strips = rows * static_cast<double>(ceil_div(planes.axes[2].outputs, lanes));
+  const double weights =
+      static_cast<double>(planes.taps() * planes.channels) * static_cast<double>(planes.planes);
   ConvCost cost = least_cost(problem, pass);
-  cost.multiply_adds = vectors_of(planes, lanes).positions * lanes;
+  cost.multiply_adds = strips * static_cast<double>(lanes) * weights;
+  const double products = cost.multiply_adds / model.multiply_adds;
+  const double source =
+      static_cast<double>(planes.batch) * static_cast<double>(planes.padded_values());
+  const double results = rows * outputs * static_cast<double>(planes.planes);
+  const double stored = strips * static_cast<double>(ceil_div(planes.planes, kMaxPlanes));
+  double cycles = kStart + 30 * stored;
+  if (pass == Pass::backward_weights) {
+    const double sums = weights * static_cast<double>(Bands(planes, kValuesPerBand).count());
+    cycles += 1.65 * products + 0.4 * source + 0.4 * results + 5.7 * sums + 1.6 * weights;
+  } else {
+    const double bytes = weights * static_cast<double>(size_of(problem.dtype));
+    const double lines = bytes > kFirstCache ? strips * bytes / 128 : 0;
+    cycles += 1.12 * products + 0.8 * source + 0.5 * results + 4 * lines;
+  }
+  cost.cycles = pass_cycles(model, cycles, cost.bytes);
   return cost;
 }
 
@@ -473,7 +477,6 @@ const ConvAlgorithm narrow = {
     .predict = predict,
     .workspace = workspace,
     .run = run,
-    .suits = suits,
 };
 
 }  // namespace fovea::conv

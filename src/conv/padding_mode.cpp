@@ -1,6 +1,7 @@
 // Putting the padding where the algorithm does not.
 #include "conv/padding_mode.h"
 
+#include "conv/cost.h"
 #include "conv/padded_input.h"
 #include "core/dispatch.h"
 
@@ -43,14 +44,19 @@ std::optional<std::string> refusal(const ConvAlgorithm& algorithm, const ConvPro
   return algorithm.refuses(problem_for(algorithm, problem, pass), pass);
 }
 
-bool suits(const ConvAlgorithm& algorithm, const ConvProblem& problem, Pass pass) {
-  return algorithm.suits == nullptr || algorithm.suits(problem_for(algorithm, problem, pass), pass);
+std::optional<std::string> kept_back(const ConvAlgorithm& algorithm, const ConvProblem& problem,
+                                     Pass pass) {
+  if (algorithm.kept_back == nullptr) return std::nullopt;
+  return algorithm.kept_back(problem_for(algorithm, problem, pass), pass);
 }
 
 ConvCost predicted_cost(const ConvAlgorithm& algorithm, const ConvProblem& problem, Pass pass) {
   ConvCost cost = algorithm.predict(problem_for(algorithm, problem, pass), pass);
-  if (is_given_padding(algorithm, problem, pass))
-    cost.bytes += static_cast<double>(padded_bytes(problem));
+  if (is_given_padding(algorithm, problem, pass)) {
+    const auto padded = static_cast<double>(padded_bytes(problem));
+    cost.bytes += padded;
+    cost.cycles += padding_cycles(padded, problem.dtype);
+  }
   return cost;
 }
 

@@ -11,7 +11,8 @@ namespace fovea::conv {
 
 std::optional<std::string> refusal(const ConvAlgorithm& algorithm, const ConvProblem& problem,
                                    Pass pass);
-bool suits(const ConvAlgorithm& algorithm, const ConvProblem& problem, Pass pass);
+std::optional<std::string> kept_back(const ConvAlgorithm& algorithm, const ConvProblem& problem,
+                                     Pass pass);
 ConvCost predicted_cost(const ConvAlgorithm& algorithm, const ConvProblem& problem, Pass pass);
 double error_growth(const ConvAlgorithm& algorithm, const ConvProblem& problem, Pass pass);
 std::size_t workspace_bytes(const ConvAlgorithm& algorithm, const ConvProblem& problem, Pass pass);

@@ -1,10 +1,12 @@
-// The planner: which algorithm computes a problem. The first of the list that accepts it and suits
-// it, or the one forced by name.
+// The planner: which algorithm computes a problem. Of those that accept it the one with the fewest
+// predicted cycles, or what a plan file in use names, or the one forced by name.
 #include <algorithm>
 #include <iterator>
+#include <memory>
 
 #include "conv/algorithms.h"
 #include "conv/padding_mode.h"
+#include "conv/plan_file.h"
 #include "core/dispatch.h"
 #include "core/tensor_impl.h"
 #include "kernels/simd.h"
@@ -38,34 +40,212 @@ void require_operand(const Plan& plan, const Tensor& tensor, std::string_view ro
 
 // Why the algorithm is not to compute the problem: its own reason, or what was asked for.
 std::optional<std::string> why_not(const ConvAlgorithm& algorithm, const ConvProblem& problem,
-                                   Pass pass, Precision precision) {
+                                   Pass pass, const PlanOptions& options) {
   std::optional<std::string> own = refusal(algorithm, problem, pass);
-  if (own || precision == Precision::fast) return own;
-  const double growth = error_growth(algorithm, problem, pass);
-  if (growth == 1) return std::nullopt;
-  return fmt::format(
-      "its terms cancel, which may make rounding errors {:.3g} times larger, and "
-      "precision exact was asked for",
-      growth);
+  if (own) return own;
+  if (options.precision == Precision::exact) {
+    const double growth = error_growth(algorithm, problem, pass);
+    if (growth != 1) {
+      return fmt::format(
+          "its terms cancel, which may make rounding errors {:.3g} times larger, and "
+          "precision exact was asked for",
+          growth);
+    }
+  }
+  if (options.workspace_limit != kNoWorkspaceLimit) {
+    const std::size_t needed = workspace_bytes(algorithm, problem, pass);
+    if (needed > static_cast<std::size_t>(options.workspace_limit)) {
+      return fmt::format("it needs {} bytes of workspace, and workspace_limit is {}", needed,
+                         options.workspace_limit);
+    }
+  }
+  return std::nullopt;
 }
+
+std::string cycles_text(double cycles) {
+  return cycles < 1e6 ? fmt::format("{:.3g} thousand cycles", cycles * 1e-3)
+                      : fmt::format("{:.3g} million cycles", cycles * 1e-6);
+}
+
+// Everything that a choice is made of: what each algorithm answers, and which one it is.
+struct Choice {
+  std::vector<Candidate> candidates;
+  std::vector<std::optional<std::string>> kept_back;  // of those that do not refuse
+  std::size_t chosen = 0;                             // place in both, and in kAlgorithms
+  std::string reason;
+
+  double cycles(std::size_t i) const { return candidates[i].predicted.cycles; }
+  bool may_take(std::size_t i) const { return !candidates[i].refusal && !kept_back[i]; }
+};
+
+Choice ask_all(const ConvProblem& problem, Pass pass, const PlanOptions& options) {
+  Choice choice;
+  for (const ConvAlgorithm* asked : kAlgorithms) {
+    Candidate candidate{.algorithm = asked->name,
+                        .refusal = why_not(*asked, problem, pass, options),
+                        .passed_over = {},
+                        .predicted = {},
+                        .workspace = 0,
+                        .error_growth = 1};
+    choice.kept_back.emplace_back();
+    if (!candidate.refusal) {
+      candidate.predicted = predicted_cost(*asked, problem, pass);
+      candidate.workspace = workspace_bytes(*asked, problem, pass);
+      candidate.error_growth = error_growth(*asked, problem, pass);
+      choice.kept_back.back() = kept_back(*asked, problem, pass);
+    }
+    choice.candidates.push_back(std::move(candidate));
+  }
+  return choice;
+}
+
+std::size_t index_of(std::string_view name) {
+  const ConvAlgorithm& wanted = find(name);
+  return static_cast<std::size_t>(
+      std::find(std::begin(kAlgorithms), std::end(kAlgorithms), &wanted) - std::begin(kAlgorithms));
+}
+
+void take_forced(Choice& choice, const ConvProblem& problem, Pass pass,
+                 const PlanOptions& options) {
+  choice.chosen = index_of(options.algorithm);
+  const std::optional<std::string>& reason = choice.candidates[choice.chosen].refusal;
+  FOVEA_CHECK(!reason, "conv: '{}' was asked for, but refuses {} of {}: {}", options.algorithm,
+              name(pass), problem.to_string(), reason.value_or(""));
+  choice.reason = "it was asked for by name";
+}
+
+// Whether a plan in use decides.
+bool take_planned(Choice& choice, const ConvProblem& problem, Pass pass) {
+  const std::shared_ptr<const PlanFile> file = plan_file_in_use();
+  if (file == nullptr || file->simd != kernels::simd_name()) return false;
+  const PlanEntry* entry = file->find(problem, pass);
+  if (entry == nullptr) return false;
+  const std::size_t place = index_of(entry->algorithm);
+  if (choice.candidates[place].refusal) return false;
+  choice.chosen = place;
+  choice.reason = "the plan file in use names it";
+  for (Candidate& candidate : choice.candidates)
+    if (!candidate.refusal) candidate.passed_over = "the plan file in use names another";
+  return true;
+}
+
+void take_predicted(Choice& choice, const ConvProblem& problem, Pass pass,
+                    const PlanOptions& options) {
+  std::optional<std::size_t> best;
+  std::optional<std::size_t> next;
+  for (std::size_t i = 0; i < choice.candidates.size(); ++i) {
+    if (!choice.may_take(i)) continue;
+    if (!best || choice.cycles(i) < choice.cycles(*best)) {
+      next = best;
+      best = i;
+    } else if (!next || choice.cycles(i) < choice.cycles(*next)) {
+      next = i;
+    }
+  }
+  FOVEA_CHECK(best,
+              "conv: no algorithm computes {} of {} within a workspace_limit of {} bytes; "
+              "allow more, or name one by hand, such as 'reference'",
+              name(pass), problem.to_string(), options.workspace_limit);
+  choice.chosen = *best;
+  choice.reason = fmt::format("fewest predicted: {}", cycles_text(choice.cycles(*best)));
+  if (next) {
+    choice.reason += fmt::format("; {} {}", choice.candidates[*next].algorithm,
+                                 cycles_text(choice.cycles(*next)));
+  }
+  for (std::size_t i = 0; i < choice.candidates.size(); ++i) {
+    if (choice.candidates[i].refusal) continue;
+    choice.candidates[i].passed_over = choice.kept_back[i].value_or(fmt::format(
+        "predicted to take {:.3g} times as long", choice.cycles(i) / choice.cycles(*best)));
+  }
+}
+
+Choice make_choice(const ConvProblem& problem, Pass pass, const PlanOptions& options) {
+  FOVEA_CHECK(options.workspace_limit >= 0,
+              "conv: workspace_limit is {}, but must be at least 0 bytes", options.workspace_limit);
+  Choice choice = ask_all(problem, pass, options);
+  if (options.algorithm != "auto") {
+    take_forced(choice, problem, pass, options);
+  } else if (!take_planned(choice, problem, pass)) {
+    take_predicted(choice, problem, pass, options);
+  }
+  choice.candidates[choice.chosen].passed_over.clear();
+  return choice;
+}
+
+// ---- Choices that were made before. A choice takes some microseconds, as long as a small
+// convolution; it is a pure function of what is compared here.
+
+struct Question {
+  ConvProblem problem;
+  Pass pass = Pass::forward;
+  Precision precision = Precision::fast;
+  std::int64_t workspace_limit = 0;
+  std::string simd;
+  std::uint64_t plans = 0;
+  friend bool operator==(const Question&, const Question&) = default;
+};
+
+std::size_t hash_of(const Question& question) {
+  std::uint64_t hash = 14695981039346656037u;  // Fowler, Noll and Vo
+  const auto mix = [&](std::int64_t value) {
+    hash = (hash ^ static_cast<std::uint64_t>(value)) * 1099511628211u;
+    hash ^= hash >> 29;
+  };
+  const ConvProblem& problem = question.problem;
+  for (const std::int64_t value :
+       {problem.batch, problem.in_channels, problem.out_channels, problem.groups,
+        static_cast<std::int64_t>(problem.dtype), static_cast<std::int64_t>(problem.padding_mode),
+        static_cast<std::int64_t>(question.pass)}) {
+    mix(value);
+  }
+  for (const ConvAxis& axis : problem.axes) {
+    for (const std::int64_t value : {axis.input, axis.kernel, axis.stride, axis.dilation,
+                                     axis.padding.before, axis.padding.after}) {
+      mix(value);
+    }
+  }
+  return static_cast<std::size_t>(hash);
+}
+
+// The last answers of this thread, each at the place that its hash says.
+class Remembered {
+ public:
+  template <class Decide>
+  const ConvAlgorithm& answer(const Question& question, const Decide& decide) {
+    constexpr std::size_t kPlaces = 256;
+    if (places_.empty()) places_.resize(kPlaces);
+    Place& place = places_[hash_of(question) % kPlaces];
+    if (place.algorithm == nullptr || place.question != question) {
+      const ConvAlgorithm& decided = decide();
+      place = {question, &decided};
+    }
+    return *place.algorithm;
+  }
+
+ private:
+  struct Place {
+    Question question;
+    const ConvAlgorithm* algorithm = nullptr;
+  };
+  std::vector<Place> places_;
+};
+
+thread_local Remembered remembered;
 
 }  // namespace
 
 const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, const PlanOptions& options) {
-  if (options.algorithm != "auto") {
-    const ConvAlgorithm& forced = find(options.algorithm);
-    const std::optional<std::string> reason = why_not(forced, problem, pass, options.precision);
-    FOVEA_CHECK(!reason, "conv: '{}' was asked for, but refuses {} of {}: {}", options.algorithm,
-                name(pass), problem.to_string(), reason.value_or(""));
-    return forced;
-  }
-  for (const ConvAlgorithm* algorithm : kAlgorithms) {
-    if (suits(*algorithm, problem, pass) &&
-        !why_not(*algorithm, problem, pass, options.precision)) {
-      return *algorithm;
-    }
-  }
-  FOVEA_ASSERT(false, "no algorithm accepts {} of {}", name(pass), problem.to_string());
+  const auto decide = [&]() -> const ConvAlgorithm& {
+    return *kAlgorithms[make_choice(problem, pass, options).chosen];
+  };
+  if (options.algorithm != "auto") return decide();
+  return remembered.answer({.problem = problem,
+                            .pass = pass,
+                            .precision = options.precision,
+                            .workspace_limit = options.workspace_limit,
+                            .simd = kernels::simd_name(),
+                            .plans = plan_file_generation()},
+                           decide);
 }
 
 void run(const ConvProblem& problem, Pass pass, const PlanOptions& options, const ConvArgs& args) {
@@ -95,29 +275,12 @@ std::span<const ConvAlgorithmInfo> algorithms() {
 
 Plan make_plan(const ConvProblem& problem, Pass pass, const PlanOptions& options) {
   problem.validate();
-  const conv::ConvAlgorithm& chosen = conv::choose(problem, pass, options);
-  Plan plan;
-  plan.problem = problem;
-  plan.pass = pass;
-  plan.algorithm = chosen.name;
-  plan.reason =
-      options.algorithm == "auto"
-          ? fmt::format("the first in the list that accepts and suits: {}", chosen.summary)
-          : "it was asked for by name";
-  for (const conv::ConvAlgorithm* asked : conv::kAlgorithms) {
-    Candidate candidate{.algorithm = asked->name,
-                        .refusal = conv::why_not(*asked, problem, pass, options.precision),
-                        .predicted = {},
-                        .workspace = 0,
-                        .error_growth = 1};
-    if (!candidate.refusal) {
-      candidate.predicted = conv::predicted_cost(*asked, problem, pass);
-      candidate.workspace = conv::workspace_bytes(*asked, problem, pass);
-      candidate.error_growth = conv::error_growth(*asked, problem, pass);
-    }
-    plan.candidates.push_back(std::move(candidate));
-  }
-  return plan;
+  conv::Choice choice = conv::make_choice(problem, pass, options);
+  return {.problem = problem,
+          .pass = pass,
+          .algorithm = choice.candidates[choice.chosen].algorithm,
+          .reason = std::move(choice.reason),
+          .candidates = std::move(choice.candidates)};
 }
 
 std::string_view last_algorithm() {

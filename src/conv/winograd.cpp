@@ -28,8 +28,6 @@ namespace {
 using kernels::WinogradAxis;
 using kernels::WinogradTile;
 
-constexpr double kLargeWeights = 12 << 20;  // at the points, in bytes: do not stay in the cache
-
 std::int64_t whole_vectors(std::int64_t channels, std::int64_t lanes) {
   return (channels + lanes - 1) / lanes;
 }
@@ -48,26 +46,28 @@ double tile_count(const ConvProblem& problem, Pass pass, const WinogradTile& til
   return count;
 }
 
-// The products at all points; transforms of every operand that is not kept; and transformed
-// weights, or their sums, which are more than the weights and come from memory if they are large.
+// The products at all points; transforms, most of whose cycles are the same for few channels and
+// for many; and transformed weights, or their sums, which are more than the weights. Fitted to
+// measurements with one and with two threads: in backward_weights one core reads what another
+// wrote.
 double arithmetic_cycles(const ConvProblem& problem, Pass pass, const WinogradTile& tile) {
+  constexpr double kStart = 30000;     // beyond those of any pass
+  constexpr double kPointCycles = 26;  // to transform at one point, forth and back
+  constexpr double kVectorCycles = 1;  // and for each vector of channels there
   const CoreModel model = core_model(problem.dtype);
-  const double tiles = tile_count(problem, pass, tile);
+  const bool to_weights = pass == Pass::backward_weights;
   const double points = tile.points();
+  const double all_points = tile_count(problem, pass, tile) * points;
   const auto in = static_cast<double>(whole_vectors(problem.in_channels, model.lanes));
   const auto out = static_cast<double>(whole_vectors(problem.out_channels, model.lanes));
   const auto lanes = static_cast<double>(model.lanes);
-  const double products =
-      tiles * points * in * out * lanes * lanes / (model.multiply_adds * model.winograd_share);
-  // In backward_weights one core reads what another wrote.
+  const double products = all_points * in * out * lanes * lanes / model.multiply_adds;
   const double transforms =
-      tiles * points * (in + out) * model.point_cycles * (pass == Pass::backward_weights ? 4 : 1);
+      all_points * (kPointCycles + kVectorCycles * (in + out)) * (to_weights ? 2.6 : 1);
   const double weight_bytes =
       points * in * out * lanes * lanes * static_cast<double>(size_of(problem.dtype));
-  const bool large = weight_bytes > kLargeWeights;
-  const double weights = weight_bytes / (large ? model.memory_bytes : model.cache_bytes) *
-                         (pass == Pass::backward_weights ? 3 : 1);
-  return products + transforms + weights;
+  return kStart + products * (to_weights ? 2.4 : 1.6) + transforms +
+         weight_bytes / model.cache_bytes * (to_weights ? 4 : 0.8);
 }
 
 // The tile with the least cost. Four outputs along an axis need the fewest multiplications, two
@@ -131,18 +131,15 @@ ConvCost predict(const ConvProblem& problem, Pass pass) {
   cost.multiply_adds = tile_count(problem, pass, tile) * tile.points() *
                        static_cast<double>(problem.in_channels) *
                        static_cast<double>(problem.out_channels);
+  cost.cycles =
+      pass_cycles(core_model(problem.dtype), arithmetic_cycles(problem, pass, tile), cost.bytes);
   return cost;
 }
 
-double cycles(const ConvProblem& problem, Pass pass) {
-  return std::max(arithmetic_cycles(problem, pass, chosen_tile(problem, pass)),
-                  least_cost(problem, pass).bytes / core_model(problem.dtype).memory_bytes);
-}
-
-// For float64 `auto` stays with sums that do not cancel: who asks for it wants the digits.
-bool suits(const ConvProblem& problem, Pass pass) {
-  return problem.dtype == DType::float32 && !refuses(problem, pass) &&
-         cycles(problem, pass) < direct_cycles(problem, pass);
+// Who asks for float64 wants the digits.
+std::optional<std::string> kept_back(const ConvProblem& problem, Pass) {
+  if (problem.dtype == DType::float32) return std::nullopt;
+  return "its terms cancel, and for float64 sums are preferred that do not";
 }
 
 std::size_t workspace(const ConvProblem& problem, Pass pass) {
@@ -181,7 +178,7 @@ const ConvAlgorithm winograd = {
     .predict = predict,
     .workspace = workspace,
     .run = run,
-    .suits = suits,
+    .kept_back = kept_back,
     .error_growth = error_growth,
 };
 

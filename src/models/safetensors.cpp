@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <cstring>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <string_view>
 #include <tuple>
 #include <utility>
@@ -21,6 +20,7 @@
 #include "core/dispatch.h"
 #include "core/input_file.h"
 #include "core/printable.h"
+#include "core/strict_json.h"
 #include "core/tensor_impl.h"
 #include "fovea/save.h"
 
@@ -124,7 +124,8 @@ class Reader {
     file_.read_exactly(text.data(), text.size());
     check(!text.empty() && text.front() == '{',
           "the header does not start with '{{': this is not a safetensors file");
-    const Json json = parse(text);
+    const Json json = parse_strictly(
+        text, fmt::format("read_safetensors: '{}': the header", file_.path()), kMaxDepth);
     Header header;
     for (const auto& [name, value] : json.items()) {
       if (name == kMetadata) {
@@ -135,30 +136,6 @@ class Reader {
     }
     check_places(header.entries, data);
     return header;
-  }
-
-  // The parser would take the last of two equal keys, and any depth; both are refused here.
-  Json parse(const std::string& text) const {
-    std::vector<std::set<std::string>> keys;
-    const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
-      using Event = Json::parse_event_t;
-      if (event == Event::object_start || event == Event::array_start) {
-        check(depth <= kMaxDepth, "the header nests deeper than the format does");
-      }
-      if (event == Event::object_start) keys.emplace_back();
-      if (event == Event::object_end) keys.pop_back();
-      if (event == Event::key) {
-        const auto& key = value.get_ref<const std::string&>();
-        check(keys.back().insert(key).second, "the header has '{}' twice", key);
-      }
-      return true;
-    };
-    try {
-      return Json::parse(text, watch);
-    } catch (const Json::exception& error) {
-      throw_error(fmt::format("read_safetensors: '{}': the header is not valid JSON ({})",
-                              file_.path(), printable(error.what())));
-    }
   }
 
   void read_metadata(const Json& json, Header& header) const {

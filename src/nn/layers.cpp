@@ -96,7 +96,7 @@ Conv::Conv(int dims, std::int64_t in, std::int64_t out, const Spatial& kernel,
 std::string Conv::describe() const {
   const Shape& shape = weight.shape();
   const Shape kernel(std::span<const std::int64_t>(shape.begin() + 2, shape.end()));
-  return fmt::format("Conv{}d({}, {}, kernel={}{}{}{}{}{}{}{}{})", dims_,
+  return fmt::format("Conv{}d({}, {}, kernel={}{}{}{}{}{}{}{}{}{})", dims_,
                      shape[1] * options_.groups, shape[0], words(kernel),
                      option("stride", words(options_.stride.expand(dims_, "stride")), "1"),
                      option("padding", options_.padding.to_string(), "0"),
@@ -104,7 +104,9 @@ std::string Conv::describe() const {
                      option("dilation", words(options_.dilation.expand(dims_, "dilation")), "1"),
                      option("groups", std::to_string(options_.groups), "1"),
                      options_.flip ? ", flip=true" : "", options_.bias ? "" : ", bias=false",
-                     option("precision", std::string(name(options_.precision)), "fast"));
+                     option("precision", std::string(name(options_.precision)), "fast"),
+                     option("workspace_limit", std::to_string(options_.workspace_limit),
+                            std::to_string(kNoWorkspaceLimit)));
 }
 
 Tensor Conv::forward(const Tensor& input) {
@@ -120,7 +122,8 @@ Tensor Conv::with_weights(const Tensor& input, const Tensor& other_weight, const
                             .dilation = options_.dilation,
                             .groups = options_.groups,
                             .flip = options_.flip,
-                            .precision = options_.precision};
+                            .precision = options_.precision,
+                            .workspace_limit = options_.workspace_limit};
   const auto call = dims_ == 1 ? conv1d : dims_ == 2 ? conv2d : conv3d;
   return call(input, other_weight, other_bias, options, epilogue);
 }
@@ -146,7 +149,7 @@ ConvTranspose::ConvTranspose(int dims, std::int64_t in, std::int64_t out, const 
 }
 
 std::string ConvTranspose::describe() const {
-  return fmt::format("ConvTranspose{}d({}, {}, kernel={}{}{}{}{}{}{}{})", dims_, weight.size(0),
+  return fmt::format("ConvTranspose{}d({}, {}, kernel={}{}{}{}{}{}{}{}{})", dims_, weight.size(0),
                      weight.size(1) * options_.groups, words(kernel_of(weight)),
                      option("stride", words(options_.stride.values()), "1"),
                      option("padding", options_.padding.to_string(), "0"),
@@ -154,7 +157,9 @@ std::string ConvTranspose::describe() const {
                      option("dilation", words(options_.dilation.values()), "1"),
                      option("groups", std::to_string(options_.groups), "1"),
                      options_.bias ? "" : ", bias=false",
-                     option("precision", std::string(name(options_.precision)), "fast"));
+                     option("precision", std::string(name(options_.precision)), "fast"),
+                     option("workspace_limit", std::to_string(options_.workspace_limit),
+                            std::to_string(kNoWorkspaceLimit)));
 }
 
 Tensor ConvTranspose::forward(const Tensor& input) {
@@ -163,7 +168,8 @@ Tensor ConvTranspose::forward(const Tensor& input) {
                                      .output_padding = options_.output_padding,
                                      .dilation = options_.dilation,
                                      .groups = options_.groups,
-                                     .precision = options_.precision};
+                                     .precision = options_.precision,
+                                     .workspace_limit = options_.workspace_limit};
   if (dims_ == 1) return conv_transpose1d(input, weight, bias, options);
   if (dims_ == 2) return conv_transpose2d(input, weight, bias, options);
   return conv_transpose3d(input, weight, bias, options);

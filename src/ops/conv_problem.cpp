@@ -41,7 +41,8 @@ ConvProblem make_problem(const Shape& x, const Shape& w, DType dtype,
 
 PlanOptions plan_options(const Attributes& attributes) {
   return {.algorithm = attributes.text("algorithm"),
-          .precision = static_cast<Precision>(attributes.integer("precision"))};
+          .precision = static_cast<Precision>(attributes.integer("precision")),
+          .workspace_limit = attributes.integer("workspace_limit")};
 }
 
 std::string layout_hint(const Shape& x, std::int64_t channels) {

@@ -2,7 +2,7 @@
 // a pass of it on tensors.
 //
 // Their attributes: "stride", "dilation", "before", "after" (one number per spatial dimension),
-// "padding_mode", "padding_value", "groups", "algorithm" and "precision".
+// "padding_mode", "padding_value", "groups", "algorithm", "precision" and "workspace_limit".
 #pragma once
 
 #include <string>

@@ -37,6 +37,7 @@ TEST(ConvMatrix, MisuseIsNamed) {
   const auto misuse = [](const std::string& arguments) {
     const Result result = run("conv " + arguments);
     EXPECT_EQ(result.code, 2) << arguments;
+    EXPECT_EQ(result.out, "") << arguments;  // not the report first
     return result.err;
   };
   EXPECT_CONTAINS(misuse("ic1ih30oc1kh3 --matrix"), "784 x 900", "64 x 64");

@@ -160,6 +160,42 @@ TEST_F(Resume, SignalsSaveAndPrintTheCommandThatGoesOn) {
   }
 }
 
+TEST_F(Resume, KeepsThePlansItWasStartedWith) {
+  // Both convolutions of LeNet-5 by an algorithm that rounds otherwise than what auto takes.
+  const std::string plans = folder_ / "plans.json";
+  for (const char* problem : {"mb4ic1ih28oc6kh5ph2", "mb4ic6ih14oc16kh5"}) {
+    const std::string search = "conv " + std::string(problem) + " --search --plan-file '";
+    ASSERT_EQ(run(search + plans + "'").code, 0);
+  }
+  Json file = Json::parse(read_file(plans));
+  for (Json& entry : file["entries"]) entry["algorithm"] = "im2col";
+  write_file(plans, file.dump());
+  const auto planned = [&](const std::string& folder) {
+    std::vector<std::string> arguments = fresh(folder);
+    arguments.insert(arguments.end(), {"--plan-file", plans});
+    return arguments;
+  };
+  ASSERT_EQ(run(quoted(planned(folder_ / "whole"))).code, 0);
+  EXPECT_FALSE(read_file(folder_ / "whole/model.fovea") == network);
+  const std::string stopped = folder_ / "stopped";
+  std::filesystem::create_directories(stopped);
+  FolderWatch watch(stopped);
+  Process process(FOVEA_PROGRAM, planned(stopped), folder_ / "process");
+  for (int saved = 0; saved < 3; ++saved)
+    ASSERT_TRUE(watch.await(IN_MOVED_TO, "last.checkpoint"));
+  process.signal(SIGTERM);
+  ASSERT_EQ(process.wait(), 128 + SIGTERM) << process.err();
+  file["entries"].erase(0);
+  write_file(folder_ / "others.json", file.dump());
+  const std::string resume = "train --resume --run '" + stopped + "'";
+  const Result others = run(resume + " --plan-file '" + (folder_ / "others.json") + "'");
+  EXPECT_EQ(others.code, 2);
+  EXPECT_CONTAINS(others.err, "others.json", "other plans");
+  const Result result = run(resume);
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_TRUE(read_file(stopped + "/model.fovea") == read_file(folder_ / "whole/model.fovea"));
+}
+
 TEST_F(Resume, WithoutAFolderTheCheckpointLiesBesideTheNetwork) {
   const std::string out = folder_ / "net.fovea";
   FolderWatch watch(folder_.path());

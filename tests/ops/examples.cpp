@@ -61,7 +61,8 @@ Attributes conv_attributes(const ConvExample& e) {
       .with("dilation", e.dilation)
       .with("groups", e.groups)
       .with("algorithm", std::string("auto"))
-      .with("precision", std::int64_t{0});
+      .with("precision", std::int64_t{0})
+      .with("workspace_limit", kNoWorkspaceLimit);
 }
 
 Shape spatial(const Shape& shape) {
