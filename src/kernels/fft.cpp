@@ -1,5 +1,5 @@
 // Plans of the Fourier transform: Stockham's self-sorting algorithm over the prime factors of the
-// length (pairs of 2s as 4s), and Bluestein's chirp transform where a prime factor is large:
+// length (2s as 4s and 8s), and Bluestein's chirp transform where a prime factor is large:
 //   j k = (j^2 + k^2 - (k - j)^2) / 2, so X[k] = c[k] sum over j of (x[j] c[j]) conj(c[k - j])
 // with c[j] = e^(-pi i j^2 / n), which is a convolution. Twiddles are computed in double, each from
 // an angle of at most 45 degrees, so that they are exact to rounding.
@@ -7,13 +7,14 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
-#include <mutex>
 #include <numbers>
 #include <utility>
 
 #include "core/check.h"
+#include "core/plan_cache.h"
 
 namespace fovea::kernels {
 namespace {
@@ -41,14 +42,16 @@ Root root_of_unity(std::int64_t k, std::int64_t n) {
   return turned[static_cast<std::size_t>(octant)];
 }
 
-// Pairs of 2s as 4s, the rest in rising order; the last one may be a product that has no small
+// 2s as 4s and 8s, the rest in rising order; the last one may be a product that has no small
 // factors.
 std::vector<std::int64_t> factors_of(std::int64_t n) {
   std::vector<std::int64_t> factors;
   const auto divide = [&](std::int64_t factor) {
     for (; n % factor == 0; n /= factor) factors.push_back(factor);
   };
-  divide(4);
+  const int twos = std::countr_zero(static_cast<std::uint64_t>(n));
+  for (int left = twos; left % 3 != 0 && left > 1; left -= 2, n /= 4) factors.push_back(4);
+  divide(8);
   for (std::int64_t factor = 2; factor <= kMaxRadix; ++factor) divide(factor);
   if (n > 1) factors.push_back(n);
   return factors;
@@ -146,11 +149,7 @@ void Fft<T>::run_stages(const Planes<T>& data, std::int64_t count, T* work) cons
   Planes<T> to{work, work + length_ * count};
   std::int64_t stride = count;
   for (const Stage& stage : stages_) {
-    fft_stage<T>({.radix = stage.radix,
-                  .groups = stage.groups,
-                  .twiddles = {stage.twiddles_re.data(), stage.twiddles_im.data()},
-                  .roots = {stage.roots_re.data(), stage.roots_im.data()}},
-                 stride, {from.re, from.im}, to);
+    fft_stage<T>(stage.view(), stride, {from.re, from.im}, to);
     stride *= stage.radix;
     std::swap(from, to);
   }
@@ -186,35 +185,38 @@ void Fft<T>::run_chirp(const Planes<T>& data, std::int64_t count, T* work) const
   multiply_rows(length_, padded, chirp_->re.data(), chirp_->im.data(), data);
 }
 
+template <class T>
+void Fft<T>::lines(const FftLines<T>& job) const {
+  FOVEA_ASSERT(chirp_ == nullptr, "lines of {} points", length_);
+  std::array<FftStage<T>, 40> stages;  // 2^40 is the longest
+  std::transform(stages_.begin(), stages_.end(), stages.begin(),
+                 [](const Stage& stage) { return stage.view(); });
+  fft_lines<T>({stages.data(), stages_.size()}, length_, job);
+}
+
+template <class T>
+TwiddleMatrix<T>::TwiddleMatrix(std::int64_t length, std::int64_t rows) {
+  for (std::int64_t k = 0; k < rows; ++k) {
+    for (std::int64_t p = 0; p < length / rows; ++p) add_root(k * p, length, re, im);
+  }
+}
+template struct TwiddleMatrix<float>;
+template struct TwiddleMatrix<double>;
+
 template class Fft<float>;
 template class Fft<double>;
 
 template <class T>
 std::shared_ptr<const Fft<T>> fft_plan(std::int64_t length) {
-  constexpr std::int64_t kKeptPoints = std::int64_t{1} << 21;
-  static std::mutex mutex;
-  static std::vector<std::shared_ptr<const Fft<T>>> kept;  // the one used last is at the end
-  {
-    const std::lock_guard lock(mutex);
-    for (auto it = kept.begin(); it != kept.end(); ++it) {
-      if ((*it)->length() != length) continue;
-      std::rotate(it, it + 1, kept.end());
-      return kept.back();
-    }
-  }
-  auto plan = std::make_shared<const Fft<T>>(length);
-  if (length > kKeptPoints) return plan;
-  const std::lock_guard lock(mutex);
-  std::int64_t points = length;
-  for (const auto& other : kept) points += other->length();
-  auto oldest = kept.begin();
-  for (; points > kKeptPoints; ++oldest) points -= (*oldest)->length();
-  kept.erase(kept.begin(), oldest);
-  kept.push_back(plan);
-  return plan;
+  static PlanCache<std::int64_t, Fft<T>> cache(std::int64_t{1} << 21);
+  return cache.get(length, length, [&] { return std::make_shared<const Fft<T>>(length); });
 }
 template std::shared_ptr<const Fft<float>> fft_plan(std::int64_t);
 template std::shared_ptr<const Fft<double>> fft_plan(std::int64_t);
+
+std::int64_t fft_stage_count(std::int64_t length) {
+  return std::ssize(factors_of(length));
+}
 
 std::int64_t fast_fft_length(std::int64_t length) {
   FOVEA_CHECK(length <= kMaxLength, "fft: the length is {}, but must be at most 2^40", length);
