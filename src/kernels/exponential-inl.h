@@ -3,8 +3,8 @@
 // float32 has functions of its own, shorter than Highway's: x = n ln 2 + r with |r| <= ln 2 / 2,
 // e^r = 1 + r + r^2 q(r) with q a polynomial (interpolated at Chebyshev nodes),
 // and 2^n, which AVX-512 multiplies by in one instruction. The largest errors, in units of the last
-// place of the result: exponential 1, exponential_minus_one 2, log_one_plus_exponential 4. float64
-// takes Highway's (at most 4) and extends them to infinities and NaN.
+// place of the result: exponential 1.1, exponential_minus_one 1.2, log_one_plus_exponential 4.2.
+// float64 takes Highway's (at most 4) and extends them to infinities and NaN.
 #if defined(FOVEA_KERNELS_EXPONENTIAL_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FOVEA_KERNELS_EXPONENTIAL_INL_H_
 #undef FOVEA_KERNELS_EXPONENTIAL_INL_H_
