@@ -40,7 +40,7 @@ FOVEA_API Tensor laplacian(const Tensor& image, PaddingMode border = PaddingMode
 // How well a template fits at every place where it lies inside of the image: the correlation
 // coefficient of the two, from -1 to 1 (J. P. Lewis, "Fast normalized cross-correlation", 1995);
 // 0 where the image is flat. image [H, W], pattern [h, w] -> [H-h+1, W-w+1], or image [N, C, H, W],
-// pattern [C, h, w] -> [N, 1, H-h+1, W-w+1] over all channels together. Not recorded for gradients.
+// pattern [C, h, w] -> [N, 1, H-h+1, W-w+1] over all channels together.
 FOVEA_API Tensor match_template(const Tensor& image, const Tensor& pattern);
 
 }  // namespace fovea::filters

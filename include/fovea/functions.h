@@ -107,7 +107,7 @@ FOVEA_API Tensor conv3d(const Tensor& input, const Tensor& weight, const Tensor&
 struct ConvTransposeOptions {
   Spatial stride = 1;
   Padding padding = 0;  // of the convolution that this is the adjoint of; same gives input * stride
-  PaddingMode padding_mode = PaddingMode::zeros;
+  PaddingMode padding_mode = PaddingMode::zeros;  // constant is as zeros: no adjoint has its value
   Spatial output_padding = 0;  // cells more at the end; less than the stride or the dilation
   Spatial output_size = 0;     // wanted instead of an output_padding; 0: none
   Spatial dilation = 1;

@@ -186,7 +186,7 @@ using ConvTranspose3d = ConvTransposeNd<3>;
 
 // A layer with weights of its own at each output position [C], so for inputs of one size: weight
 // [positions, out, in/groups * taps] and bias [out, output...], both uniform in +-1/sqrt(in/groups
-// * taps) at creation.
+// * taps) at creation. It has no `flip`, and always the `precision` exact.
 class FOVEA_API LocallyConnected : public Module {
  public:
   // `input`: the spatial sizes.

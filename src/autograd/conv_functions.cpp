@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "autograd/epilogue.h"
+#include "core/called_as.h"
 #include "core/check.h"
 #include "fovea/functions.h"
 #include "ops/families.h"
@@ -328,7 +329,7 @@ Tensor locally_connected(std::string_view op, int dims, const Tensor& input, con
                              .padding_mode = options.padding_mode,
                              .padding_value = options.padding_value,
                              .dilation = options.dilation};
-  const Tensor columns = unfold(input, kernel, window);
+  const Tensor columns = called_as(op, [&] { return unfold(input, kernel, window); });
   const Tensor product =
       apply1(ops::local_product, {columns, weight}, {{"groups", options.groups}});
   Shape shape{input.shape()[0], weight.shape()[1]};

@@ -2,6 +2,7 @@
 #include "fovea/functions.h"
 
 #include "autograd/epilogue.h"
+#include "core/called_as.h"
 #include "core/check.h"
 #include "fovea/autograd.h"
 #include "ops/checks.h"
@@ -144,7 +145,7 @@ MaxPoolResult adaptive_max_pool_with_positions(const Tensor& input, const Spatia
 
 Tensor global_max_pool(const Tensor& input) {
   spatial_dims("global_max_pool", input);
-  return adaptive_max_pool(input, 1);
+  return called_as("global_max_pool", [&] { return adaptive_max_pool(input, 1); });
 }
 
 Tensor max_unpool(const Tensor& values, const Tensor& positions, const Spatial& output) {
@@ -175,7 +176,8 @@ Tensor adaptive_avg_pool(const Tensor& input, const Spatial& output) {
 
 Tensor global_avg_pool(const Tensor& input) {
   spatial_dims("global_avg_pool", input);
-  return avg_pool(input, Spatial(ops::spatial_of(input.shape())));
+  return called_as("global_avg_pool",
+                   [&] { return avg_pool(input, Spatial(ops::spatial_of(input.shape()))); });
 }
 
 Tensor lp_pool(const Tensor& input, double p, const Spatial& window, const LpPoolOptions& options) {
@@ -199,8 +201,9 @@ Tensor batch_norm(const Tensor& input, Tensor running_mean, Tensor running_varia
     return apply1(ops::batch_norm, {input, weight, bias, running_mean, running_variance},
                   {{"eps", options.eps}});
   }
-  const std::vector<Tensor> outputs =
-      apply(ops::batch_norm_training, {input, weight, bias}, {{"eps", options.eps}});
+  const std::vector<Tensor> outputs = called_as("batch_norm", [&] {
+    return apply(ops::batch_norm_training, {input, weight, bias}, {{"eps", options.eps}});
+  });
   for (const Tensor& running : {running_mean, running_variance}) {
     FOVEA_CHECK(running.defined() && running.shape() == outputs[1].shape(),
                 "batch_norm: running statistics are {}, but input {} needs {}", running.describe(),
@@ -223,7 +226,8 @@ Tensor group_norm(const Tensor& input, std::int64_t groups, const Tensor& weight
 Tensor instance_norm(const Tensor& input, const Tensor& weight, const Tensor& bias, double eps) {
   FOVEA_CHECK(input.defined() && input.rank() >= 3,
               "instance_norm: the input is {}, but [N, C, spatial...] is needed", input.describe());
-  return group_norm(input, input.size(1), weight, bias, eps);
+  return called_as("instance_norm",
+                   [&] { return group_norm(input, input.size(1), weight, bias, eps); });
 }
 
 Tensor layer_norm(const Tensor& input, const Shape& shape, const Tensor& weight, const Tensor& bias,
@@ -367,7 +371,7 @@ Tensor maximum(const Tensor& a, const Tensor& b) {
   return apply1(ops::maximum, {a, b});
 }
 Tensor minimum(const Tensor& a, const Tensor& b) {
-  return neg(maximum(neg(a), neg(b)));
+  return called_as("minimum", [&] { return neg(maximum(neg(a), neg(b))); });
 }
 Tensor operator+(const Tensor& a, double b) {
   return apply1(add_scalar, {a}, {{"value", b}});
@@ -399,7 +403,8 @@ Tensor sum(const Tensor& input, const Shape& axes, bool keep_axes) {
 }
 
 Tensor mean(const Tensor& input, const Shape& axes, bool keep_axes) {
-  const Tensor total = apply1(ops::sum, {input}, reduce_attributes(input, axes, keep_axes, "mean"));
+  const Attributes attributes = reduce_attributes(input, axes, keep_axes, "mean");
+  const Tensor total = called_as("mean", [&] { return apply1(ops::sum, {input}, attributes); });
   const double count = static_cast<double>(input.numel()) /
                        static_cast<double>(std::max<std::int64_t>(total.numel(), 1));
   FOVEA_CHECK(count > 0, "mean: {} has no elements", input.describe());
@@ -463,7 +468,9 @@ Tensor dropout2d(const Tensor& input, double p, Generator& generator) {
   Shape channels = Shape::filled(input.rank(), 1);
   channels[0] = input.size(0);
   channels[1] = input.size(1);
-  return input * dropout(Tensor::ones(channels, input.dtype()), p, generator);
+  return called_as("dropout2d", [&] {
+    return input * dropout(Tensor::ones(channels, input.dtype()), p, generator);
+  });
 }
 
 Tensor nll_loss(const Tensor& log_probabilities, const Tensor& labels) {
@@ -492,9 +499,9 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target,
   FOVEA_CHECK(smoothing >= 0 && smoothing <= 1,
               "cross_entropy: label_smoothing is {}, but must be in [0, 1]", smoothing);
   FOVEA_CHECK(logits.defined() && target.defined(), "cross_entropy: an input is undefined");
-  const Tensor logarithms = log_softmax(logits, 1);
+  const Tensor logarithms = called_as("cross_entropy", [&] { return log_softmax(logits, 1); });
   if (!is_floating(target.dtype())) {
-    const Tensor loss = nll_loss(logarithms, target);
+    const Tensor loss = called_as("cross_entropy", [&] { return nll_loss(logarithms, target); });
     return smoothing == 0 ? loss : loss * (1 - smoothing) - mean(logarithms) * smoothing;
   }
   require_pair("cross_entropy", logits, "logits", target, "probabilities");

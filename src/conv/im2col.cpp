@@ -10,6 +10,7 @@
 #include "conv/entries.h"
 #include "conv/epilogue.h"
 #include "core/dispatch.h"
+#include "fovea/executor.h"
 
 namespace fovea::conv {
 namespace {
@@ -69,7 +70,7 @@ class Group {
   void forward(const T* x, const T* w, const T* bias, T* y) {
     unfold(x);
     const std::vector<T> weights = transposed(sizes_, w);
-    for (std::int64_t p = 0; p < sizes_.positions; ++p) {
+    for_each_in_parallel(sizes_.positions, sizes_.columns(), [&](std::int64_t p) {
       T* out = y + p * problem_.out_channels;
       for (std::int64_t o = 0; o < sizes_.out; ++o) out[o] = bias == nullptr ? T(0) : bias[o];
       for (std::int64_t k = 0; k < sizes_.columns(); ++k) {
@@ -77,13 +78,13 @@ class Group {
         const T* factors = weights.data() + k * sizes_.out;
         for (std::int64_t o = 0; o < sizes_.out; ++o) out[o] += value * factors[o];
       }
-    }
+    });
   }
 
   // Adds to dx.
   void backward_data(const T* g, const T* w, T* dx) {
     const std::vector<T> weights = transposed(sizes_, w);
-    for (std::int64_t p = 0; p < sizes_.positions; ++p) {
+    for_each_in_parallel(sizes_.positions, sizes_.columns(), [&](std::int64_t p) {
       const T* gradient = g + p * problem_.out_channels;
       for (std::int64_t k = 0; k < sizes_.columns(); ++k) {
         const T* factors = weights.data() + k * sizes_.out;
@@ -91,7 +92,7 @@ class Group {
         for (std::int64_t o = 0; o < sizes_.out; ++o) sum += gradient[o] * factors[o];
         row(p)[k] = sum;
       }
-    }
+    });
     for_each_patch_entry(problem_, [&](const PatchEntry& entry) {
       const T* from = row(entry.position) + entry.tap * sizes_.in;
       T* to = dx + entry.cell * problem_.in_channels;
@@ -103,18 +104,29 @@ class Group {
   void backward_weights(const T* x, const T* g, T* dw) {
     unfold(x);
     std::vector<T> sum(static_cast<std::size_t>(sizes_.columns() * sizes_.out), T(0));
-    for (std::int64_t p = 0; p < sizes_.positions; ++p) {
-      const T* gradient = g + p * problem_.out_channels;
-      for (std::int64_t k = 0; k < sizes_.columns(); ++k) {
+    for_each_in_parallel(sizes_.columns(), sizes_.positions, [&](std::int64_t k) {
+      T* out = sum.data() + k * sizes_.out;
+      for (std::int64_t p = 0; p < sizes_.positions; ++p) {
         const T value = row(p)[k];
-        T* out = sum.data() + k * sizes_.out;
+        const T* gradient = g + p * problem_.out_channels;
         for (std::int64_t o = 0; o < sizes_.out; ++o) out[o] += value * gradient[o];
       }
-    }
+    });
     add_transposed(sizes_, sum, dw);
   }
 
  private:
+  // Calls body(i) for `count` rows of the product, each of `length` times `out` multiplications.
+  template <class Body>
+  void for_each_in_parallel(std::int64_t count, std::int64_t length, const Body& body) const {
+    constexpr std::int64_t kTask = 1 << 16;  // multiplications
+    const std::int64_t work = std::max<std::int64_t>(1, length * sizes_.out);
+    parallel_ranges(count, std::max<std::int64_t>(1, kTask / work),
+                    [&](std::int64_t first, std::int64_t last) {
+                      for (std::int64_t i = first; i < last; ++i) body(i);
+                    });
+  }
+
   T* row(std::int64_t position) { return patches_.data() + position * sizes_.columns(); }
 
   void unfold(const T* x) {
@@ -194,7 +206,7 @@ void run(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
 
 const ConvAlgorithm im2col = {
     .name = "im2col",
-    .summary = "patches written out as a matrix, then a plain matrix product, on one thread",
+    .summary = "patches written out as a matrix, then a plain matrix product in plain loops",
     .refuses = refuses,
     .predict = predict,
     .workspace = workspace,

@@ -12,8 +12,8 @@
 #define HWY_TARGET_INCLUDE "kernels/channel_window.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // The target's own headers follow.
-#include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
+#include "kernels/exponential-inl.h"
 #include "kernels/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -22,14 +22,17 @@ namespace HWY_NAMESPACE {
 namespace {
 
 #if HWY_TARGET <= HWY_AVX3
-// x^-1/2 to the last bits but one. AVX-512 defines its estimate to the bit (the older ones differ
-// from CPU to CPU); one step of Newton's doubles its 14 bits.
+// x^-3/4 to the last bits but one. AVX-512 defines its estimates to the bit (the older ones differ
+// from CPU to CPU); one step of Newton's doubles their 14 bits.
 template <class D, class V>
-HWY_INLINE V inverse_root(D d, V x) {
-  const V estimate = hn::ApproximateReciprocalSqrt(x);
-  const V half = hn::Mul(hn::Set(d, 0.5F), hn::Mul(x, estimate));
-  const V error = hn::NegMulAdd(half, estimate, hn::Set(d, 0.5F));
-  return hn::MulAdd(estimate, error, estimate);
+HWY_INLINE V inverse_three_quarters(D d, V x) {
+  // Infinity, of which the step would make NaN, is taken for the largest number.
+  const V bounded = hn::Min(hn::Set(d, std::numeric_limits<float>::max()), x);
+  const V root = hn::ApproximateReciprocalSqrt(bounded);
+  const V y = hn::Mul(hn::Mul(root, root), hn::ApproximateReciprocalSqrt(root));
+  const V half = hn::Mul(hn::Mul(y, y), bounded);  // x^-1/2
+  const V error = hn::NegMulAdd(half, hn::Mul(half, bounded), hn::Set(d, 1.0F));
+  return hn::MulAdd(hn::Mul(y, hn::Set(d, 0.25F)), error, y);
 }
 #endif
 
@@ -41,24 +44,25 @@ struct InversePower {
     const V one = hn::Set(d, static_cast<T>(1));
 #if HWY_TARGET <= HWY_AVX3
     if constexpr (sizeof(T) == sizeof(float) && hn::MaxLanes(D()) == HWY_LANES(T)) {
-      if (beta == 0.75) {
-        // Infinity, of which the estimate's error would be NaN, is taken for the largest number.
-        const V largest = hn::Set(d, std::numeric_limits<T>::max());
-        const V root = inverse_root(d, hn::IfThenElse(hn::Gt(x, largest), largest, x));
-        return hn::Mul(hn::Mul(root, inverse_root(d, root)), root);
-      }
+      if (beta == 0.75) return inverse_three_quarters(d, x);
     }
 #endif
     const V root = hn::Sqrt(x);
     if (beta == 0.75) return hn::Div(one, hn::Mul(root, hn::Sqrt(root)));
     if (beta == 0.5) return hn::Div(one, root);
     if (beta == 1) return hn::Div(one, x);
-    return hn::Exp(d, hn::Mul(hn::Set(d, static_cast<T>(-beta)), hn::Log(d, x)));
+    return exponential(d, hn::Mul(hn::Set(d, static_cast<T>(-beta)), hn::Log(d, x)));
   }
 };
 
+// The usual width of five as a constant.
 template <class D, class T = hn::TFromD<D>>
 HWY_INLINE hn::Vec<D> window_sum(D d, const T* padded, std::int64_t size) {
+  if (size == 5) {
+    const auto left = hn::Add(hn::LoadU(d, padded), hn::LoadU(d, padded + 1));
+    const auto right = hn::Add(hn::LoadU(d, padded + 3), hn::LoadU(d, padded + 4));
+    return hn::Add(hn::Add(left, hn::LoadU(d, padded + 2)), right);
+  }
   auto sum = hn::LoadU(d, padded);
   for (std::int64_t i = 1; i < size; ++i) sum = hn::Add(sum, hn::LoadU(d, padded + i));
   return sum;

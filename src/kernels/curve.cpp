@@ -1,8 +1,10 @@
 // Functions of one variable and their slopes, one vector expression each.
 //
-// The error function: with t = 1 / (1 + c z), erfc(z) e^(z^2) / t is smooth on all of z >= 0 and is
-// a polynomial in t to the last bits (fitted at Chebyshev nodes, centred on the interval); below
-// one, where 1 - erfc would cancel, erf(z) / z is a polynomial in z^2.
+// The error function in float32 is x P(x^2) / Q(x^2), right to 5 units in the last place, where it
+// is not yet one; so is gelu's slope less one half, to 2^-22. (Both fitted for the least largest
+// error.) In float64, with t = 1 / (1 + c z), erfc(z) e^(z^2) / t is smooth on all of z >= 0 and a
+// polynomial in t to the last bits (interpolated at Chebyshev nodes, centred on the interval);
+// below one, where 1 - erfc would cancel, erf(z) / z is a polynomial in z^2.
 //
 // To add a function: a functor with value() and slope(), a line in with_curve() below, and a name
 // in the enum of the header.
@@ -18,8 +20,8 @@
 #define HWY_TARGET_INCLUDE "kernels/curve.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // The target's own headers follow.
-#include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
+#include "kernels/exponential-inl.h"
 #include "kernels/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -35,47 +37,44 @@ HWY_INLINE Vector<D> constant(D d, double value) {
   return hn::Set(d, static_cast<hn::TFromD<D>>(value));
 }
 
-// e^x for x that does not overflow; NaN stays NaN.
-template <class D>
-HWY_INLINE Vector<D> exp_bounded(D d, Vector<D> x) {
-  return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(d, x));
-}
-
-// 1 / (1 + e^-x), through e^-|x|.
-template <class D>
-HWY_INLINE Vector<D> logistic(D d, Vector<D> x) {
-  const auto one = constant(d, 1);
-  const auto e = exp_bounded(d, hn::Neg(hn::Abs(x)));
-  return hn::Div(hn::IfThenElse(hn::Ge(x, hn::Zero(d)), one, e), hn::Add(one, e));
-}
-
-template <std::size_t kCount, class D, class T>
-HWY_INLINE Vector<D> polynomial(D d, Vector<D> u, const T (&coefficients)[kCount]) {
-  auto sum = hn::Set(d, coefficients[kCount - 1]);
-  for (std::size_t i = kCount - 1; i-- > 0;) sum = hn::MulAdd(sum, u, hn::Set(d, coefficients[i]));
-  return sum;
-}
-
-template <class T>
-struct ErrorFunction;
-
-template <>
-struct ErrorFunction<float> {
-  static constexpr float kScale = 1.0F / 3;  // c
-  static constexpr float kLimit = 11;        // beyond it erfc is below the smallest float
-  static constexpr float kCentre = 0.6071428571F;
-  static constexpr float kHalf = 2.545454545F;  // 1 / half the interval
-  static constexpr float kTail[] = {
-      0.4312422977F,   0.3101213642F,     0.1698356107F,     0.06867859318F,  0.01858943016F,
-      0.002207633249F, -0.0004863721187F, -0.0002082679745F, 7.087863991e-6F, 1.262464547e-5F};
-  static constexpr float kSmall[] = {0.9654687771F,    -0.1405360914F,   0.01985180518F,
-                                     -0.002285443143F, 0.0002193591913F, -1.765018708e-5F};
+// x P(x^2) / Q(x^2), where x is first brought into [-limit, limit]: beyond, the function is
+// constant.
+template <std::size_t kOver, std::size_t kUnder>
+struct Rational {
+  template <class D>
+  HWY_INLINE Vector<D> operator()(D d, Vector<D> x) const {
+    const auto inside = at_most(d, limit, at_least(d, -limit, x));
+    const auto square = hn::Mul(inside, inside);
+    return hn::Div(hn::Mul(inside, polynomial(d, square, over)), polynomial(d, square, under));
+  }
+  float limit;  // where the result is rounded to the constant
+  float over[kOver];
+  float under[kUnder];
 };
 
-template <>
-struct ErrorFunction<double> {
+constexpr Rational<6, 6> kErf = {
+    .limit = 3.9194F,
+    .over = {1.12837914F, 0.193553479F, 0.053102882F, 0.00388371688F, 0.000284576403F,
+             1.98674215e-06F},
+    .under = {1, 0.504864856F, 0.115353504F, 0.0152079878F, 0.00118566599F, 3.74203147e-05F}};
+
+// The slope of x Phi(x), less 1/2.
+constexpr Rational<8, 7> kGeluSlope = {
+    .limit = 5.9412F,
+    .over = {0.797884531F, -0.0205658508F, 0.013669877F, 0.00023951149F, 3.20416372e-05F,
+             1.00124389e-06F, 1.22113972e-08F, -2.83679536e-11F},
+    .under = {1, 0.307557481F, 0.0446529252F, 0.00402094052F, 0.000247286633F, 1.02229548e-05F,
+              3.31203422e-07F}};
+
+// erf(x), and +-1 where the fraction is rounded to a little more.
+template <class D, hwy::EnableIf<sizeof(hn::TFromD<D>) == 4>* = nullptr>
+HWY_INLINE Vector<D> error_function(D d, Vector<D> x) {
+  return at_most(d, 1, at_least(d, -1, kErf(d, x)));
+}
+
+struct WideErrorFunction {
   static constexpr double kScale = 0.25;
-  static constexpr double kLimit = 27;
+  static constexpr double kLimit = 27;  // beyond it erfc is below the smallest number
   static constexpr double kCentre = 0.56451612903225806452;
   static constexpr double kHalf = 2.2962962962962962963;
   static constexpr double kTail[] = {
@@ -96,9 +95,9 @@ struct ErrorFunction<double> {
 // erfc(z) for z >= 0, and e^(-z^2), which it needs.
 template <class D>
 HWY_INLINE Vector<D> erfc_positive(D d, Vector<D> z, Vector<D>& gauss) {
-  using E = ErrorFunction<hn::TFromD<D>>;
-  const auto bounded = hn::Min(z, hn::Set(d, E::kLimit));
-  gauss = hn::Exp(d, hn::Neg(hn::Mul(bounded, bounded)));
+  using E = WideErrorFunction;
+  const auto bounded = at_most(d, E::kLimit, z);
+  gauss = exponential_in_range(d, hn::Neg(hn::Mul(bounded, bounded)));
   const auto t =
       hn::Div(constant(d, 1), hn::MulAdd(bounded, hn::Set(d, E::kScale), constant(d, 1)));
   const auto u = hn::Mul(hn::Sub(t, hn::Set(d, E::kCentre)), hn::Set(d, E::kHalf));
@@ -106,13 +105,49 @@ HWY_INLINE Vector<D> erfc_positive(D d, Vector<D> z, Vector<D>& gauss) {
   return hn::IfThenZeroElse(hn::Gt(z, hn::Set(d, E::kLimit)), tail);
 }
 
-// Phi(x), the share of a standard normal distribution below x, and e^(-x^2 / 2).
+template <class D, hwy::EnableIf<sizeof(hn::TFromD<D>) == 8>* = nullptr>
+HWY_INLINE Vector<D> error_function(D d, Vector<D> x) {
+  const auto one = constant(d, 1);
+  const auto z = hn::Abs(x);
+  Vector<D> gauss;
+  const auto far = hn::Sub(one, erfc_positive(d, z, gauss));
+  const auto u = hn::MulSub(constant(d, 2), hn::Mul(z, z), one);
+  const auto near = hn::Mul(z, polynomial(d, u, WideErrorFunction::kSmall));
+  return hn::CopySign(hn::IfThenElse(hn::Lt(z, one), near, far), x);
+}
+
+// Phi(x), the share of a standard normal distribution below x; and the slope of x Phi(x).
+template <class D, hwy::EnableIf<sizeof(hn::TFromD<D>) == 4>* = nullptr>
+HWY_INLINE Vector<D> normal_share(D d, Vector<D> x) {
+  const auto half = constant(d, 0.5);
+  return hn::MulAdd(half, error_function(d, hn::Mul(x, constant(d, std::sqrt(0.5)))), half);
+}
+template <class D, hwy::EnableIf<sizeof(hn::TFromD<D>) == 4>* = nullptr>
+HWY_INLINE Vector<D> gelu_slope(D d, Vector<D> x) {
+  return hn::Add(kGeluSlope(d, x), constant(d, 0.5));
+}
+
+// In float64 with e^(-x^2 / 2), so that a small share keeps its digits.
 template <class D>
 HWY_INLINE Vector<D> normal_share(D d, Vector<D> x, Vector<D>& gauss) {
   const auto half = constant(d, 0.5);
   const auto beyond =
       hn::Mul(half, erfc_positive(d, hn::Mul(hn::Abs(x), constant(d, std::sqrt(0.5))), gauss));
   return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), beyond, hn::Sub(constant(d, 1), beyond));
+}
+template <class D, hwy::EnableIf<sizeof(hn::TFromD<D>) == 8>* = nullptr>
+HWY_INLINE Vector<D> normal_share(D d, Vector<D> x) {
+  Vector<D> gauss;
+  return normal_share(d, x, gauss);
+}
+template <class D, hwy::EnableIf<sizeof(hn::TFromD<D>) == 8>* = nullptr>
+HWY_INLINE Vector<D> gelu_slope(D d, Vector<D> x) {
+  constexpr double kOneOverSqrtTwoPi = 0.398942280401432677940;
+  constexpr double kLimit = 1e4;  // far beyond it the density is zero
+  Vector<D> gauss;
+  const auto share = normal_share(d, x, gauss);
+  const auto bounded = at_most(d, kLimit, at_least(d, -kLimit, x));
+  return hn::MulAdd(hn::Mul(bounded, gauss), constant(d, kOneOverSqrtTwoPi), share);
 }
 
 // The functions. Where nothing else is said, NaN comes out as it went in.
@@ -175,10 +210,7 @@ struct Pow {
     using T = hn::TFromD<D>;
     const auto zero = hn::Zero(d);
     const auto infinity = hn::Set(d, std::numeric_limits<T>::infinity());
-    // Of exp, the argument is kept where its result neither overflows nor is zero.
-    const auto limit = constant(d, sizeof(T) == 4 ? 88.0 : 708.0);
-    const auto power = hn::Mul(constant(d, a), hn::Log(d, x));
-    const auto y = hn::Exp(d, hn::Max(hn::Min(power, limit), hn::Neg(limit)));
+    const auto y = exponential(d, hn::Mul(constant(d, a), hn::Log(d, x)));
     const auto at_zero = a < 0 ? infinity : zero;
     const auto at_infinity = a < 0 ? zero : infinity;
     const auto finite = hn::IfThenElse(hn::Eq(x, zero), at_zero, y);
@@ -193,20 +225,12 @@ struct Erf {
   explicit Erf(const CurveParameters&) {}
   template <class D>
   HWY_INLINE Vector<D> value(D d, Vector<D> x) const {
-    using E = ErrorFunction<hn::TFromD<D>>;
-    const auto one = constant(d, 1);
-    const auto z = hn::Abs(x);
-    Vector<D> gauss;
-    const auto far = hn::Sub(one, erfc_positive(d, z, gauss));
-    const auto u = hn::MulSub(constant(d, 2), hn::Mul(z, z), one);
-    const auto near = hn::Mul(z, polynomial(d, u, E::kSmall));
-    const auto y = hn::CopySign(hn::IfThenElse(hn::Lt(z, one), near, far), x);
-    return hn::IfThenElse(hn::IsNaN(x), x, y);
+    return error_function(d, x);
   }
   template <class D>
   HWY_INLINE Vector<D> slope(D d, Vector<D> x) const {
     constexpr double kTwoOverSqrtPi = 1.12837916709551257390;
-    return hn::Mul(constant(d, kTwoOverSqrtPi), exp_bounded(d, hn::Neg(hn::Mul(x, x))));
+    return hn::Mul(constant(d, kTwoOverSqrtPi), exponential_in_range(d, hn::Neg(hn::Mul(x, x))));
   }
 };
 
@@ -228,13 +252,13 @@ struct Elu {
   template <class D>
   HWY_INLINE Vector<D> value(D d, Vector<D> x) const {
     const auto zero = hn::Zero(d);
-    const auto below = hn::Mul(constant(d, scale), hn::Expm1(d, hn::Min(x, zero)));
-    return hn::IfThenElse(hn::Or(hn::Gt(x, zero), hn::IsNaN(x)), x, below);
+    const auto below = hn::Mul(constant(d, scale), exponential_minus_one(d, at_most(d, 0, x)));
+    return hn::IfThenElse(hn::Gt(x, zero), x, below);
   }
   template <class D>
   HWY_INLINE Vector<D> slope(D d, Vector<D> x) const {
     const auto zero = hn::Zero(d);
-    const auto below = hn::Mul(constant(d, scale), hn::Exp(d, hn::Min(x, zero)));
+    const auto below = hn::Mul(constant(d, scale), exponential_in_range(d, at_most(d, 0, x)));
     return hn::IfThenElse(hn::Gt(x, zero), constant(d, 1), below);
   }
   double scale;
@@ -244,21 +268,13 @@ struct Gelu {
   explicit Gelu(const CurveParameters&) {}
   template <class D>
   HWY_INLINE Vector<D> value(D d, Vector<D> x) const {
-    Vector<D> gauss;
-    const auto share = normal_share(d, x, gauss);
     // -infinity times zero is meant to be zero.
-    const auto bounded = hn::Max(x, constant(d, std::numeric_limits<hn::TFromD<D>>::lowest()));
-    return hn::IfThenElse(hn::IsNaN(x), x, hn::Mul(bounded, share));
+    return hn::Mul(at_least(d, std::numeric_limits<hn::TFromD<D>>::lowest(), x),
+                   normal_share(d, x));
   }
   template <class D>
   HWY_INLINE Vector<D> slope(D d, Vector<D> x) const {
-    constexpr double kOneOverSqrtTwoPi = 0.398942280401432677940;
-    Vector<D> gauss;
-    const auto share = normal_share(d, x, gauss);
-    const auto limit = constant(d, 1e4);  // far beyond it the density is zero
-    const auto bounded = hn::Max(hn::Min(x, limit), hn::Neg(limit));
-    const auto y = hn::MulAdd(hn::Mul(bounded, gauss), constant(d, kOneOverSqrtTwoPi), share);
-    return hn::IfThenElse(hn::IsNaN(x), x, y);
+    return gelu_slope(d, x);
   }
 };
 
@@ -266,14 +282,14 @@ struct Silu {
   explicit Silu(const CurveParameters&) {}
   template <class D>
   HWY_INLINE Vector<D> value(D d, Vector<D> x) const {
-    const auto bounded = hn::Max(x, constant(d, std::numeric_limits<hn::TFromD<D>>::lowest()));
-    return hn::IfThenElse(hn::IsNaN(x), x, hn::Mul(bounded, logistic(d, x)));
+    const auto bounded = at_least(d, std::numeric_limits<hn::TFromD<D>>::lowest(), x);
+    return hn::Mul(bounded, logistic(d, x));
   }
   template <class D>
   HWY_INLINE Vector<D> slope(D d, Vector<D> x) const {
     const auto one = constant(d, 1);
-    const auto limit = constant(d, 1e4);  // beyond it the slope is 0 or 1
-    const auto bounded = hn::Max(hn::Min(x, limit), hn::Neg(limit));
+    constexpr hn::TFromD<D> kLimit = 1e4;  // beyond it the slope is 0 or 1
+    const auto bounded = at_most(d, kLimit, at_least(d, -kLimit, x));
     const auto s = logistic(d, x);
     return hn::Mul(s, hn::MulAdd(bounded, hn::Sub(one, s), one));
   }
@@ -304,9 +320,7 @@ struct Softplus {
   explicit Softplus(const CurveParameters&) {}
   template <class D>
   HWY_INLINE Vector<D> value(D d, Vector<D> x) const {
-    const auto e = exp_bounded(d, hn::Neg(hn::Abs(x)));
-    const auto y = hn::Add(hn::Max(x, hn::Zero(d)), hn::Log1p(d, e));
-    return hn::IfThenElse(hn::IsNaN(x), x, y);
+    return log_one_plus_exponential(d, x);
   }
   template <class D>
   HWY_INLINE Vector<D> slope(D d, Vector<D> x) const {

@@ -1,8 +1,7 @@
 // Element-wise loops, one vector expression per operator.
 //
-// Highway's exp, log and tanh are accurate to a few ulp inside their documented ranges; the
-// functions here extend them to infinities and NaN. The rest of a row that does not fill a vector
-// runs through the same expressions, so an element's value does not depend on its place.
+// The rest of a row that does not fill a vector runs through the same expressions, so an element's
+// value does not depend on its place.
 //
 // To add an operator: a functor, a line in the switch below, and a name in the enum of the header.
 #include "kernels/elementwise.h"
@@ -18,6 +17,7 @@
 // The target's own headers follow.
 #include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
+#include "kernels/exponential-inl.h"
 #include "kernels/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -25,17 +25,8 @@ namespace fovea::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// e^x is infinite in float32 from 88.72 on, in float64 from 709.78 on; Highway's is right up to a
-// little more.
-template <class D, class V>
-HWY_INLINE V exp_everywhere(D d, V x) {
-  using T = hn::TFromD<D>;
-  const V largest = hn::Set(d, static_cast<T>(sizeof(T) == 4 ? 88.7228317 : 709.782712893384));
-  const V infinity = hn::Set(d, std::numeric_limits<T>::infinity());
-  const V y = hn::Exp(d, hn::Min(x, largest));
-  return hn::IfThenElse(hn::IsNaN(x), x, hn::IfThenElse(hn::Gt(x, largest), infinity, y));
-}
-
+// Highway's log is accurate to a few ulp inside its documented range; extended to zero, infinity
+// and NaN.
 template <class D, class V>
 HWY_INLINE V log_everywhere(D d, V x) {
   using T = hn::TFromD<D>;
@@ -57,7 +48,7 @@ struct Neg {
 struct Exp {
   template <class D, class V>
   HWY_INLINE V operator()(D d, V x) const {
-    return exp_everywhere(d, x);
+    return exponential(d, x);
   }
 };
 
@@ -82,26 +73,17 @@ struct Relu {
   }
 };
 
-// With e = exp(-|x|), which cannot overflow: 1 / (1 + e) for x >= 0 and e / (1 + e) below.
 struct Sigmoid {
   template <class D, class V>
   HWY_INLINE V operator()(D d, V x) const {
-    using T = hn::TFromD<D>;
-    const V one = hn::Set(d, static_cast<T>(1));
-    const V e = hn::Exp(d, hn::Neg(hn::Abs(x)));
-    const V y = hn::Div(hn::IfThenElse(hn::Ge(x, hn::Zero(d)), one, e), hn::Add(one, e));
-    return hn::IfThenElse(hn::IsNaN(x), x, y);
+    return logistic(d, x);
   }
 };
 
 struct Tanh {
   template <class D, class V>
   HWY_INLINE V operator()(D d, V x) const {
-    using T = hn::TFromD<D>;
-    // tanh is 1 to the last bit beyond 20, and Highway's formula overflows far beyond.
-    const V limit = hn::Set(d, static_cast<T>(20));
-    const V y = hn::Tanh(d, hn::Max(hn::Min(x, limit), hn::Neg(limit)));
-    return hn::IfThenElse(hn::IsNaN(x), x, y);
+    return hyperbolic_tangent(d, x);
   }
 };
 

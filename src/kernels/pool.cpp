@@ -3,6 +3,8 @@
 #define HWY_TARGET_INCLUDE "kernels/pool.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // The target's own headers follow.
+#include <algorithm>
+
 #include "hwy/highway.h"
 #include "kernels/lanes-inl.h"
 #include "kernels/pool.h"
@@ -15,25 +17,60 @@ namespace fovea::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Positions are tracked in integers as wide as T, so that one mask serves both; planes stay below
-// 2^31 cells.
+// Positions, relative to the base of the window, are tracked in integers as wide as T, so that one
+// mask serves both; planes stay below 2^31 cells.
+template <class D>
+using Index = hwy::MakeSigned<hn::TFromD<D>>;
+
+template <class D>
+struct Maximum {
+  hn::Vec<D> value;
+  hn::Vec<hn::Rebind<Index<D>, D>> where;
+};
+
+// A NaN wins, too: each step waits for the comparison of the one before.
+template <class D, class T = hn::TFromD<D>>
+HWY_INLINE Maximum<D> maximum_or_nan(D d, const PoolWindow& window, std::int64_t channels,
+                                     const T* base) {
+  const hn::Rebind<Index<D>, D> di;
+  Maximum<D> best{hn::LoadU(d, base + window.cells[0] * channels),
+                  hn::Set(di, static_cast<Index<D>>(window.cells[0]))};
+  for (std::int64_t k = 1; k < window.count; ++k) {
+    const auto value = hn::LoadU(d, base + window.cells[k] * channels);
+    const auto wins = hn::Or(hn::Gt(value, best.value), hn::IsNaN(value));
+    best.value = hn::IfThenElse(wins, value, best.value);
+    best.where = hn::IfThenElse(hn::RebindMask(di, wins),
+                                hn::Set(di, static_cast<Index<D>>(window.cells[k])), best.where);
+  }
+  return best;
+}
+
+// The same for windows without NaN: a step waits for the larger value only.
+template <class D, class T = hn::TFromD<D>>
+HWY_INLINE Maximum<D> maximum_of(D d, const PoolWindow& window, std::int64_t channels,
+                                 const T* base) {
+  const hn::Rebind<Index<D>, D> di;
+  Maximum<D> best{hn::LoadU(d, base + window.cells[0] * channels),
+                  hn::Set(di, static_cast<Index<D>>(window.cells[0]))};
+  auto nan = hn::IsNaN(best.value);
+  for (std::int64_t k = 1; k < window.count; ++k) {
+    const auto value = hn::LoadU(d, base + window.cells[k] * channels);
+    nan = hn::Or(nan, hn::IsNaN(value));
+    best.where = hn::IfThenElse(hn::RebindMask(di, hn::Gt(value, best.value)),
+                                hn::Set(di, static_cast<Index<D>>(window.cells[k])), best.where);
+    best.value = hn::Max(value, best.value);
+  }
+  return hn::AllFalse(d, nan) ? best : maximum_or_nan(d, window, channels, base);
+}
+
 template <class D, class T = hn::TFromD<D>>
 HWY_INLINE void max_lanes(D d, const PoolWindow& window, std::int64_t channels, const T* x, T* y,
                           std::int64_t* positions) {
-  using Index = hwy::MakeSigned<T>;
-  const hn::Rebind<Index, D> di;
-  const T* base = x + window.base * channels;
-  auto best = hn::LoadU(d, base + window.cells[0] * channels);
-  auto where = hn::Set(di, static_cast<Index>(window.base + window.cells[0]));
-  for (std::int64_t k = 1; k < window.count; ++k) {
-    const auto value = hn::LoadU(d, base + window.cells[k] * channels);
-    const auto wins = hn::Or(hn::Gt(value, best), hn::IsNaN(value));
-    best = hn::IfThenElse(wins, value, best);
-    where = hn::IfThenElse(hn::RebindMask(di, wins),
-                           hn::Set(di, static_cast<Index>(window.base + window.cells[k])), where);
-  }
-  hn::StoreU(best, d, y);
-  HWY_ALIGN Index indices[hn::MaxLanes(di)];
+  const hn::Rebind<Index<D>, D> di;
+  const Maximum<D> best = maximum_of(d, window, channels, x + window.base * channels);
+  const auto where = hn::Add(best.where, hn::Set(di, static_cast<Index<D>>(window.base)));
+  hn::StoreU(best.value, d, y);
+  HWY_ALIGN Index<D> indices[hn::MaxLanes(di)];
   hn::Store(where, di, indices);
   for (std::size_t i = 0; i < hn::Lanes(di); ++i) positions[i] = indices[i];
 }
@@ -95,23 +132,34 @@ HWY_INLINE void avg_pool_spread(const PoolPlane& plane, std::int64_t first, std:
   const std::int64_t channels = plane.channels;
   const std::size_t begin = static_cast<std::size_t>(first);
   const std::size_t end = static_cast<std::size_t>(last);
-  for (std::int64_t cell = 0; cell < plane.inputs(); ++cell) {
-    T* row = dx + cell * channels;
-    for (std::size_t c = begin; c < end; ++c) row[c] = 0;
-  }
+  const PoolCoverage coverage(plane);
+  // Cells become zero as the windows come to them, while their lines are in the cache for what is
+  // added: up to the last cell of the window's row, and all of them in the end.
+  std::int64_t zeros = coverage.disjoint && coverage.complete ? plane.inputs() : 0;
+  const std::int64_t ahead = plane.axes[2].inputs;
+  const auto clear_until = [&](std::int64_t last_cell) {
+    for (; zeros < last_cell; ++zeros) {
+      std::fill(dx + zeros * channels + first, dx + zeros * channels + last, T{0});
+    }
+  };
   PoolWindows windows(plane, 0);
   for (std::int64_t cell = 0; cell < plane.outputs(); ++cell, windows.advance()) {
     const PoolWindow window = windows.current();
     const T divisor = static_cast<T>(windows.divisor());
+    if (window.count > 0) {
+      const std::int64_t last_cell = window.base + window.cells[window.count - 1];
+      clear_until(std::min(plane.inputs(), (last_cell / ahead + 1) * ahead));
+    }
     for_lanes<T>(begin, end, [&](auto d, std::size_t c) HWY_ATTR {
       const auto share = hn::Div(hn::LoadU(d, g + cell * channels + c), hn::Set(d, divisor));
       T* base = dx + window.base * channels + c;
       for (std::int64_t k = 0; k < window.count; ++k) {
         T* target = base + window.cells[k] * channels;
-        hn::StoreU(hn::Add(hn::LoadU(d, target), share), d, target);
+        hn::StoreU(coverage.disjoint ? share : hn::Add(hn::LoadU(d, target), share), d, target);
       }
     });
   }
+  clear_until(plane.inputs());
 }
 
 // One name per type: HWY_EXPORT takes no templates.

@@ -92,4 +92,25 @@ class PoolWindows {
   std::vector<std::int64_t> pattern_;
 };
 
+// How often the cells of a plane are read by all windows together: at most once, at least once.
+struct PoolCoverage {
+  explicit PoolCoverage(const PoolPlane& plane) {
+    for (const PoolAxis& axis : plane.axes) {
+      std::vector<std::int64_t> reads(static_cast<std::size_t>(axis.inputs));
+      for (std::int64_t tap = 0; tap < axis.taps; ++tap) {
+        for (std::int64_t output = 0; output < axis.outputs; ++output) {
+          const std::int64_t cell = axis.at(tap, output);
+          if (cell >= 0) ++reads[static_cast<std::size_t>(cell)];
+        }
+      }
+      for (const std::int64_t count : reads) {
+        disjoint = disjoint && count <= 1;
+        complete = complete && count >= 1;
+      }
+    }
+  }
+  bool disjoint = true;
+  bool complete = true;
+};
+
 }  // namespace fovea::kernels

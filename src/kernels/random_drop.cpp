@@ -34,62 +34,75 @@ HWY_INLINE WideVector product(WideVector a, WideVector b) {
   return hn::MulEven(hn::BitCast(narrow, a), hn::BitCast(narrow, b));
 }
 
-// The four numbers of the counters of two vectors: two, so that one multiplies while the other
-// waits.
-struct Pair {
-  WideVector state[2][4];
+// The four numbers of the counters of one vector.
+struct State {
+  HWY_INLINE State(const DropRule& rule, WideVector counter) {
+    const Wide d;
+    s0 = counter;
+    s1 = hn::ShiftRight<32>(counter);
+    s2 = hn::Set(d, rule.stream);
+    s3 = hn::Set(d, rule.stream >> 32);
+  }
+
+  HWY_INLINE void round(WideVector key0, WideVector key1) {
+    const Wide d;
+    const auto product0 = product(hn::Set(d, std::uint64_t{0xD2511F53}), s0);
+    const auto product1 = product(hn::Set(d, std::uint64_t{0xCD9E8D57}), s2);
+    s0 = hn::Xor3(hn::ShiftRight<32>(product1), s1, key0);
+    s1 = product1;
+    s2 = hn::Xor3(hn::ShiftRight<32>(product0), s3, key1);
+    s3 = product0;
+  }
+
+  // In order, as draw() has placed the counters.
+  HWY_INLINE void store(std::uint32_t* out) const {
+    const Wide d;
+    const hn::Repartition<std::uint32_t, Wide> narrow;
+    const auto low = hn::Set(d, std::uint64_t{0xFFFFFFFF});
+    const auto first = hn::Or(hn::And(s0, low), hn::ShiftLeft<32>(s1));
+    const auto second = hn::Or(hn::And(s2, low), hn::ShiftLeft<32>(s3));
+    hn::Store(hn::BitCast(narrow, hn::InterleaveLower(d, first, second)), narrow, out);
+    hn::Store(hn::BitCast(narrow, hn::InterleaveUpper(d, first, second)), narrow,
+              out + 2 * hn::Lanes(d));
+  }
+
+  WideVector s0, s1, s2, s3;
 };
 
-HWY_INLINE void round(Pair& pair, WideVector key0, WideVector key1) {
-  const Wide d;
-  const auto multiplier0 = hn::Set(d, std::uint64_t{0xD2511F53});
-  const auto multiplier1 = hn::Set(d, std::uint64_t{0xCD9E8D57});
-  for (auto& s : pair.state) {
-    const auto product0 = product(multiplier0, s[0]);
-    const auto product1 = product(multiplier1, s[2]);
-    s[0] = hn::Xor(hn::Xor(hn::ShiftRight<32>(product1), s[1]), key0);
-    s[1] = product1;
-    s[2] = hn::Xor(hn::Xor(hn::ShiftRight<32>(product0), s[3]), key1);
-    s[3] = product0;
-  }
-}
-
-// The numbers of counters block, block + 1, ... in order.
+// The numbers of counters block, block + 1, ... in order. A round is a chain of a multiplication, a
+// shift and an exclusive or, each waiting for the one before: four vectors go through it together.
 void draw(const DropRule& rule, std::uint64_t block, std::uint32_t* HWY_RESTRICT numbers) {
   const Wide d;
-  const hn::Repartition<std::uint32_t, Wide> narrow;
   const std::size_t lanes = hn::Lanes(d);
-  const auto low = hn::Set(d, std::uint64_t{0xFFFFFFFF});
   // Even lanes take the first half of a vector's counters, odd ones the second: so the numbers come
   // out in order when neighbouring lanes are separated.
   HWY_ALIGN std::uint64_t places[hn::MaxLanes(d)];
   for (std::size_t lane = 0; lane < lanes; ++lane) places[lane] = lane / 2 + lane % 2 * lanes / 2;
-  const auto place = hn::Load(d, places);
-  for (std::size_t i = 0; i < kBlocks; i += 2 * lanes) {
-    Pair pair;
-    for (std::size_t j = 0; j < 2; ++j) {
-      const auto counter = hn::Add(hn::Set(d, block + i + j * lanes), place);
-      pair.state[j][0] = counter;
-      pair.state[j][1] = hn::ShiftRight<32>(counter);
-      pair.state[j][2] = hn::Set(d, rule.stream);
-      pair.state[j][3] = hn::Set(d, rule.stream >> 32);
-    }
-    std::uint64_t key0 = rule.seed & 0xFFFFFFFF;
-    std::uint64_t key1 = rule.seed >> 32;
+  const auto step = hn::Set(d, lanes);
+  auto counter = hn::Add(hn::Set(d, block), hn::Load(d, places));
+  for (std::size_t i = 0; i < kBlocks; i += 4 * lanes) {
+    State a(rule, counter);
+    counter = hn::Add(counter, step);
+    State b(rule, counter);
+    counter = hn::Add(counter, step);
+    State c(rule, counter);
+    counter = hn::Add(counter, step);
+    State e(rule, counter);
+    counter = hn::Add(counter, step);
+    auto key0 = hn::Set(d, rule.seed);
+    auto key1 = hn::Set(d, rule.seed >> 32);
     for (int count = 0; count < 10; ++count) {
-      round(pair, hn::Set(d, key0), hn::Set(d, key1));
-      key0 += 0x9E3779B9;
-      key1 += 0xBB67AE85;
+      a.round(key0, key1);
+      b.round(key0, key1);
+      c.round(key0, key1);
+      e.round(key0, key1);
+      key0 = hn::Add(key0, hn::Set(d, std::uint64_t{0x9E3779B9}));
+      key1 = hn::Add(key1, hn::Set(d, std::uint64_t{0xBB67AE85}));
     }
-    for (std::size_t j = 0; j < 2; ++j) {
-      const auto& s = pair.state[j];
-      const auto first = hn::Or(hn::And(s[0], low), hn::ShiftLeft<32>(s[1]));
-      const auto second = hn::Or(hn::And(s[2], low), hn::ShiftLeft<32>(s[3]));
-      std::uint32_t* out = numbers + 4 * (i + j * lanes);
-      hn::Store(hn::BitCast(narrow, hn::InterleaveLower(d, first, second)), narrow, out);
-      hn::Store(hn::BitCast(narrow, hn::InterleaveUpper(d, first, second)), narrow,
-                out + 2 * lanes);
-    }
+    a.store(numbers + 4 * i);
+    b.store(numbers + 4 * (i + lanes));
+    c.store(numbers + 4 * (i + 2 * lanes));
+    e.store(numbers + 4 * (i + 3 * lanes));
   }
 }
 

@@ -1,17 +1,19 @@
-// Interpolation and its adjoint, a row of output cells at a time: the input rows that it reads are
-// first brought together in one row, of which each output cell then takes one or two cells.
+// Interpolation and its adjoint, a row of cells at a time: the rows that it reads are first brought
+// together in one row, of which each cell then takes a few cells.
 #include "kernels/resample.h"
 
 #include <algorithm>
 #include <cstddef>
 #include <vector>
 
+#include "core/storage.h"
 #include "kernels/simd.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/resample.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // The target's own headers follow.
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/lanes-inl.h"
 
@@ -19,6 +21,55 @@ HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
 namespace HWY_NAMESPACE {
 namespace {
+
+// target = the weighted sum of `count` elements of each source, or adds it.
+template <std::size_t kSources, bool kAdd, class T>
+HWY_INLINE void weighted_sum_of(const T* const* sources, const T* factors, std::size_t count,
+                                T* HWY_RESTRICT target) {
+  const T* from[kSources];
+  T weights[kSources];
+  for (std::size_t s = 0; s < kSources; ++s) {
+    from[s] = sources[s];
+    weights[s] = factors[s];
+  }
+  for_lanes<T>(0, count, [&](auto d, std::size_t i) HWY_ATTR {
+    auto sum = hn::Mul(hn::LoadU(d, from[0] + i), hn::Set(d, weights[0]));
+    for (std::size_t s = 1; s < kSources; ++s) {
+      sum = hn::MulAdd(hn::LoadU(d, from[s] + i), hn::Set(d, weights[s]), sum);
+    }
+    if (kAdd) sum = hn::Add(hn::LoadU(d, target + i), sum);
+    hn::StoreU(sum, d, target + i);
+  });
+}
+
+// Four sources at a time, so that their pointers stay in registers.
+template <bool kAdd, class T>
+HWY_INLINE void add_sources(std::size_t sources, const T* const* from, const T* weights,
+                            std::size_t count, T* HWY_RESTRICT target) {
+  switch (sources) {
+    case 1:
+      return weighted_sum_of<1, kAdd>(from, weights, count, target);
+    case 2:
+      return weighted_sum_of<2, kAdd>(from, weights, count, target);
+    case 3:
+      return weighted_sum_of<3, kAdd>(from, weights, count, target);
+    default:
+      return weighted_sum_of<4, kAdd>(from, weights, count, target);
+  }
+}
+template <class T>
+HWY_INLINE void weighted_sum(std::size_t sources, const T* const* from, const T* weights,
+                             std::size_t count, T* HWY_RESTRICT target) {
+  constexpr std::size_t kTogether = 4;
+  if (sources == 0) {
+    std::fill_n(target, count, T{0});
+    return;
+  }
+  add_sources<false>(sources, from, weights, count, target);
+  for (std::size_t s = kTogether; s < sources; s += kTogether) {
+    add_sources<true>(sources - s, from + s, weights + s, count, target);
+  }
+}
 
 // The input rows (all axes but the last) that a row of outputs reads: at most two per axis.
 struct RowReads {
@@ -46,28 +97,36 @@ RowReads reads_of(const ResamplePlane& plane, std::int64_t row) {
 
 // The weighted sum of the input rows; one that is taken as it is is not copied.
 template <class T>
-const T* brought_together(const ResamplePlane& plane, const RowReads& reads, const T* x,
-                          std::vector<T>& sum) {
+const T* brought_together(const ResamplePlane& plane, const RowReads& reads, const T* x, T* sum) {
   const std::int64_t size = plane.axes[2].inputs * plane.channels;
-  const T* first = x + reads.rows[0] * size;
-  if (reads.count == 1 && reads.weights[0] == 1) return first;
-  for_lanes<T>(0, static_cast<std::size_t>(size), [&](auto d, std::size_t i) HWY_ATTR {
-    auto total = hn::Mul(hn::LoadU(d, first + i), hn::Set(d, static_cast<T>(reads.weights[0])));
-    for (std::size_t r = 1; r < reads.count; ++r) {
-      total = hn::MulAdd(hn::LoadU(d, x + reads.rows[r] * size + i),
-                         hn::Set(d, static_cast<T>(reads.weights[r])), total);
-    }
-    hn::StoreU(total, d, sum.data() + i);
-  });
-  return sum.data();
+  if (reads.count == 1 && reads.weights[0] == 1) return x + reads.rows[0] * size;
+  const T* sources[4];
+  T weights[4];
+  for (std::size_t r = 0; r < reads.count; ++r) {
+    sources[r] = x + reads.rows[r] * size;
+    weights[r] = static_cast<T>(reads.weights[r]);
+  }
+  weighted_sum(reads.count, sources, weights, static_cast<std::size_t>(size), sum);
+  return sum;
 }
 
-template <class T>
+template <bool kStreamed, class D, class V, class T>
+HWY_INLINE void put(D d, V value, T* to) {
+  if constexpr (kStreamed) {
+    hn::Stream(value, d, to);
+  } else {
+    hn::StoreU(value, d, to);
+  }
+}
+
+template <bool kStreamed, class T>
 void cells_resampled(const ResamplePlane& plane, std::int64_t first, std::int64_t last, const T* x,
                      T* y) {
   const std::int64_t channels = plane.channels;
+  const auto width = static_cast<std::size_t>(channels);
   const ResampleAxis& fast = plane.axes[2];
-  std::vector<T> sum(static_cast<std::size_t>(fast.inputs * channels));
+  const Workspace memory(static_cast<std::size_t>(fast.inputs * channels) * sizeof(T));
+  T* sum = memory.as<T>();
   for (std::int64_t cell = first; cell < last;) {
     const std::int64_t begin = cell % fast.outputs;
     const std::int64_t end = HWY_MIN(fast.outputs, begin + last - cell);
@@ -84,21 +143,29 @@ void cells_resampled(const ResamplePlane& plane, std::int64_t first, std::int64_
       // Infinity in a cell that is not read must not become NaN.
       if (right_weight == 0 || left_weight == 0) {
         const T* only = left_weight == 0 ? right : left;
-        for_lanes<T>(0, static_cast<std::size_t>(channels), [&](auto d, std::size_t c) HWY_ATTR {
-          hn::StoreU(hn::LoadU(d, only + c), d, out + c);
+        for_lanes<T>(0, width, [&](auto d, std::size_t c) HWY_ATTR {
+          put<kStreamed>(d, hn::LoadU(d, only + c), out + c);
         });
         continue;
       }
-      for_lanes<T>(0, static_cast<std::size_t>(channels), [&](auto d, std::size_t c) HWY_ATTR {
+      for_lanes<T>(0, width, [&](auto d, std::size_t c) HWY_ATTR {
         const auto scaled = hn::Mul(hn::LoadU(d, left + c), hn::Set(d, left_weight));
-        hn::StoreU(hn::MulAdd(hn::LoadU(d, right + c), hn::Set(d, right_weight), scaled), d,
-                   out + c);
+        const auto total = hn::MulAdd(hn::LoadU(d, right + c), hn::Set(d, right_weight), scaled);
+        put<kStreamed>(d, total, out + c);
       });
     }
   }
+  if (kStreamed) hwy::FlushStream();
 }
 
-// For each input cell of the last axis the outputs that read it, and with which weights.
+template <class T>
+void cells_resampled(const ResamplePlane& plane, bool streamed, std::int64_t first,
+                     std::int64_t last, const T* x, T* y) {
+  if (streamed) return cells_resampled<true>(plane, first, last, x, y);
+  cells_resampled<false>(plane, first, last, x, y);
+}
+
+// For each input cell of an axis the outputs that read it, and with which weights.
 template <class T>
 struct Readers {
   explicit Readers(const ResampleAxis& axis) : begins(static_cast<std::size_t>(axis.inputs) + 1) {
@@ -117,61 +184,72 @@ struct Readers {
       weights[place] = static_cast<T>(axis.weights[tap]);
     }
   }
+  std::size_t begin(std::int64_t cell) const { return begins[static_cast<std::size_t>(cell)]; }
+  std::size_t end(std::int64_t cell) const { return begins[static_cast<std::size_t>(cell) + 1]; }
   std::vector<std::size_t> begins;
   std::vector<std::int64_t> outputs;
   std::vector<T> weights;
 };
 
-// Channels [first, last) of one sample.
 template <class T>
-void cells_spread(const ResamplePlane& plane, std::int64_t first, std::int64_t last, const T* g,
-                  T* dx) {
+void rows_gathered(const ResamplePlane& plane, std::int64_t first, std::int64_t last, const T* g,
+                   T* dx) {
+  const ResampleAxis& middle = plane.axes[1];
   const ResampleAxis& fast = plane.axes[2];
   const std::int64_t channels = plane.channels;
-  const auto width = static_cast<std::size_t>(last - first);
-  for (std::int64_t cell = 0; cell < plane.inputs(); ++cell) {
-    std::fill_n(dx + cell * channels + first, width, T{0});
-  }
+  const auto width = static_cast<std::size_t>(channels);
+  const Readers<T> slow_readers(plane.axes[0]);
+  const Readers<T> middle_readers(middle);
   const Readers<T> readers(fast);
-  const std::int64_t rows = plane.axes[0].outputs * plane.axes[1].outputs;
-  for (std::int64_t row = 0; row < rows; ++row) {
-    const RowReads reads = reads_of(plane, row);
-    const T* gradients = g + row * fast.outputs * channels + first;
+  const std::int64_t rows = plane.axes[0].inputs * middle.inputs;
+  const auto row_size = static_cast<std::size_t>(fast.outputs * channels);
+  const Workspace memory(row_size * sizeof(T));
+  T* row_sum = memory.as<T>();
+  std::vector<const T*> sources;
+  std::vector<T> weights;
+  for (std::int64_t row = first; row < last; ++row) {
+    const std::int64_t a = row % rows / middle.inputs;
+    const std::int64_t b = row % middle.inputs;
+    const T* sample = g + row / rows * plane.outputs() * channels;
+    sources.clear();
+    weights.clear();
+    for (std::size_t i = slow_readers.begin(a); i < slow_readers.end(a); ++i) {
+      for (std::size_t j = middle_readers.begin(b); j < middle_readers.end(b); ++j) {
+        const std::int64_t output =
+            slow_readers.outputs[i] * middle.outputs + middle_readers.outputs[j];
+        sources.push_back(sample + output * fast.outputs * channels);
+        weights.push_back(slow_readers.weights[i] * middle_readers.weights[j]);
+      }
+    }
+    weighted_sum(sources.size(), sources.data(), weights.data(), row_size, row_sum);
     for (std::int64_t cell = 0; cell < fast.inputs; ++cell) {
-      const std::size_t begin = readers.begins[static_cast<std::size_t>(cell)];
-      const std::size_t end = readers.begins[static_cast<std::size_t>(cell) + 1];
-      for_lanes<T>(0, width, [&](auto d, std::size_t c) HWY_ATTR {
-        auto sum = hn::Zero(d);
-        for (std::size_t i = begin; i < end; ++i) {
-          sum = hn::MulAdd(hn::LoadU(d, gradients + readers.outputs[i] * channels + c),
-                           hn::Set(d, readers.weights[i]), sum);
-        }
-        for (std::size_t r = 0; r < reads.count; ++r) {
-          T* target = dx + (reads.rows[r] * fast.inputs + cell) * channels + first + c;
-          hn::StoreU(
-              hn::MulAdd(sum, hn::Set(d, static_cast<T>(reads.weights[r])), hn::LoadU(d, target)),
-              d, target);
-        }
-      });
+      const std::size_t begin = readers.begin(cell);
+      const std::size_t count = readers.end(cell) - begin;
+      sources.resize(count);
+      for (std::size_t i = 0; i < count; ++i) {
+        sources[i] = row_sum + readers.outputs[begin + i] * channels;
+      }
+      weighted_sum(count, sources.data(), readers.weights.data() + begin, width,
+                   dx + (row * fast.inputs + cell) * channels);
     }
   }
 }
 
-void ResampleF32(const ResamplePlane& plane, std::int64_t first, std::int64_t last, const float* x,
-                 float* y) {
-  cells_resampled(plane, first, last, x, y);
+void ResampleF32(const ResamplePlane& plane, bool streamed, std::int64_t first, std::int64_t last,
+                 const float* x, float* y) {
+  cells_resampled(plane, streamed, first, last, x, y);
 }
-void ResampleF64(const ResamplePlane& plane, std::int64_t first, std::int64_t last, const double* x,
-                 double* y) {
-  cells_resampled(plane, first, last, x, y);
+void ResampleF64(const ResamplePlane& plane, bool streamed, std::int64_t first, std::int64_t last,
+                 const double* x, double* y) {
+  cells_resampled(plane, streamed, first, last, x, y);
 }
 void ResampleBackwardF32(const ResamplePlane& plane, std::int64_t first, std::int64_t last,
                          const float* g, float* dx) {
-  cells_spread(plane, first, last, g, dx);
+  rows_gathered(plane, first, last, g, dx);
 }
 void ResampleBackwardF64(const ResamplePlane& plane, std::int64_t first, std::int64_t last,
                          const double* g, double* dx) {
-  cells_spread(plane, first, last, g, dx);
+  rows_gathered(plane, first, last, g, dx);
 }
 
 }  // namespace
@@ -188,16 +266,16 @@ HWY_EXPORT(ResampleBackwardF32);
 HWY_EXPORT(ResampleBackwardF64);
 
 template <>
-void resample(const ResamplePlane& plane, std::int64_t first, std::int64_t last, const float* x,
-              float* y) {
+void resample(const ResamplePlane& plane, bool streamed, std::int64_t first, std::int64_t last,
+              const float* x, float* y) {
   detect_simd();
-  HWY_DYNAMIC_DISPATCH(ResampleF32)(plane, first, last, x, y);
+  HWY_DYNAMIC_DISPATCH(ResampleF32)(plane, streamed, first, last, x, y);
 }
 template <>
-void resample(const ResamplePlane& plane, std::int64_t first, std::int64_t last, const double* x,
-              double* y) {
+void resample(const ResamplePlane& plane, bool streamed, std::int64_t first, std::int64_t last,
+              const double* x, double* y) {
   detect_simd();
-  HWY_DYNAMIC_DISPATCH(ResampleF64)(plane, first, last, x, y);
+  HWY_DYNAMIC_DISPATCH(ResampleF64)(plane, streamed, first, last, x, y);
 }
 template <>
 void resample_backward(const ResamplePlane& plane, std::int64_t first, std::int64_t last,

@@ -25,10 +25,13 @@ struct ResamplePlane {
 };
 
 // Output cells [first, last) of all samples in a row: x [N, inputs, C] -> y [N, outputs, C].
+// `streamed`: as in stream.h.
 template <class T>
-void resample(const ResamplePlane& plane, std::int64_t first, std::int64_t last, const T* x, T* y);
+void resample(const ResamplePlane& plane, bool streamed, std::int64_t first, std::int64_t last,
+              const T* x, T* y);
 
-// The adjoint for one sample and channels [first, last): g [outputs, C] -> dx [inputs, C].
+// The adjoint, for rows [first, last) of input cells, all samples in a row: g [N, outputs, C] ->
+// dx [N, inputs, C].
 template <class T>
 void resample_backward(const ResamplePlane& plane, std::int64_t first, std::int64_t last,
                        const T* g, T* dx);

@@ -11,8 +11,8 @@
 #include <cmath>
 #include <limits>
 
-#include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
+#include "kernels/exponential-inl.h"
 #include "kernels/lanes-inl.h"
 #include "kernels/simd.h"
 #include "kernels/softmax.h"
@@ -22,11 +22,7 @@ namespace fovea::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Highway's functions turn NaN into a number.
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE V exp_or_nan(D d, V x) {
-  return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(d, x));
-}
+// Highway's logarithm turns NaN into a number.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V log_or_nan(D d, V x) {
   return hn::IfThenElse(hn::IsNaN(x), x, hn::Log(d, x));
@@ -74,7 +70,7 @@ HWY_INLINE void softmax_row(std::size_t size, bool logarithm, const T* x, T* y) 
   const auto shifted = [&](auto d, std::size_t i)
                            HWY_ATTR { return hn::Sub(hn::LoadU(d, x + i), hn::Set(d, highest)); };
   const T sum = sum_row<T>(size, [&](auto d, std::size_t i) HWY_ATTR {
-    const auto value = exp_or_nan(d, shifted(d, i));
+    const auto value = exponential_in_range(d, shifted(d, i));
     if (!logarithm) hn::StoreU(value, d, y + i);
     return value;
   });
@@ -98,7 +94,8 @@ HWY_INLINE V gradient_term(bool logarithm, V g, V y) {
 }
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V gradient_of(D d, bool logarithm, V g, V y, V sum) {
-  return logarithm ? hn::NegMulAdd(exp_or_nan(d, y), sum, g) : hn::Mul(y, hn::Sub(g, sum));
+  return logarithm ? hn::NegMulAdd(exponential_in_range(d, y), sum, g)
+                   : hn::Mul(y, hn::Sub(g, sum));
 }
 
 template <class T>
@@ -133,7 +130,7 @@ HWY_INLINE void softmax_lanes(D d, const SoftmaxShape& shape, bool logarithm, co
   }
   auto sum = hn::Zero(d);
   for (std::int64_t k = 0; k < shape.size; ++k) {
-    const auto value = exp_or_nan(d, hn::Sub(hn::LoadU(d, x + k * shape.inner), highest));
+    const auto value = exponential_in_range(d, hn::Sub(hn::LoadU(d, x + k * shape.inner), highest));
     sum = hn::Add(sum, value);
     hn::StoreU(value, d, y + k * shape.inner);
   }

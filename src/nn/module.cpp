@@ -33,7 +33,15 @@ Module::~Module() = default;
 
 Tensor Module::operator()(const Tensor& input) {
   const autograd::LayerScope scope(name_, this, [this] { return describe(); });
-  return forward(input);
+  if (!children_.empty()) return forward(input);
+  // Of a layer made of others the innermost one says where the mistake is.
+  try {
+    return forward(input);
+  } catch (const Error& error) {
+    const std::string layer = describe() + ": ";
+    if (std::string_view(error.what()).starts_with(layer)) throw;
+    throw Error(layer + error.what());
+  }
 }
 
 std::vector<NamedTensor> Module::named_parameters() const {

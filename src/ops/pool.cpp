@@ -126,9 +126,11 @@ void scatter(std::string_view op, Inputs inputs, const Shape& spatial, Tensor& o
     for_channel_blocks(values.size(0), channels, planes,
                        [&](std::int64_t n, std::int64_t first, std::int64_t last) {
                          T* plane = to + n * planes * channels;
-                         for (std::int64_t cell = 0; cell < planes; ++cell) {
-                           std::fill(plane + cell * channels + first,
-                                     plane + cell * channels + last, T{0});
+                         const bool all = last - first == channels;  // then in one run
+                         const std::int64_t runs = all ? 1 : planes;
+                         const std::int64_t run = all ? planes * channels : last - first;
+                         for (std::int64_t i = 0; i < runs; ++i) {
+                           std::fill_n(plane + i * channels + first, run, T{0});
                          }
                          for (std::int64_t cell = n * cells; cell < (n + 1) * cells; ++cell) {
                            const std::int64_t* row = where + cell * channels;

@@ -14,6 +14,7 @@
 #include "core/dispatch.h"
 #include "fovea/executor.h"
 #include "kernels/resample.h"
+#include "kernels/stream.h"
 #include "ops/checks.h"
 #include "ops/families.h"
 #include "ops/pool_geometry.h"
@@ -21,6 +22,7 @@
 namespace fovea::ops {
 namespace {
 
+constexpr std::int64_t kElementsPerTask = 1 << 18;  // neighbouring tasks read a few rows twice
 constexpr std::int64_t kMostCells = std::numeric_limits<std::int32_t>::max();
 
 bool is_linear(const Attributes& attributes) {
@@ -107,6 +109,12 @@ void check(std::string_view op, const TensorSpec& x, const Attributes& attribute
   cells(attributes.integers(sizes));
 }
 
+// Whole rows of cells, for each is put together once.
+std::int64_t rows_per_task(std::int64_t cells, std::int64_t channels) {
+  return std::max<std::int64_t>(1, kElementsPerTask / (std::max<std::int64_t>(1, cells) *
+                                                       std::max<std::int64_t>(1, channels)));
+}
+
 std::vector<TensorSpec> upsample_infer(Specs inputs, const Attributes& attributes) {
   const TensorSpec& x = inputs[0];
   check("upsample", x, attributes, "output");
@@ -122,13 +130,14 @@ void upsample_run(Inputs inputs, const Attributes& attributes, Outputs outputs) 
     using T = typename decltype(tag)::type;
     const T* in = x.data<T>();
     T* out = outputs[0].mutable_data<T>();
-    // Whole rows, for each is put together once.
+    const bool streamed =
+        kernels::is_streamed(out, static_cast<std::size_t>(outputs[0].numel()) * sizeof(T),
+                             static_cast<std::size_t>(plane.channels) * sizeof(T));
     const std::int64_t row = plane.axes[2].outputs;
-    const std::int64_t cells = kReadsPerTask / std::max<std::int64_t>(1, plane.channels);
-    const std::int64_t grain = std::max<std::int64_t>(1, cells / row) * row;
-    parallel_ranges(x.size(0) * plane.outputs(), grain, [&](std::int64_t first, std::int64_t last) {
-      kernels::resample(plane, first, last, in, out);
-    });
+    parallel_ranges(x.size(0) * plane.outputs(), rows_per_task(row, plane.channels) * row,
+                    [&](std::int64_t first, std::int64_t last) {
+                      kernels::resample(plane, streamed, first, last, in, out);
+                    });
   });
 }
 
@@ -156,12 +165,12 @@ void upsample_backward_run(Inputs inputs, const Attributes& attributes, Outputs 
     using T = typename decltype(tag)::type;
     const T* from = g.data<T>();
     T* to = outputs[0].mutable_data<T>();
-    for_channel_blocks(g.size(0), plane.channels, plane.outputs(),
-                       [&](std::int64_t n, std::int64_t first, std::int64_t last) {
-                         kernels::resample_backward(plane, first, last,
-                                                    from + n * plane.outputs() * plane.channels,
-                                                    to + n * plane.inputs() * plane.channels);
-                       });
+    const std::int64_t rows = plane.axes[0].inputs * plane.axes[1].inputs;
+    const std::int64_t reads = plane.outputs() / rows;  // per row, and more where they overlap
+    parallel_ranges(g.size(0) * rows, rows_per_task(reads, plane.channels),
+                    [&](std::int64_t first, std::int64_t last) {
+                      kernels::resample_backward(plane, first, last, from, to);
+                    });
   });
 }
 

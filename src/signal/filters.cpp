@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "core/called_as.h"
 #include "core/check.h"
 #include "fovea/functions.h"
 
@@ -30,11 +31,14 @@ Tensor filter(std::string_view op, const Tensor& image, const std::vector<double
   const Tensor batch = plain ? image.reshape({1, 1, image.size(0), image.size(1)}) : image;
   const std::int64_t channels = batch.size(1);
   const Tensor kernel = Tensor::from(weights, {1, 1, height, width}).to(image.dtype());
-  const Tensor result =
-      conv2d(batch, broadcast_to(kernel, {channels, 1, height, width}).contiguous(), {},
-             {.padding = {Sides{(height - 1) / 2, height / 2}, Sides{(width - 1) / 2, width / 2}},
-              .padding_mode = border,
-              .groups = channels});
+  const ConvOptions options{
+      .padding = {Sides{(height - 1) / 2, height / 2}, Sides{(width - 1) / 2, width / 2}},
+      .padding_mode = border,
+      .groups = channels};
+  const Tensor result = called_as(op, [&] {
+    return conv2d(batch, broadcast_to(kernel, {channels, 1, height, width}).contiguous(), {},
+                  options);
+  });
   return plain ? result.reshape(image.shape()) : result;
 }
 

@@ -2,7 +2,8 @@
 // its mean and n its number of values,
 //   r[p] = sum over j of x[p + j] t[j] / (|t| sqrt(n var(x around p))),
 // where the numerator is a plain correlation, because t sums to zero, and the variances come from
-// tables of running sums, four reads each. Everything is added up in double.
+// tables of running sums, four reads each. Everything is added up in double. Where a gradient is
+// wanted, the same is computed with operators.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -123,6 +124,27 @@ std::vector<double> match(const Tensor& image, const Tensor& pattern) {
   return result;
 }
 
+// The same for [N, C, H, W] and [1, C, h, w] from operators that are recorded. The image's mean is
+// taken away as a constant, for the coefficient does not depend on it.
+Tensor recorded_match(const Tensor& image, const Tensor& pattern) {
+  const Tensor wide = image.to(DType::float64);
+  const Tensor x = wide - mean(wide.detach());
+  const Tensor given = pattern.to(DType::float64);
+  const Tensor t = given - mean(given);
+  const Tensor ones = Tensor::ones(t.shape(), t.dtype());
+  const Tensor sums = conv2d(x, ones);
+  const Tensor energy =
+      conv2d(x * x, ones) - sums * sums * (1 / static_cast<double>(pattern.numel()));
+  std::vector<double> structured = energy.to_vector<double>();  // 1, and 0 where it is flat
+  const double flat =
+      64 * std::numeric_limits<double>::epsilon() * sum(x.detach() * x.detach()).item<double>();
+  for (double& value : structured) value = value > flat ? 1 : 0;
+  const Tensor kept = Tensor::from(structured, energy.shape());
+  // Where it is flat, the root of one is taken instead.
+  const Tensor safe = energy * kept + (1.0 - kept);
+  return (kept * conv2d(x, t) / sqrt(safe * sum(t * t))).to(image.dtype());
+}
+
 }  // namespace
 
 Tensor match_template(const Tensor& image, const Tensor& pattern) {
@@ -146,6 +168,12 @@ Tensor match_template(const Tensor& image, const Tensor& pattern) {
                   *std::max_element(values.begin(), values.end()),
               "match_template: all values of the template are {}: there is nothing to find",
               values.front());
+  if (grad_enabled() && (image.requires_grad() || pattern.requires_grad())) {
+    const Tensor batch = plain ? image.reshape({1, 1, image.size(0), image.size(1)}) : image;
+    const Tensor scores = recorded_match(
+        batch, pattern.reshape({1, batch.size(1), pattern.size(-2), pattern.size(-1)}));
+    return plain ? scores.reshape({scores.size(2), scores.size(3)}) : scores;
+  }
   const NoGrad no_grad;
   const std::int64_t batch = plain ? 1 : image.size(0);
   const std::int64_t channels = plain ? 1 : image.size(1);

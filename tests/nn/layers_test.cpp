@@ -176,6 +176,16 @@ TEST(BatchNorm, SaysHowManyAxesItNeeds) {
             "BatchNorm2d(3): input is float32 [2, 3, 4], but needs 4 axes: [N, 3, H, W]");
 }
 
+TEST(Module, ErrorsSayInWhichLayer) {
+  Sequential net;
+  net.add<BatchNorm2d>("", 5);
+  EXPECT_EQ(error_of([&] {
+              net(Tensor::zeros({2, 3, 4, 4}));
+            }),
+            "BatchNorm2d(5): batch_norm: batch_norm_training: weight is [5], but input "
+            "[2, 3, 4, 4] needs [3]");
+}
+
 TEST(Sequential, RunsItsLayersInOrder) {
   Sequential net;
   net.add<Relu>("");

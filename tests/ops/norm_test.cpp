@@ -176,7 +176,8 @@ TEST(Norm, ErrorsNameWhatIsWrong) {
   const Tensor x = Tensor::zeros({1, 3});
   const Tensor c = Tensor::zeros({3});
   EXPECT_EQ(error_of([&] { batch_norm(x, c, c, {}, {}, {.training = true}); }),
-            "batch_norm_training: input [1, 3] has one value per channel, whose variance is zero. "
+            "batch_norm: batch_norm_training: input [1, 3] has one value per channel, whose "
+            "variance is zero. "
             "Use a batch of more than one, or evaluation.");
   EXPECT_CONTAINS(error_of([&] { batch_norm(x, c, Tensor::zeros({4})); }), "running variance");
   EXPECT_CONTAINS(error_of([&] { batch_norm(x, c, c, {}, {}, {.eps = 0}); }), "eps");

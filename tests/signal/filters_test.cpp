@@ -7,6 +7,7 @@
 #include "fovea/filters.h"
 #include "fovea/functions.h"
 #include "support/errors.h"
+#include "support/gradients.h"
 #include "support/settings.h"
 #include "support/tensors.h"
 
@@ -15,6 +16,7 @@ namespace {
 
 using testing::error_of;
 using testing::expect_close;
+using testing::numeric_gradient;
 using testing::random_tensor;
 
 constexpr PaddingMode kBorders[] = {PaddingMode::reflect, PaddingMode::replicate,
@@ -188,6 +190,51 @@ TEST(MatchTemplate, IsTheCorrelationCoefficient) {
       }
     }
   }
+}
+
+TEST(MatchTemplate, HasTheGradientOfItsFormula) {
+  // A flat corner, where the coefficient is 0 whatever happens around it, is among the windows.
+  Tensor image = random_tensor({1, 2, 7, 6}, 7);
+  for (std::int64_t c = 0; c < 2; ++c) {
+    for (std::int64_t y = 0; y < 3; ++y) {
+      for (std::int64_t x = 0; x < 3; ++x) {
+        image.mutable_data<double>()[(c * 7 + y) * 6 + x] = 0.5;
+      }
+    }
+  }
+  const Tensor pattern = random_tensor({2, 3, 3}, 8);
+  const Tensor weights = random_tensor({1, 1, 5, 4}, 9);
+  const auto weighted = [&](const std::vector<Tensor>& inputs) {
+    const NoGrad no_grad;
+    return sum(match_template(inputs[0], inputs[1]) * weights).item<double>();
+  };
+  Tensor x = image.clone().set_requires_grad();
+  Tensor t = pattern.clone().set_requires_grad();
+  const Tensor scores = match_template(x, t);
+  EXPECT_NEAR(sum(scores * weights).item<double>(), weighted({image, pattern}), 1e-11);
+  const std::vector<Tensor> gradients = grad({sum(scores * weights)}, {x, t});
+  const std::vector<double> by_image = gradients[0].to_vector<double>();
+  const std::vector<double> by_pattern = gradients[1].to_vector<double>();
+  const std::vector<double> expected =
+      numeric_gradient(weighted, {image, pattern}, 1).to_vector<double>();
+  for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(by_pattern[i], expected[i], 1e-7);
+  // Not within the flat corner, where the coefficient jumps.
+  const std::vector<double> moved =
+      numeric_gradient(weighted, {image, pattern}, 0).to_vector<double>();
+  for (std::size_t i = 0; i < moved.size(); ++i) {
+    const bool corner = i % 6 < 3 && i / 6 % 7 < 3;
+    if (!corner) {
+      EXPECT_NEAR(by_image[i], moved[i], 1e-7) << i;
+    }
+  }
+}
+
+TEST(Filters, ErrorsNameTheFilter) {
+  EXPECT_EQ(error_of([] {
+              sobel_x(Tensor::ones({1, 4}));
+            }),
+            "sobel_x: conv2d: reflect padding along H is 1 before and 1 after, but 1 cells can be "
+            "mirrored at most 0 far (input - 1); use less padding, or replicate or circular");
 }
 
 TEST(MatchTemplate, SeesNothingWhereTheImageIsFlat) {
