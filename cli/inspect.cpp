@@ -21,9 +21,10 @@ struct InspectOptions {
   bool json = false;
 };
 
-fovea::nn::Model find_model(const std::string& name) {
+// `input`: of one sample, or empty for the network's own. Weights are not needed.
+fovea::nn::Model find_model(const std::string& name, const fovea::Shape& input) {
   for (const auto& model : fovea::models::list()) {
-    if (model.name == name) return model.build({});
+    if (model.name == name) return fovea::models::sketch(name, {.input = input});
   }
   std::error_code error;
   const bool names_a_file = name.find_first_of("./") != std::string::npos;
@@ -88,11 +89,12 @@ void print_table(const explain::NetworkReport& report) {
 }
 
 void inspect(const InspectOptions& options) {
-  const fovea::nn::Model model = find_model(options.model);
-  const fovea::Shape sample =
-      options.input.empty() ? model.info.input : parse_sizes(options.input, "--input");
-  if (sample.rank() + 1 > fovea::kMaxRank)
+  const fovea::Shape asked =
+      options.input.empty() ? fovea::Shape() : parse_sizes(options.input, "--input");
+  if (asked.rank() + 1 > fovea::kMaxRank)
     throw Misuse("--input: too many sizes; write C x spatial, such as 1x28x28");
+  const fovea::nn::Model model = find_model(options.model, asked);
+  const fovea::Shape sample = asked.empty() ? model.info.input : asked;
   fovea::Shape shape = {options.batch};
   for (const std::int64_t size : sample) shape.push_back(size);
   const explain::NetworkReport report = [&] {
@@ -104,7 +106,12 @@ void inspect(const InspectOptions& options) {
                                      join_sizes(sample), error.what()));
     }
   }();
-  options.json ? print_lines(report) : print_table(report);
+  if (options.json) {
+    print_lines(report);
+    return;
+  }
+  print_table(report);
+  for (const std::string& how : model.info.adapted) fmt::print("adapted: {}\n", how);
 }
 
 }  // namespace

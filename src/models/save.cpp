@@ -146,6 +146,8 @@ models::Options read_options(const Metadata& metadata,
       options.classes = parse_number<std::int64_t>(metadata, key, text);
     } else if (key == "seed") {
       options.seed = parse_number<std::uint64_t>(metadata, key, text);
+    } else if (key == "width") {
+      options.width = parse_number<double>(metadata, key, text);
     } else {
       metadata.check(false, "has the option '{}', which this version does not know", key);
     }
@@ -180,6 +182,17 @@ void require_fit(const LoadReport& report, const std::string& path) {
               report.to_string());
 }
 
+// Options that no such network can have are the file's fault.
+nn::Model build_from(const Metadata& metadata, const nn::ModelInfo& info,
+                     const models::Options& options) {
+  try {
+    return models::build(info.architecture, options);
+  } catch (const Error& error) {
+    throw_error(fmt::format("load: '{}' describes a network that cannot be: {}", metadata.path(),
+                            error.what()));
+  }
+}
+
 // The network that the metadata describes, with room for its weights; none is taken for a network
 // that the weights in the file do not fit.
 nn::Model build_model(const Metadata& metadata, const std::map<std::string, Tensor>& tensors) {
@@ -197,14 +210,16 @@ nn::Model build_model(const Metadata& metadata, const std::map<std::string, Tens
   info.mean = metadata.value<std::vector<double>>("mean");
   info.stddev = metadata.value<std::vector<double>>("stddev");
   info.classes = metadata.value<std::vector<std::string>>("classes");
-  const models::Options options = read_options(metadata, info.options);
+  models::Options options = read_options(metadata, info.options);
+  options.input = info.input;
   {
     const AbstractScope shapes_only;
-    const nn::Model sketch = models::build(info.architecture, options);
+    const nn::Model sketch = build_from(metadata, info, options);
     check_info(metadata, info, sketch.info, options);
     require_fit(compare(weights_of(sketch.module()), tensors), metadata.path());
   }
-  nn::Model model = models::build(info.architecture, options);
+  nn::Model model = build_from(metadata, info, options);
+  info.adapted = model.info.adapted;
   model.info = std::move(info);
   return model;
 }

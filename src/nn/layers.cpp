@@ -294,6 +294,7 @@ LocalResponseNorm::LocalResponseNorm(std::int64_t size, const ResponseNormOption
 }
 
 Relu::Relu() : Function("Relu()", relu) {}
+Relu6::Relu6() : Function("Relu6()", [](const Tensor& x) { return clamp(x, 0, 6); }) {}
 LeakyRelu::LeakyRelu(double slope)
     : Function(fmt::format("LeakyRelu({})", slope),
                [slope](const Tensor& x) { return leaky_relu(x, slope); }) {}
