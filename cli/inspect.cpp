@@ -18,6 +18,7 @@ struct InspectOptions {
   std::string model;
   std::string input;
   std::int64_t batch = 1;
+  std::string graph;  // a file for the picture; empty: none
   bool json = false;
 };
 
@@ -26,6 +27,7 @@ fovea::nn::Model find_model(const std::string& name, const fovea::Shape& input) 
   for (const auto& model : fovea::models::list()) {
     if (model.name == name) return fovea::models::sketch(name, {.input = input});
   }
+  if (is_description(name)) return fovea::models::read_network(name, {.input = input});
   std::error_code error;
   const bool names_a_file = name.find_first_of("./") != std::string::npos;
   if (!names_a_file && !std::filesystem::exists(name, error)) {
@@ -106,6 +108,7 @@ void inspect(const InspectOptions& options) {
                                      join_sizes(sample), error.what()));
     }
   }();
+  if (!options.graph.empty()) fovea::write_text(options.graph, explain::graph_svg(report));
   if (options.json) {
     print_lines(report);
     return;
@@ -118,7 +121,8 @@ void inspect(const InspectOptions& options) {
 
 Action inspect_command(CLI::App& app) {
   const auto options = std::make_shared<InspectOptions>();
-  app.add_option("model", options->model, "A .fovea file, or the name of a network")
+  app.add_option("model", options->model,
+                 "A .fovea file, the name of a network, or a .net file that describes one")
       ->required()
       ->type_name("MODEL");
   app.add_option("--input", options->input,
@@ -128,6 +132,8 @@ Action inspect_command(CLI::App& app) {
       ->check(whole_number(1))
       ->capture_default_str()
       ->type_name("N");
+  app.add_option("--graph", options->graph, "Write a picture of the graph to this file, as SVG")
+      ->type_name("FILE.svg");
   app.add_flag("--json", options->json,
                "Print one JSON object per operator, then one with the totals");
   app.footer("Example:\n  fovea inspect lenet5 --input 1x28x28");

@@ -17,7 +17,7 @@ namespace {
 namespace fv = fovea;
 
 fv::nn::Model new_model(const TrainSettings& settings, const TrainData& data) {
-  fv::nn::Model model = fv::models::build(
+  fv::nn::Model model = build_network(
       settings.network, {.classes = static_cast<std::int64_t>(data.train->classes().size()),
                          .seed = settings.seed,
                          .input = data.train->sample_shape()});

@@ -71,6 +71,14 @@ FOVEA_API nn::Model sensors1d(const Options& options = {});
 // Volumes [A]: a small residual network. [N, C, depth, height, width] -> [N, classes].
 FOVEA_API nn::Model volume3d(const Options& options = {});
 
+// A network from a text with a line per layer (docs/networks.md). Of the options, width is not
+// known to it. `file` is what messages call the text, with the number of the line. Throws Error.
+FOVEA_API nn::Model described(const std::string& text, const std::string& file,
+                              const Options& options = {});
+FOVEA_API nn::Model read_network(const std::string& path, const Options& options = {});
+// The architecture of such a network; its text is the option "text".
+inline constexpr std::string_view kDescribed = "described";
+
 struct ModelDef {
   std::string_view name;
   std::string_view summary;

@@ -18,9 +18,12 @@ class Block : public nn::Module {
   M& add(std::string name, Args&&... args) {
     auto layer = std::make_unique<M>(std::forward<Args>(args)...);
     M& reference = *layer;
-    add_module(std::move(name), reference);
-    layers_.push_back(std::move(layer));
+    own(std::move(name), std::move(layer));
     return reference;
+  }
+  void own(std::string name, std::unique_ptr<nn::Module> layer) {
+    add_module(std::move(name), *layer);
+    layers_.push_back(std::move(layer));
   }
 
  private:
