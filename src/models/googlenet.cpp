@@ -21,7 +21,9 @@ class ConvNormRelu final : public Block {
   std::string describe() const override { return "ConvNormRelu()"; }
 
  protected:
-  Tensor forward(const Tensor& x) override { return relu(bn_(conv_(x))); }
+  Tensor forward(const Tensor& x) override {
+    return bn_.after(conv_, x, {.activation = Activation::relu});
+  }
 
  private:
   nn::Conv2d& conv_;

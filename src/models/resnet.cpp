@@ -12,14 +12,16 @@
 namespace fovea::models {
 namespace {
 
-// F(x) + shortcut(x); what F is, the blocks below say.
+constexpr Activation kRelu = Activation::relu;
+
+// relu(F(x) + shortcut(x)); what F is, the blocks below say.
 class Residual : public Block {
  protected:
   Tensor forward(const Tensor& x) final {
-    const Tensor y = branch(x);
-    return relu(y + (shortcut_ == nullptr ? x : (*shortcut_)(x)));
+    return branch(x, {.residual = shortcut_ == nullptr ? x : (*shortcut_)(x), .activation = kRelu});
   }
-  virtual Tensor branch(const Tensor& x) = 0;
+  // F(x), and `last` at its end.
+  virtual Tensor branch(const Tensor& x, const Epilogue& last) = 0;
 
   // Behind the branch, for the order of the parameters.
   void add_shortcut(std::int64_t in, std::int64_t out, std::int64_t stride, Generator& generator) {
@@ -48,7 +50,9 @@ class BasicBlock final : public Residual {
   std::string describe() const override { return "BasicBlock()"; }
 
  protected:
-  Tensor branch(const Tensor& x) override { return bn2_(conv2_(relu(bn1_(conv1_(x))))); }
+  Tensor branch(const Tensor& x, const Epilogue& last) override {
+    return bn2_.after(conv2_, bn1_.after(conv1_, x, {.activation = kRelu}), last);
+  }
 
  private:
   nn::Conv2d& conv1_;
@@ -75,8 +79,9 @@ class Bottleneck final : public Residual {
   std::string describe() const override { return "Bottleneck()"; }
 
  protected:
-  Tensor branch(const Tensor& x) override {
-    return bn3_(conv3_(relu(bn2_(conv2_(relu(bn1_(conv1_(x))))))));
+  Tensor branch(const Tensor& x, const Epilogue& last) override {
+    const Tensor narrow = bn1_.after(conv1_, x, {.activation = kRelu});
+    return bn3_.after(conv3_, bn2_.after(conv2_, narrow, {.activation = kRelu}), last);
   }
 
  private:
@@ -126,7 +131,7 @@ class ResNet final : public Block {
 
  protected:
   Tensor forward(const Tensor& input) override {
-    Tensor x = relu(bn1_(conv1_(input)));
+    Tensor x = bn1_.after(conv1_, input, {.activation = kRelu});
     if (pool_) x = max_pool(x, 3, {.stride = 2, .padding = 1});
     for (nn::Sequential* stage : stages_) x = (*stage)(x);
     return (*fc_)(flatten(global_avg_pool(x)));

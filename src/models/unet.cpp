@@ -24,7 +24,10 @@ class DoubleConv final : public Block {
   std::string describe() const override { return "DoubleConv()"; }
 
  protected:
-  Tensor forward(const Tensor& x) override { return relu(bn2_(conv2_(relu(bn1_(conv1_(x)))))); }
+  Tensor forward(const Tensor& x) override {
+    constexpr Activation kRelu = Activation::relu;
+    return bn2_.after(conv2_, bn1_.after(conv1_, x, {.activation = kRelu}), {.activation = kRelu});
+  }
 
  private:
   nn::Conv2d& conv1_;
