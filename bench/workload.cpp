@@ -17,7 +17,7 @@ using fovea::Tensor;
 
 constexpr double kRate = 0.01;
 constexpr double kMomentum = 0.9;
-constexpr fovea::models::Options kOptions;
+const fovea::models::Options kOptions{.classes = 10};
 
 Tensor random_tensor(const fovea::Shape& shape, fovea::DType dtype, std::uint64_t seed,
                      fovea::Layout layout) {

@@ -18,13 +18,16 @@ struct InspectOptions {
   std::string model;
   std::string input;
   std::int64_t batch = 1;
+  std::string graph;  // a file for the picture; empty: none
   bool json = false;
 };
 
-fovea::nn::Model find_model(const std::string& name) {
+// `input`: of one sample, or empty for the network's own. Weights are not needed.
+fovea::nn::Model find_model(const std::string& name, const fovea::Shape& input) {
   for (const auto& model : fovea::models::list()) {
-    if (model.name == name) return model.build({});
+    if (model.name == name) return fovea::models::sketch(name, {.input = input});
   }
+  if (is_description(name)) return fovea::models::read_network(name, {.input = input});
   std::error_code error;
   const bool names_a_file = name.find_first_of("./") != std::string::npos;
   if (!names_a_file && !std::filesystem::exists(name, error)) {
@@ -88,11 +91,12 @@ void print_table(const explain::NetworkReport& report) {
 }
 
 void inspect(const InspectOptions& options) {
-  const fovea::nn::Model model = find_model(options.model);
-  const fovea::Shape sample =
-      options.input.empty() ? model.info.input : parse_sizes(options.input, "--input");
-  if (sample.rank() + 1 > fovea::kMaxRank)
+  const fovea::Shape asked =
+      options.input.empty() ? fovea::Shape() : parse_sizes(options.input, "--input");
+  if (asked.rank() + 1 > fovea::kMaxRank)
     throw Misuse("--input: too many sizes; write C x spatial, such as 1x28x28");
+  const fovea::nn::Model model = find_model(options.model, asked);
+  const fovea::Shape sample = asked.empty() ? model.info.input : asked;
   fovea::Shape shape = {options.batch};
   for (const std::int64_t size : sample) shape.push_back(size);
   const explain::NetworkReport report = [&] {
@@ -104,14 +108,21 @@ void inspect(const InspectOptions& options) {
                                      join_sizes(sample), error.what()));
     }
   }();
-  options.json ? print_lines(report) : print_table(report);
+  if (!options.graph.empty()) fovea::write_text(options.graph, explain::graph_svg(report));
+  if (options.json) {
+    print_lines(report);
+    return;
+  }
+  print_table(report);
+  for (const std::string& how : model.info.adapted) fmt::print("adapted: {}\n", how);
 }
 
 }  // namespace
 
 Action inspect_command(CLI::App& app) {
   const auto options = std::make_shared<InspectOptions>();
-  app.add_option("model", options->model, "A .fovea file, or the name of a network")
+  app.add_option("model", options->model,
+                 "A .fovea file, the name of a network, or a .net file that describes one")
       ->required()
       ->type_name("MODEL");
   app.add_option("--input", options->input,
@@ -121,6 +132,8 @@ Action inspect_command(CLI::App& app) {
       ->check(whole_number(1))
       ->capture_default_str()
       ->type_name("N");
+  app.add_option("--graph", options->graph, "Write a picture of the graph to this file, as SVG")
+      ->type_name("FILE.svg");
   app.add_flag("--json", options->json,
                "Print one JSON object per operator, then one with the totals");
   app.footer("Example:\n  fovea inspect lenet5 --input 1x28x28");

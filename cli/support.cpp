@@ -50,9 +50,21 @@ constexpr double kExact = 9007199254740992;  // 2^53: below it a double counts e
 
 }  // namespace
 
+bool is_description(const std::string& name) {
+  return name.ends_with(".net");
+}
+
+fovea::nn::Model build_network(const std::string& name, const fovea::models::Options& options) {
+  return is_description(name) ? fovea::models::read_network(name, options)
+                              : fovea::models::build(name, options);
+}
+
 CLI::Validator known_network() {
-  return {[](std::string& name) { return check_name("network", name, fovea::models::list()); }, "",
-          "network"};
+  return {[](std::string& name) {
+            return is_description(name) ? ""
+                                        : check_name("network", name, fovea::models::list());
+          },
+          "", "network"};
 }
 
 CLI::Validator known_source() {

@@ -38,6 +38,11 @@ void use_plan_file(const std::string& path);
 // "bwd_d" or "backward_data"; throws Misuse, naming the option, with the names that there are.
 fovea::Pass parse_pass(const std::string& text, const std::string& option);
 
+// Whether the name is that of a text that describes a network: it ends in .net.
+bool is_description(const std::string& name);
+// One of the list, or the one that such a text describes.
+fovea::nn::Model build_network(const std::string& name, const fovea::models::Options& options);
+
 // The network of a .fovea file; messages speak of the file, not of the library's functions.
 fovea::nn::Model load_model(const std::string& path);
 

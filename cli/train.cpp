@@ -125,6 +125,7 @@ void print_start(const TrainSettings& settings, const fv::nn::Model& model, cons
              settings.network, grouped(model.module().parameter_count()), settings.data,
              grouped(data.train->size()), grouped(data.test->size()),
              join_sizes(data.train->sample_shape()), fv::num_threads());
+  for (const std::string& how : model.info.adapted) fmt::print("adapted: {}\n", how);
   std::fflush(stdout);
 }
 

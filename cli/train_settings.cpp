@@ -53,10 +53,7 @@ std::string words(const Json& value) {
 }  // namespace
 
 void add_settings(CLI::App& app, TrainSettings& settings) {
-  std::string networks;
-  for (const auto& model : fovea::models::list())
-    networks += fmt::format("{}{}", networks.empty() ? "" : ", ", model.name);
-  app.add_option("network", settings.network, "Needed unless --resume; one of: " + networks)
+  app.add_option("network", settings.network, "Needed unless --resume: one that `fovea models` lists, or a .net file that describes one")
       ->check(known_network())
       ->type_name("NETWORK");
   add_data(app, settings.data)->required(false);

@@ -17,9 +17,10 @@ namespace {
 namespace fv = fovea;
 
 fv::nn::Model new_model(const TrainSettings& settings, const TrainData& data) {
-  fv::nn::Model model = fv::models::build(
-      settings.network,
-      {.classes = static_cast<std::int64_t>(data.train->classes().size()), .seed = settings.seed});
+  fv::nn::Model model = build_network(
+      settings.network, {.classes = static_cast<std::int64_t>(data.train->classes().size()),
+                         .seed = settings.seed,
+                         .input = data.train->sample_shape()});
   check_fits(model, *data.train, settings.data);
   check_fits(model, *data.test, settings.data);
   fv::data::describe(model, *data.train);

@@ -23,9 +23,10 @@ struct ReceptiveField {
 
 // One operator that a network ran.
 struct LayerReport {
-  std::string path;       // "conv1"; empty for an operator outside any layer
-  std::string operation;  // the operator: "conv"
-  std::string layer;      // the layer's own words: "Conv2d(1, 6, kernel=5, padding=2)"
+  std::string path;         // "conv1"; empty for an operator outside any layer
+  std::string operation;    // the operator: "conv"
+  std::string layer;        // the layer's own words: "Conv2d(1, 6, kernel=5, padding=2)"
+  std::vector<int> inputs;  // the layers whose results it reads, by their place; -1: the input
   Shape output;
   std::int64_t parameters = 0;
   std::int64_t multiply_adds = 0;
@@ -44,6 +45,9 @@ struct NetworkReport {
 
 // Runs the network on shapes alone, in evaluation mode. input [N, C, spatial...].
 FOVEA_API NetworkReport inspect(nn::Module& network, const Shape& input);
+
+// The network's graph as a picture in SVG: a box per operator, from the input at the top.
+FOVEA_API std::string graph_svg(const NetworkReport& report);
 
 // The arithmetic of one convolution, beside that of layers between the same input and output which
 // share no weights [B, C, E]. Doubles, because the last of them grow beyond any integer.

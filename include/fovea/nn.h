@@ -254,7 +254,7 @@ class FOVEA_API Function : public Module {
   Epilogue epilogue_;
 };
 
-// Each calls the function of functions.h that has its name.
+// Each calls the function of functions.h that has its name; Relu6 calls clamp.
 struct FOVEA_API MaxPool : Function {
   explicit MaxPool(const Spatial& window, const PoolOptions& options = {});
 };
@@ -287,6 +287,9 @@ struct FOVEA_API LocalResponseNorm : Function {
 };
 struct FOVEA_API Relu : Function {
   Relu();
+};
+struct FOVEA_API Relu6 : Function {
+  Relu6();
 };
 struct FOVEA_API LeakyRelu : Function {
   explicit LeakyRelu(double slope = 0.01);
@@ -503,6 +506,9 @@ struct ModelInfo {
   // Per channel, of inputs scaled to 0..1: 0 and 1 where they are used as they are; empty: unknown.
   std::vector<double> mean, stddev;
   std::vector<std::string> classes;  // names, in the order of the outputs
+  // How it differs from the network of that name: "its last layer gives 10 classes instead of
+  // 1000".
+  std::vector<std::string> adapted;
 };
 
 // A network that knows what it is; a handle, so copies share the weights. One that was made without

@@ -33,6 +33,9 @@ FOVEA_API void save(const nn::Module& module, const std::string& path);
 // asking before hours of training.
 FOVEA_API void require_writable(const std::string& path);
 
+// Any text, written as safely as the rest: beside and renamed. Throws Error.
+FOVEA_API void write_text(const std::string& path, const std::string& text);
+
 // What did not fit when weights were loaded by name.
 struct LoadReport {
   std::vector<std::string> missing;     // in the module, not in the file

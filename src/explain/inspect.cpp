@@ -179,6 +179,7 @@ NetworkReport inspect(nn::Module& network, const Shape& input) {
   const autograd::Trace trace = trace_of(network, input);
   NetworkReport report{.input = input, .layers = {}};
   ParameterCounter counter(network);
+  std::unordered_map<int, int> makers = {{trace.inputs.front(), -1}};  // of values, as in inputs
   Fields fields = {{trace.inputs.front(), own_field(input)}};
   for (const autograd::TracedCall& call : trace.calls) {
     const std::vector<TensorSpec> inputs = specs_of(trace, call.inputs);
@@ -187,14 +188,18 @@ NetworkReport inspect(nn::Module& network, const Shape& input) {
     if (call.scope >= 0) {
       const auto& scope = trace.scopes[static_cast<std::size_t>(call.scope)];
       layer.path = scope.path;
-      layer.layer = scope.description;
+      const auto* const module = static_cast<const nn::Module*>(scope.module);
+      if (module->children().empty()) layer.layer = scope.description;  // or it is not its doing alone
     }
     layer.operation = call.op->name;
     layer.output = outputs.front().shape;
     for (const int value : call.inputs) {
+      if (const auto maker = makers.find(value); maker != makers.end())
+        layer.inputs.push_back(maker->second);
       if (value >= 0)
         layer.parameters += counter.take(trace.tensors[static_cast<std::size_t>(value)]);
     }
+    for (const int value : call.outputs) makers[value] = static_cast<int>(report.layers.size());
     layer.multiply_adds = cost_of(*call.op, inputs, outputs, call.attributes).multiply_adds;
     layer.output_bytes = output_bytes(trace, call);
     if (const auto field = field_of(call, fields, inputs, layer.output, input)) {

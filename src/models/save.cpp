@@ -138,14 +138,17 @@ T parse_number(const Metadata& metadata, const std::string& key, const std::stri
   return number;
 }
 
-models::Options read_options(const Metadata& metadata,
-                             const std::map<std::string, std::string>& values) {
+models::Options read_options(const Metadata& metadata, const nn::ModelInfo& info) {
   models::Options options;
-  for (const auto& [key, text] : values) {
+  options.input = info.input;
+  for (const auto& [key, text] : info.options) {
+    if (key == "text" && info.architecture == models::kDescribed) continue;  // its layers
     if (key == "classes") {
       options.classes = parse_number<std::int64_t>(metadata, key, text);
     } else if (key == "seed") {
       options.seed = parse_number<std::uint64_t>(metadata, key, text);
+    } else if (key == "width") {
+      options.width = parse_number<double>(metadata, key, text);
     } else {
       metadata.check(false, "has the option '{}', which this version does not know", key);
     }
@@ -180,14 +183,31 @@ void require_fit(const LoadReport& report, const std::string& path) {
               report.to_string());
 }
 
+// Options that no such network can have are the file's fault.
+nn::Model build_from(const Metadata& metadata, const nn::ModelInfo& info,
+                     const models::Options& options) {
+  try {
+    if (info.architecture == models::kDescribed) {
+      const auto text = info.options.find("text");
+      metadata.check(text != info.options.end(), "has no text of its network");
+      return models::described(text->second, metadata.path(), options);
+    }
+    return models::build(info.architecture, options);
+  } catch (const Error& error) {
+    throw_error(fmt::format("load: '{}' describes a network that cannot be: {}", metadata.path(),
+                            error.what()));
+  }
+}
+
 // The network that the metadata describes, with room for its weights; none is taken for a network
 // that the weights in the file do not fit.
 nn::Model build_model(const Metadata& metadata, const std::map<std::string, Tensor>& tensors) {
   nn::ModelInfo info;
   info.architecture = metadata.text("architecture");
   const auto known = models::list();
-  metadata.check(std::any_of(known.begin(), known.end(),
-                             [&](const auto& def) { return def.name == info.architecture; }),
+  metadata.check(info.architecture == models::kDescribed ||
+                     std::any_of(known.begin(), known.end(),
+                                 [&](const auto& def) { return def.name == info.architecture; }),
                  "holds a network '{}', which this version does not know", info.architecture);
   info.options = metadata.value<std::map<std::string, std::string>>("options");
   const auto input = metadata.sizes("input");
@@ -197,14 +217,15 @@ nn::Model build_model(const Metadata& metadata, const std::map<std::string, Tens
   info.mean = metadata.value<std::vector<double>>("mean");
   info.stddev = metadata.value<std::vector<double>>("stddev");
   info.classes = metadata.value<std::vector<std::string>>("classes");
-  const models::Options options = read_options(metadata, info.options);
+  const models::Options options = read_options(metadata, info);
   {
     const AbstractScope shapes_only;
-    const nn::Model sketch = models::build(info.architecture, options);
+    const nn::Model sketch = build_from(metadata, info, options);
     check_info(metadata, info, sketch.info, options);
     require_fit(compare(weights_of(sketch.module()), tensors), metadata.path());
   }
-  nn::Model model = models::build(info.architecture, options);
+  nn::Model model = build_from(metadata, info, options);
+  info.adapted = model.info.adapted;
   model.info = std::move(info);
   return model;
 }
@@ -282,6 +303,12 @@ void save(const nn::Model& model, const std::string& path) {
   };
   file.metadata[kChecksum] = checksum_of(file.metadata);
   write_safetensors(path, file);
+}
+
+void write_text(const std::string& path, const std::string& text) {
+  AtomicFile file("write_text", path);
+  file.write(text.data(), text.size());
+  file.commit();
 }
 
 void require_writable(const std::string& path) {

@@ -134,6 +134,7 @@ const std::vector<LayerDef>& layers() {
        },
        {2, 5, 2, 3}},
       {"Relu", plain<Relu>, {2, 3, 4}},
+      {"Relu6", plain<Relu6>, {2, 3, 4}},
       {"LeakyRelu", plain<LeakyRelu>, {2, 3, 4}},
       {"Elu", plain<Elu>, {2, 3, 4}},
       {"Sigmoid", plain<Sigmoid>, {2, 3, 4}},

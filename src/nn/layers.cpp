@@ -309,6 +309,7 @@ Function::Function(std::string description, Activation activation, double slope)
       epilogue_{.activation = activation, .slope = slope} {}
 
 Relu::Relu() : Function("Relu()", Activation::relu) {}
+Relu6::Relu6() : Function("Relu6()", Activation::relu6) {}
 LeakyRelu::LeakyRelu(double slope)
     : Function(fmt::format("LeakyRelu({})", slope), Activation::leaky_relu, slope) {}
 Elu::Elu(double scale)

@@ -217,5 +217,38 @@ TEST(Arithmetic, UnreadCellsAgreeWithTheDefinition) {
   EXPECT_GT(problems, 1000);
 }
 
+std::size_t count(const std::string& text, const std::string& part) {
+  std::size_t found = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1))
+    ++found;
+  return found;
+}
+
+TEST(Inspect, KnowsWhatEachOperatorReads) {
+  const nn::Model model = models::sketch("resnet20");
+  const NetworkReport report = inspect(model.module(), {1, 3, 32, 32});
+  EXPECT_EQ(report.layers.front().inputs, std::vector<int>{-1});
+  int sums = 0;
+  for (std::size_t i = 0; i < report.layers.size(); ++i) {
+    const LayerReport& layer = report.layers[i];
+    for (const int input : layer.inputs) EXPECT_LT(input, static_cast<int>(i));
+    if (layer.operation == "add") ++sums;
+    EXPECT_EQ(layer.inputs.size(), layer.operation == "add" ? 2U : 1U) << layer.path;
+  }
+  EXPECT_EQ(sums, 9);
+}
+
+TEST(Inspect, DrawsABoxForEachOperatorAndAnArrowForEachValue) {
+  const nn::Model model = models::sketch("googlenet");
+  const NetworkReport report = inspect(model.module(), {1, 3, 224, 224});
+  const std::string svg = graph_svg(report);
+  std::size_t arrows = 0;
+  for (const LayerReport& layer : report.layers) arrows += layer.inputs.size();
+  EXPECT_EQ(count(svg, "<g>"), report.layers.size() + 1);
+  EXPECT_EQ(count(svg, "marker-end"), arrows);
+  EXPECT_EQ(count(svg, "<title>conv1.conv: Conv2d(3, 64, kernel=7"), 1U);
+  EXPECT_TRUE(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+}
+
 }  // namespace
 }  // namespace fovea::explain

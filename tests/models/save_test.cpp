@@ -93,7 +93,7 @@ TEST_F(Save, ModelsComeBackWithWeightsAndDescription) {
 
 TEST_F(Save, EveryNetworkOfTheListComesBack) {
   for (const auto& def : models::list()) {
-    nn::Model model = def.build({.classes = 4, .seed = 9});
+    nn::Model model = def.build({.classes = 4, .seed = 9, .width = 1.0 / 16});
     for (Tensor parameter : model.parameters()) parameter.fill(0.25);
     save(model, path_);
     EXPECT_EQ(all_values(load(path_).module()), all_values(model.module())) << def.name;
@@ -191,7 +191,9 @@ TEST_F(Save, DamagedMetadataIsRefused) {
                   "1000000000000 classes");
   EXPECT_CONTAINS(error_with("options", R"({"depth": "3"})"), "'depth'");
   EXPECT_CONTAINS(error_with("options", R"({"classes": "4"})"), "3 classes, but has 4");
-  EXPECT_CONTAINS(error_with("input", "[1, 28]"), "input [1, 28]");
+  EXPECT_CONTAINS(error_with("input", "[1, 28]"), "3 axes", "input=1x28");
+  EXPECT_CONTAINS(error_with("input", "[1, 32, 28]"), "fc1.weight");
+  EXPECT_CONTAINS(error_with("options", R"({"classes": "3", "width": "nan"})"), "width");
   EXPECT_CONTAINS(error_with("input", "[]"), "0 axes");
   EXPECT_CONTAINS(error_with("input", "[1,1,1,1,1,1,1,1,1]"), "9 axes");
   EXPECT_CONTAINS(error_with("input", "[1, 28, 4.6e19]"), "no list of sizes");
