@@ -14,8 +14,6 @@
 namespace fovea::conv {
 namespace {
 
-constexpr double kNear = 256 << 10;  // bytes that stay in the second-level cache
-constexpr double kPositionCycles = 50;
 constexpr std::int64_t kWeightsPerTask = 1 << 17;  // some ten microseconds
 
 std::optional<std::string> refuses(const ConvProblem& problem, Pass pass) {
@@ -31,14 +29,17 @@ std::optional<std::string> refuses(const ConvProblem& problem, Pass pass) {
 
 // The weights are read for each position, each value for one multiplication.
 ConvCost predict(const ConvProblem& problem, Pass pass) {
+  constexpr double kNear = 256 << 10;  // bytes of weights that stay in the second-level cache
+  constexpr double kShare = 0.35;      // of the multiply-adds of a full register tile
+  constexpr double kPositionCycles = 50;
   const CoreModel model = core_model(problem.dtype);
+  const auto positions = static_cast<double>(problem.output_positions());
   ConvCost cost = least_cost(problem, pass);
   const double read = cost.multiply_adds * static_cast<double>(size_of(problem.dtype));
-  const double weights = read / static_cast<double>(problem.output_positions());
-  const double rate = model.cache_bytes * (weights < kNear ? 2 : 1);
-  cost.cycles = pass_cycles(
-      model, read / rate + kPositionCycles * static_cast<double>(problem.output_positions()),
-      cost.bytes);
+  const double rate = model.cache_bytes * (read / positions < kNear ? 2 : 1);
+  const double products =
+      std::max(read / rate, cost.multiply_adds / (kShare * model.multiply_adds));
+  cost.cycles = pass_cycles(model, products + kPositionCycles * positions, cost.bytes);
   return cost;
 }
 
