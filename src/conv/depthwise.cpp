@@ -18,6 +18,7 @@
 #include "conv/patch_grid.h"
 #include "core/dispatch.h"
 #include "fovea/executor.h"
+#include "kernels/depthwise_rows.h"
 #include "kernels/group_product.h"
 #include "kernels/patch_product.h"
 #include "kernels/transpose.h"
@@ -170,26 +171,98 @@ class Parts {
   std::int64_t count_ = 1;
 };
 
-kernels::InnerAxis inner_axis(const PatchGrid& grid) {
-  const AxisTable& inner = grid.axes[2].table;
-  kernels::InnerAxis axis{.cells = inner.row(0),
-                          .tap_step = inner.tap_step,
-                          .output_step = inner.output_step,
-                          .taps = inner.taps,
-                          .outputs = inner.outputs,
-                          .cell_values = grid.source.axis[2]};
+// Of one axis of a grid, but for the distance of its cells.
+kernels::InnerAxis line_axis(const AxisTable& table) {
+  kernels::InnerAxis axis{.cells = table.row(0),
+                          .tap_step = table.tap_step,
+                          .output_step = table.output_step,
+                          .taps = table.taps,
+                          .outputs = table.outputs};
   // One run of neighbouring cells, if any, between padding?
   const auto inside = [](std::int32_t cell) { return cell != kPaddingCell; };
-  const auto begin = std::ranges::find_if(inner.cells, inside);
-  const auto end = std::find_if_not(begin, inner.cells.end(), inside);
-  axis.in_line = std::none_of(end, inner.cells.end(), inside) &&
+  const auto begin = std::ranges::find_if(table.cells, inside);
+  const auto end = std::find_if_not(begin, table.cells.end(), inside);
+  axis.in_line = std::none_of(end, table.cells.end(), inside) &&
                  std::adjacent_find(
                      begin, end, [](std::int32_t a, std::int32_t b) { return b != a + 1; }) == end;
   if (axis.in_line && begin != end) {
     axis.inputs = *std::prev(end) + 1;
-    axis.first = inner.origin - (begin - inner.cells.begin()) + *begin;
+    axis.first = table.origin - (begin - table.cells.begin()) + *begin;
   }
   return axis;
+}
+
+kernels::InnerAxis inner_axis(const PatchGrid& grid) {
+  kernels::InnerAxis axis = line_axis(grid.axes[2].table);
+  axis.cell_values = grid.source.axis[2];
+  return axis;
+}
+
+// Grids of 3x3 kernels, which read each source row once for all rows of places that it belongs to.
+class JoinedRows {
+ public:
+  explicit JoinedRows(const PatchGrid& grid)
+      : grid_(grid), inner_(inner_axis(grid)), rows_(line_axis(grid.axes[1].table)) {}
+
+  bool fits() const {
+    return grid_.axes[0].table.taps == 1 && has_three_taps(inner_) && has_three_taps(rows_) &&
+           inner_.tap_step == rows_.tap_step && inner_.output_step == rows_.output_step;
+  }
+  bool flipped() const { return inner_.tap_step < 0; }
+
+  // Calls f(window, image, place0, place1) for runs of the rows [first, last) of places that lie in
+  // one plane.
+  template <class T, class F>
+  void for_each_window(const T* source, std::int64_t first, std::int64_t last, F&& f) const {
+    const std::int64_t planes = grid_.axes[0].table.outputs;  // of one image
+    const std::int64_t step = rows_.output_step;
+    std::vector<const T*> sources;
+    for (std::int64_t count = 0; first < last; first += count) {
+      const std::int64_t row = first % rows_.outputs;
+      const std::int64_t plane = first / rows_.outputs % planes;
+      const std::int64_t image = first / rows_.outputs / planes;
+      count = std::min(rows_.outputs - row, last - first);
+      const std::int32_t cell0 = grid_.axes[0].table.at(0, plane);
+      sources.assign(static_cast<std::size_t>((count - 1) * step + 3), nullptr);
+      for (std::int64_t i = 0; i < std::ssize(sources) && cell0 != kPaddingCell; ++i) {
+        const std::int64_t cell1 = lowest_cell(rows_) + row * step + i;
+        if (cell1 < 0 || cell1 >= rows_.inputs) continue;
+        sources[static_cast<std::size_t>(i)] = source + image * grid_.source.image +
+                                               cell0 * grid_.source.axis[0] +
+                                               cell1 * grid_.source.axis[1];
+      }
+      f(kernels::RowWindow<T>{.rows = sources.data(),
+                              .count = count,
+                              .stride = static_cast<int>(step),
+                              .first = lowest_cell(inner_),
+                              .inputs = inner_.inputs,
+                              .outputs = inner_.outputs,
+                              .cell_values = inner_.cell_values},
+        image, plane, row);
+    }
+  }
+
+ private:
+  // Whether three taps read neighbouring cells, one or two cells from output to output.
+  static bool has_three_taps(const kernels::InnerAxis& axis) {
+    return axis.in_line && axis.taps == 3 && std::abs(axis.tap_step) == 1 && axis.output_step <= 2;
+  }
+  // The cell that the first output reads before all others.
+  static std::int64_t lowest_cell(const kernels::InnerAxis& axis) {
+    return axis.first + (axis.tap_step < 0 ? axis.taps - 1 : 0) * axis.tap_step;
+  }
+
+  const PatchGrid& grid_;
+  kernels::InnerAxis inner_;
+  kernels::InnerAxis rows_;
+};
+
+// Whether every block is a whole vector of channels that meet their own.
+template <class T>
+bool are_whole(const std::vector<ChannelBlock<T>>& blocks) {
+  return std::ranges::all_of(blocks, [](const ChannelBlock<T>& block) {
+    return block.lanes == kernels::vector_lanes<T>() && block.lookup == nullptr;
+  });
 }
 
 // ---- Forward and backward_data.
@@ -260,6 +333,7 @@ class Product {
     const std::int64_t values = problem_.input_shape().numel();
     if (pass_ == Pass::backward_data && places * problem_.in_channels < values)
       std::memset(args_.result, 0, static_cast<std::size_t>(values) * sizeof(T));
+    if (grids_.empty()) return;
     const auto packed = derive_weights(problem_, pass_, args_, WeightOrder::across_groups,
                                        kernels::vector_lanes<T>(),
                                        static_cast<std::size_t>(packed_values()) * sizeof(T),
@@ -271,12 +345,19 @@ class Product {
                       sizeof(T));
     const std::int64_t chunks = std::clamp<std::int64_t>(
         ceil_div(tasks_for(problem_.multiply_adds()), parts.count()), 1, rows);
+    const JoinedRows joined(grids_.front());
+    const bool joins = grids_.size() == 1 && !sums_groups(problem_, pass_) && joined.fits() &&
+                       are_whole(blocks_.list);
     parallel_for(parts.count() * chunks, [&](std::int64_t task) {
       const std::int64_t chunk = task % chunks;
       const std::int64_t part = task / chunks;
       const bool all = parts.count() == 1;
-      run_rows(all ? 0 : parts.begin(part), all ? blocks : parts.begin(part + 1),
-               chunk * rows / chunks, (chunk + 1) * rows / chunks);
+      const std::int64_t first_block = all ? 0 : parts.begin(part);
+      const std::int64_t last_block = all ? blocks : parts.begin(part + 1);
+      const std::int64_t first = chunk * rows / chunks;
+      const std::int64_t last = (chunk + 1) * rows / chunks;
+      if (joins) return run_joined_rows(joined, first_block, last_block, first, last);
+      run_rows(first_block, last_block, first, last);
     });
   }
 
@@ -317,6 +398,34 @@ class Product {
         to += step * (std::ssize(taps) - 1);
       }
     }
+  }
+
+  // Some blocks of some rows of the result, in bands.
+  void run_joined_rows(const JoinedRows& joined, std::int64_t first_block, std::int64_t last_block,
+                       std::int64_t first, std::int64_t last) const {
+    const GridStrides& result = grids_.front().result;
+    const auto run = [&](const kernels::RowWindow<T>& window, std::int64_t image,
+                         std::int64_t place0, std::int64_t place1) {
+      T* out = static_cast<T*>(args_.result) + image * result.image + place0 * result.axis[0] +
+               place1 * result.axis[1];
+      kernels::depthwise_rows<T>({
+          .window = window,
+          .blocks = grid_blocks_.front().data() + first_block,
+          .block_count = last_block - first_block,
+          .weights = weights_,
+          .flipped = joined.flipped(),
+          .bias = static_cast<const T*>(args_.bias),
+          .out = out,
+          .out_step = result.axis[2],
+          .out_row_step = result.axis[1],
+          .bypass = bypasses_,
+          .epilogue = finish_.at_store(),
+      });
+      if (finish_.remains())
+        finish_row(first_block, last_block, window.count * window.outputs, out, result.axis[2]);
+    };
+    joined.for_each_window(static_cast<const T*>(args_.first), first, last, run);
+    if (bypasses_) kernels::finish_bypassing_stores();
   }
 
   // Some blocks of some rows of the result.
@@ -477,8 +586,8 @@ class WeightGradient {
     grid_.source = dense_strides(input_sizes(axes), problem.in_channels);
     inner_ = inner_axis(grid_);
     rows_ = problem.batch * axes[0].output() * axes[1].output();
-    for (const ChannelBlock<T>& block : blocks_.list) {
-      begins_.push_back(size_);
+    for (ChannelBlock<T>& block : blocks_.list) {
+      block.weights = size_;
       size_ += block_values(block, group_.sources) * problem.taps();
     }
     const auto sums = static_cast<double>(size_);
@@ -494,8 +603,13 @@ class WeightGradient {
   void run() {
     const Workspace memory(workspace());
     sums_ = memory.as<T>();
+    const JoinedRows joined(grid_);
+    const bool joins = joined.fits() && are_whole(blocks_.list);
     parallel_for(parts_.count() * splits_, [&](std::int64_t task) {
       const std::int64_t part = task / splits_;
+      if (joins) {
+        return sum_joined_rows(joined, parts_.begin(part), parts_.begin(part + 1), task % splits_);
+      }
       sum_rows(parts_.begin(part), parts_.begin(part + 1), task % splits_);
     });
     parallel_for(std::ssize(blocks_.list), [&](std::int64_t block) { write_block(block); });
@@ -503,19 +617,43 @@ class WeightGradient {
 
  private:
   T* sums_of(std::int64_t block, std::int64_t split) const {
-    return sums_ + split * size_ + begins_[static_cast<std::size_t>(block)];
+    return sums_ + split * size_ + block_at(block).weights;
   }
   const ChannelBlock<T>& block_at(std::int64_t index) const {
     return blocks_.list[static_cast<std::size_t>(index)];
   }
 
-  void sum_rows(std::int64_t first_block, std::int64_t last_block, std::int64_t split) const {
-    const AxisTable& inner = grid_.axes[2].table;
-    const int taps1 = grid_.axes[1].table.taps;
+  void clear_sums(std::int64_t first_block, std::int64_t last_block, std::int64_t split) const {
     for (std::int64_t b = first_block; b < last_block; ++b) {
       const std::int64_t values = block_values(block_at(b), group_.sources) * problem_.taps();
       std::memset(sums_of(b, split), 0, static_cast<std::size_t>(values) * sizeof(T));
     }
+  }
+
+  void sum_joined_rows(const JoinedRows& joined, std::int64_t first_block, std::int64_t last_block,
+                       std::int64_t split) const {
+    clear_sums(first_block, last_block, split);
+    const std::int64_t row_values = inner_.outputs * problem_.out_channels;
+    const T* gradient = static_cast<const T*>(args_.second) + split * rows_ / splits_ * row_values;
+    const auto sum = [&](const kernels::RowWindow<T>& window, std::int64_t, std::int64_t,
+                         std::int64_t) {
+      kernels::depthwise_rows_gradient<T>({.window = window,
+                                           .blocks = blocks_.list.data() + first_block,
+                                           .block_count = last_block - first_block,
+                                           .gradient = gradient,
+                                           .gradient_step = problem_.out_channels,
+                                           .gradient_row_step = row_values,
+                                           .sums = sums_ + split * size_});
+      gradient += window.count * row_values;
+    };
+    joined.for_each_window(static_cast<const T*>(args_.first), split * rows_ / splits_,
+                           (split + 1) * rows_ / splits_, sum);
+  }
+
+  void sum_rows(std::int64_t first_block, std::int64_t last_block, std::int64_t split) const {
+    const AxisTable& inner = grid_.axes[2].table;
+    const int taps1 = grid_.axes[1].table.taps;
+    clear_sums(first_block, last_block, split);
     const std::int64_t first = split * rows_ / splits_ * inner.outputs;
     const std::int64_t last = (split + 1) * rows_ / splits_ * inner.outputs;
     // The source row that each row of positions needs first, a row ahead.
@@ -596,9 +734,8 @@ class WeightGradient {
   Parts parts_;
   PatchGrid grid_;
   kernels::InnerAxis inner_;
-  std::int64_t rows_ = 0;             // of output positions
-  std::vector<std::int64_t> begins_;  // of each block within the sums of one split
-  std::int64_t size_ = 0;             // of the sums of one split
+  std::int64_t rows_ = 0;  // of output positions
+  std::int64_t size_ = 0;  // of the sums of one split, in which blocks say where theirs are
   std::int64_t splits_ = 1;
   T* sums_ = nullptr;
 };

@@ -153,6 +153,9 @@ constexpr const char* kGroupedProblems[] = {
     "g5mb2ic5ih6iw9oc5kh3ph1",        "g8mb2ic32ih5iw30oc32kh3ph1",
     "g4mb1ic32ih6iw17oc32kh3sh2ph1",  "g12mb1ic48ih4iw9oc24kh5ph2",
     "g16mb1ic32iw70oc32kw3pw1",       "g24mb1ic24id4ih5iw9oc24kd3kh3kw3pd1ph1pw1",
+    "g20mb2ic20ih1oc20kh1sh2ph1",     "g40mb2ic40ih9iw23oc40kh3sh2ph1",
+    "g128mb1ic128ih12iw8oc128kh3ph1", "g16mb2ic16id3ih6iw9oc16kd1kh3kw3pd1ph1pw1",
+    "g32mb1ic32ih1iw8oc32kh3ph1",
 };
 
 ConvProblem problem_of(const char* descriptor, DType dtype) {
