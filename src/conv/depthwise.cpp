@@ -407,6 +407,8 @@ class Product {
     const GridStrides& result = grids_.front().result;
     const auto run = [&](const kernels::RowWindow<T>& window, std::int64_t image,
                          std::int64_t place0, std::int64_t place1) {
+      T* out = static_cast<T*>(args_.result) + image * result.image + place0 * result.axis[0] +
+               place1 * result.axis[1];
       kernels::depthwise_rows<T>({
           .window = window,
           .blocks = grid_blocks_.front().data() + first_block,
@@ -414,12 +416,14 @@ class Product {
           .weights = weights_,
           .flipped = joined.flipped(),
           .bias = static_cast<const T*>(args_.bias),
-          .out = static_cast<T*>(args_.result) + image * result.image + place0 * result.axis[0] +
-                 place1 * result.axis[1],
+          .out = out,
           .out_step = result.axis[2],
           .out_row_step = result.axis[1],
           .bypass = bypasses_,
+          .epilogue = finish_.at_store(),
       });
+      if (finish_.remains())
+        finish_row(first_block, last_block, window.count * window.outputs, out, result.axis[2]);
     };
     joined.for_each_window(static_cast<const T*>(args_.first), first, last, run);
     if (bypasses_) kernels::finish_bypassing_stores();

@@ -10,6 +10,7 @@
 // The target's own headers follow.
 #include "hwy/highway.h"
 #include "kernels/depthwise_rows.h"
+#include "kernels/epilogue-inl.h"
 #include "kernels/group_source-inl.h"
 #include "kernels/simd.h"
 
@@ -120,14 +121,26 @@ class Strip {
 
   HWY_INLINE void Store(const Sums& sums, std::int64_t row) const {
     const T* HWY_RESTRICT out = out_ + row * job_.out_row_step;
-    if (job_.bypass) {
+    if (HWY_UNLIKELY(job_.epilogue != nullptr)) {
+      const Bounds<D> bounds(D(), *job_.epilogue);
+      const bool adds = job_.epilogue->residual != nullptr;
+      const T* HWY_RESTRICT residual = adds ? residual_of<T>(*job_.epilogue, out) : out;
 #pragma GCC unroll 8
-      for (int m = 0; m < M; ++m, Walk(out, job_.out_step))
-        hn::Stream(sums[m], D(), const_cast<T*>(out));
+      for (int m = 0; m < M; ++m, Walk(out, job_.out_step), Walk(residual, job_.out_step)) {
+        const V sum = adds ? hn::Add(sums[m], hn::LoadU(D(), residual)) : sums[m];
+        Put(bounds(sum), const_cast<T*>(out));
+      }
     } else {
 #pragma GCC unroll 8
-      for (int m = 0; m < M; ++m, Walk(out, job_.out_step))
-        hn::StoreU(sums[m], D(), const_cast<T*>(out));
+      for (int m = 0; m < M; ++m, Walk(out, job_.out_step)) Put(sums[m], const_cast<T*>(out));
+    }
+  }
+
+  HWY_INLINE void Put(V value, T* to) const {
+    if (HWY_UNLIKELY(job_.bypass)) {
+      hn::Stream(value, D(), to);
+    } else {
+      hn::StoreU(value, D(), to);
     }
   }
 

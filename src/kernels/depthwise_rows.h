@@ -1,9 +1,10 @@
-// Depthwise 3x3 products and their gradients, whole bands of rows at a time: each source row is read
-// once for the three rows of results that it belongs to.
+// Depthwise 3x3 products and their gradients, whole bands of rows at a time: each source row is
+// read once for the three rows of results that it belongs to.
 #pragma once
 
 #include <cstdint>
 
+#include "kernels/epilogue.h"
 #include "kernels/group_product.h"
 
 namespace fovea::kernels {
@@ -35,11 +36,13 @@ struct DepthwiseRows {
   std::int64_t out_step = 0;
   std::int64_t out_row_step = 0;
   bool bypass = false;  // write around the caches; vectors of results are then aligned
+  const Epilogue<T>* epilogue = nullptr;  // of these results, or null
 };
 template <class T>
 void depthwise_rows(const DepthwiseRows<T>& job);
 
-// sums[block.weights + tap * lanes] += gradient times cell over all rows and places, for tap = i * 3
+// sums[block.weights + tap * lanes] += gradient times cell over all rows and places, for tap = i *
+// 3
 // + k.
 template <class T>
 struct DepthwiseRowsGradient {
