@@ -49,13 +49,14 @@ extern const ConvAlgorithm depthwise;
 extern const ConvAlgorithm dot;
 extern const ConvAlgorithm narrow;
 extern const ConvAlgorithm winograd;
+extern const ConvAlgorithm fft;
 extern const ConvAlgorithm direct;
 extern const ConvAlgorithm im2col;
 extern const ConvAlgorithm matrix;
 extern const ConvAlgorithm reference;
 
-inline constexpr const ConvAlgorithm* kAlgorithms[] = {&dot,    &narrow, &depthwise, &winograd,
-                                                       &direct, &im2col, &matrix,    &reference};
+inline constexpr const ConvAlgorithm* kAlgorithms[] = {
+    &dot, &narrow, &depthwise, &winograd, &fft, &direct, &im2col, &matrix, &reference};
 
 // Chooses and checks; throws Error as make_plan does.
 const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, const PlanOptions& options);

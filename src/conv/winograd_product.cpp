@@ -9,13 +9,13 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
-#include <optional>
 
 #include "conv/axes.h"
 #include "conv/epilogue.h"
 #include "conv/winograd_passes.h"
 #include "conv/winograd_tiles.h"
 #include "conv/winograd_weights.h"
+#include "core/scratch.h"
 #include "core/storage.h"
 #include "fovea/executor.h"
 
@@ -47,36 +47,6 @@ Range part_of(Range whole, std::int64_t index, std::int64_t count) {
   return {whole.first + whole.size() * index / count,
           whole.first + whole.size() * (index + 1) / count};
 }
-
-// Memory of this thread, kept for its next task: what another core wrote last would first have to
-// leave that core's cache. Longer needs than a few megabytes are not kept.
-class Scratch {
- public:
-  explicit Scratch(std::size_t bytes) {
-    constexpr std::size_t kMost = 4 << 20;
-    if (bytes > kMost) {
-      own_.emplace(bytes);
-      return;
-    }
-    thread_local std::optional<Workspace> kept;
-    thread_local std::size_t size = 0;
-    if (size < bytes) {
-      size = 0;
-      kept.reset();
-      kept.emplace(bytes);
-      size = bytes;
-    }
-    kept_ = kept->as<std::byte>();
-  }
-  template <class T>
-  T* as() const {
-    return own_ ? own_->template as<T>() : reinterpret_cast<T*>(kept_);
-  }
-
- private:
-  std::optional<Workspace> own_;
-  std::byte* kept_ = nullptr;
-};
 
 // Values at the points of some groups.
 template <class T>

@@ -1,5 +1,5 @@
 // Plans of the Fourier transform: Stockham's self-sorting algorithm over the prime factors of the
-// length (pairs of 2s as 4s), and Bluestein's chirp transform where a prime factor is large:
+// length (2s as 4s and 8s), and Bluestein's chirp transform where a prime factor is large:
 //   j k = (j^2 + k^2 - (k - j)^2) / 2, so X[k] = c[k] sum over j of (x[j] c[j]) conj(c[k - j])
 // with c[j] = e^(-pi i j^2 / n), which is a convolution. Twiddles are computed in double, each from
 // an angle of at most 45 degrees, so that they are exact to rounding.
@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <mutex>
@@ -41,14 +42,16 @@ Root root_of_unity(std::int64_t k, std::int64_t n) {
   return turned[static_cast<std::size_t>(octant)];
 }
 
-// Pairs of 2s as 4s, the rest in rising order; the last one may be a product that has no small
+// 2s as 4s and 8s, the rest in rising order; the last one may be a product that has no small
 // factors.
 std::vector<std::int64_t> factors_of(std::int64_t n) {
   std::vector<std::int64_t> factors;
   const auto divide = [&](std::int64_t factor) {
     for (; n % factor == 0; n /= factor) factors.push_back(factor);
   };
-  divide(4);
+  const int twos = std::countr_zero(static_cast<std::uint64_t>(n));
+  for (int left = twos; left % 3 != 0 && left > 1; left -= 2, n /= 4) factors.push_back(4);
+  divide(8);
   for (std::int64_t factor = 2; factor <= kMaxRadix; ++factor) divide(factor);
   if (n > 1) factors.push_back(n);
   return factors;
@@ -146,11 +149,7 @@ void Fft<T>::run_stages(const Planes<T>& data, std::int64_t count, T* work) cons
   Planes<T> to{work, work + length_ * count};
   std::int64_t stride = count;
   for (const Stage& stage : stages_) {
-    fft_stage<T>({.radix = stage.radix,
-                  .groups = stage.groups,
-                  .twiddles = {stage.twiddles_re.data(), stage.twiddles_im.data()},
-                  .roots = {stage.roots_re.data(), stage.roots_im.data()}},
-                 stride, {from.re, from.im}, to);
+    fft_stage<T>(stage.view(), stride, {from.re, from.im}, to);
     stride *= stage.radix;
     std::swap(from, to);
   }
@@ -184,6 +183,14 @@ void Fft<T>::run_chirp(const Planes<T>& data, std::int64_t count, T* work) const
   multiply_rows(points, padded, chirp_->spectrum_re.data(), chirp_->spectrum_im.data(), padded);
   chirp_->transform->inverse(padded, count, rest);
   multiply_rows(length_, padded, chirp_->re.data(), chirp_->im.data(), data);
+}
+
+template <class T>
+void Fft<T>::lines(const FftLines<T>& job) const {
+  FOVEA_ASSERT(chirp_ == nullptr, "lines of {} points", length_);
+  std::vector<FftStage<T>> stages;
+  for (const Stage& stage : stages_) stages.push_back(stage.view());
+  fft_lines<T>({stages.data(), stages.size()}, length_, job);
 }
 
 template class Fft<float>;

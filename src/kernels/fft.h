@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/fft_lines.h"
 #include "kernels/fft_stage.h"
 
 namespace fovea::kernels {
@@ -27,12 +28,21 @@ class Fft {
   void inverse(const Planes<T>& data, std::int64_t count, T* work) const {
     forward({data.im, data.re}, count, work);  // swap(FFT(swap(x)))
   }
+  // Of sequences that are lanes of vectors; only for lengths of fast_fft_length. The inverse, again
+  // without a factor, with the planes exchanged.
+  void lines(const FftLines<T>& job) const;
 
  private:
   struct Stage {
     int radix;
     std::int64_t groups;
     std::vector<T> twiddles_re, twiddles_im, roots_re, roots_im;
+    FftStage<T> view() const {
+      return {.radix = radix,
+              .groups = groups,
+              .twiddles = {twiddles_re.data(), twiddles_im.data()},
+              .roots = {roots_re.data(), roots_im.data()}};
+    }
   };
   // A length with a large prime factor, as a convolution of a length that has none.
   struct Chirp {

@@ -1,5 +1,5 @@
-// The butterflies of the Fourier transform. Radices 2, 3, 4 and 5 have their own; any other prime
-// is a small matrix product. To add a radix: its butterfly and a line in fft_stage_of.
+// The stages of the Fourier transform. Radices 2, 3, 4, 5 and 8 have butterflies of their own; any
+// other prime is a small matrix product. To add a radix: its butterfly and a line in fft_stage_of.
 //
 // Interleaved sequences are the lanes of a vector. The first stage of a single sequence has none;
 // there the lanes run over p, and the results are interleaved as they are stored.
@@ -8,6 +8,7 @@
 #include "kernels/fft_stage.h"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "kernels/butterfly-inl.h"
 #include "kernels/lanes-inl.h"
 #include "kernels/simd.h"
 
@@ -16,92 +17,6 @@ namespace fovea::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
-
-template <class V>
-struct Complex {
-  V re, im;
-};
-
-template <class V>
-HWY_INLINE Complex<V> operator+(const Complex<V>& a, const Complex<V>& b) {
-  return {hn::Add(a.re, b.re), hn::Add(a.im, b.im)};
-}
-template <class V>
-HWY_INLINE Complex<V> operator-(const Complex<V>& a, const Complex<V>& b) {
-  return {hn::Sub(a.re, b.re), hn::Sub(a.im, b.im)};
-}
-// -i a
-template <class V>
-HWY_INLINE Complex<V> turned(const Complex<V>& a) {
-  return {a.im, hn::Neg(a.re)};
-}
-template <class V>
-HWY_INLINE Complex<V> operator*(const Complex<V>& a, const Complex<V>& b) {
-  return {hn::MulSub(a.re, b.re, hn::Mul(a.im, b.im)), hn::MulAdd(a.re, b.im, hn::Mul(a.im, b.re))};
-}
-// a + x b with a real x
-template <class V>
-HWY_INLINE Complex<V> add_scaled(const Complex<V>& a, V x, const Complex<V>& b) {
-  return {hn::MulAdd(x, b.re, a.re), hn::MulAdd(x, b.im, a.im)};
-}
-
-template <class D, class V>
-HWY_INLINE void butterfly(D, Complex<V> (&u)[2]) {
-  const Complex<V> difference = u[0] - u[1];
-  u[0] = u[0] + u[1];
-  u[1] = difference;
-}
-
-template <class D, class V>
-HWY_INLINE void butterfly(D d, Complex<V> (&u)[3]) {
-  using T = hn::TFromD<D>;
-  constexpr double kSin60 = 0.86602540378443864676;
-  const V sin60 = hn::Set(d, static_cast<T>(kSin60));
-  const Complex<V> sum = u[1] + u[2];
-  const Complex<V> difference = u[1] - u[2];
-  const Complex<V> side =
-      turned(Complex<V>{hn::Mul(sin60, difference.re), hn::Mul(sin60, difference.im)});
-  const Complex<V> middle = add_scaled(u[0], hn::Set(d, static_cast<T>(-0.5)), sum);
-  u[0] = u[0] + sum;
-  u[1] = middle + side;
-  u[2] = middle - side;
-}
-
-template <class D, class V>
-HWY_INLINE void butterfly(D, Complex<V> (&u)[4]) {
-  const Complex<V> even_sum = u[0] + u[2];
-  const Complex<V> even_difference = u[0] - u[2];
-  const Complex<V> odd_sum = u[1] + u[3];
-  const Complex<V> odd_difference = turned(u[1] - u[3]);
-  u[0] = even_sum + odd_sum;
-  u[1] = even_difference + odd_difference;
-  u[2] = even_sum - odd_sum;
-  u[3] = even_difference - odd_difference;
-}
-
-template <class D, class V>
-HWY_INLINE void butterfly(D d, Complex<V> (&u)[5]) {
-  using T = hn::TFromD<D>;
-  const V cos72 = hn::Set(d, static_cast<T>(0.30901699437494742410));
-  const V cos144 = hn::Set(d, static_cast<T>(-0.80901699437494742410));
-  const V sin72 = hn::Set(d, static_cast<T>(0.95105651629515357212));
-  const V sin144 = hn::Set(d, static_cast<T>(0.58778525229247312917));
-  const Complex<V> zero{hn::Zero(d), hn::Zero(d)};
-  const Complex<V> outer_sum = u[1] + u[4];
-  const Complex<V> inner_sum = u[2] + u[3];
-  const Complex<V> outer = u[1] - u[4];
-  const Complex<V> inner = u[2] - u[3];
-  const Complex<V> even1 = add_scaled(add_scaled(u[0], cos72, outer_sum), cos144, inner_sum);
-  const Complex<V> even2 = add_scaled(add_scaled(u[0], cos144, outer_sum), cos72, inner_sum);
-  const Complex<V> odd1 = turned(add_scaled(add_scaled(zero, sin72, outer), sin144, inner));
-  const Complex<V> odd2 =
-      turned(add_scaled(add_scaled(zero, sin144, outer), hn::Neg(sin72), inner));
-  u[0] = u[0] + outer_sum + inner_sum;
-  u[1] = even1 + odd1;
-  u[2] = even2 + odd2;
-  u[3] = even2 - odd2;
-  u[4] = even1 - odd1;
-}
 
 // The lanes are sequences.
 template <int kRadix, class T>
@@ -148,6 +63,25 @@ HWY_INLINE void store_interleaved(D d, const Complex<V> (&u)[4], std::int64_t at
                                   const Planes<hn::TFromD<D>>& out) {
   hn::StoreInterleaved4(u[0].re, u[1].re, u[2].re, u[3].re, d, out.re + at);
   hn::StoreInterleaved4(u[0].im, u[1].im, u[2].im, u[3].im, d, out.im + at);
+}
+
+template <class D, class V>
+HWY_INLINE void store_interleaved(D d, const Complex<V> (&u)[8], std::int64_t at,
+                                  const Planes<hn::TFromD<D>>& out) {
+  using T = hn::TFromD<D>;
+  constexpr std::size_t kLanes = HWY_LANES(T);
+  HWY_ALIGN T re[8 * kLanes];
+  HWY_ALIGN T im[8 * kLanes];
+  for (std::size_t k = 0; k < 8; ++k) {
+    hn::Store(u[k].re, d, re + k * kLanes);
+    hn::Store(u[k].im, d, im + k * kLanes);
+  }
+  for (std::size_t lane = 0; lane < kLanes; ++lane) {
+    for (std::size_t k = 0; k < 8; ++k) {
+      out.re[at + static_cast<std::int64_t>(8 * lane + k)] = re[k * kLanes + lane];
+      out.im[at + static_cast<std::int64_t>(8 * lane + k)] = im[k * kLanes + lane];
+    }
+  }
 }
 
 // One sequence: the lanes are values of p, and whole vectors of them only.
@@ -216,6 +150,9 @@ void fft_stage_of(const FftStage<T>& stage, std::int64_t stride, const Planes<co
                          : stage_over_sequences<4>(stage, stride, in, out);
     case 5:
       return stage_over_sequences<5>(stage, stride, in, out);
+    case 8:
+      return over_groups ? stage_over_groups<8>(stage, in, out)
+                         : stage_over_sequences<8>(stage, stride, in, out);
     default:
       return stage_of_any_radix(stage, stride, in, out);
   }

@@ -20,7 +20,7 @@ struct FftStage {
   int radix = 2;
   std::int64_t groups = 1;
   Planes<const T> twiddles;  // w^(p k) at [k - 1][p]
-  Planes<const T> roots;     // e^(-2 pi i k / radix) at [k]: read by radices above 5
+  Planes<const T> roots;     // e^(-2 pi i k / radix) at [k]: read by radices without a butterfly
 };
 
 // Runs the stage on `stride` interleaved arrays: element i of array q is at [i * stride + q].

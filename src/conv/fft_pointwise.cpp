@@ -1,0 +1,327 @@
+// `fft` where each channel has a kernel of its own: a task transforms a tile, multiplies it with
+// the kernel's spectrum and transforms it back, all in its second-level cache.
+//
+// Two vectors are transformed at once, as the real and the imaginary part. They hold the channels
+// of one tile; or, where a vector has room for all channels, those of several tiles, and both parts
+// hold tiles of one image, so that no rounding error of one sample reaches another.
+#include <algorithm>
+#include <bit>
+
+#include "conv/axes.h"
+#include "conv/fft_passes.h"
+#include "conv/fft_weights.h"
+#include "conv/packed_weights.h"
+#include "core/scratch.h"
+#include "fovea/executor.h"
+
+namespace fovea::conv {
+namespace {
+
+using kernels::HalfSpectra;
+using kernels::Planes;
+
+constexpr std::int64_t kGradientTasks = 16;
+
+// Some channels of one tile as lanes of the real or of the imaginary part.
+struct Slot {
+  bool imaginary;
+  std::int64_t lane;
+  std::int64_t image;
+  std::int64_t tile;
+  std::int64_t channel;
+  std::int64_t width;
+};
+
+// How channels and tiles fill vectors: `couples` of vectors of channels, and `units` of tiles.
+struct Packing {
+  std::int64_t batch = 0;
+  std::int64_t tiles = 0;  // of one image
+  std::int64_t channels = 0;
+  std::int64_t lanes = 0;
+  std::int64_t pitch = 0;     // lanes from tile to tile; at least `lanes` if there is one tile only
+  std::int64_t together = 1;  // tiles in one vector
+  bool both_parts = true;     // whether tiles fill both parts, where channels do not
+  std::int64_t couples = 1;
+  std::int64_t units = 0;
+
+  Packing(const ConvProblem& problem, const FftTiling& tiling, int vector_lanes)
+      : batch(problem.batch),
+        tiles(tiling.tiles_per_image()),
+        channels(problem.in_channels),
+        lanes(vector_lanes),
+        pitch(static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(channels)))) {
+    if (is_wide()) {
+      couples = ceil_div(channels, 2 * lanes);
+      units = batch * tiles;
+      return;
+    }
+    together = lanes / pitch;
+    both_parts = tiles >= 2 * together;
+    units = both_parts ? batch * ceil_div(tiles, 2 * together) : ceil_div(batch * tiles, together);
+  }
+
+  bool is_wide() const { return channels > lanes; }
+
+  std::vector<Slot> slots(std::int64_t unit, std::int64_t couple) const {
+    std::vector<Slot> list;
+    if (is_wide()) {
+      for (const bool imaginary : {false, true}) {
+        const std::int64_t channel = (2 * couple + (imaginary ? 1 : 0)) * lanes;
+        const std::int64_t width = std::min(lanes, channels - channel);
+        if (width > 0) list.push_back({imaginary, 0, unit / tiles, unit % tiles, channel, width});
+      }
+      return list;
+    }
+    const std::int64_t per_image = ceil_div(tiles, 2 * together);
+    for (std::int64_t i = 0; i < (both_parts ? 2 : 1) * together; ++i) {
+      const std::int64_t index =
+          both_parts ? unit % per_image * 2 * together + i : unit * together + i;
+      const std::int64_t image = both_parts ? unit / per_image : index / tiles;
+      const std::int64_t tile = both_parts ? index : index % tiles;
+      if (tile >= tiles || image >= batch) break;
+      list.push_back({i >= together, i % together * pitch, image, tile, 0, channels});
+    }
+    return list;
+  }
+};
+
+template <class T>
+class Pointwise {
+ public:
+  Pointwise(const ConvProblem& problem, const ConvArgs& args, const FftTiling& tiling)
+      : problem_(problem),
+        args_(args),
+        tiling_(tiling),
+        transform_(tiling),
+        packing_(problem, tiling, transform_.lanes()) {
+    std::array<std::int64_t, 3> sources{};
+    std::array<std::int64_t, 3> results{};
+    for (std::size_t a = 0; a < 3; ++a) {
+      sources[a] = tiling.axes[a].source;
+      results[a] = tiling.axes[a].results;
+    }
+    source_ = dense_strides(sources, problem.in_channels);
+    result_ = dense_strides(results, problem.in_channels);
+    const std::int64_t wanted = ceil_div(kGradientTasks, packing_.couples);
+    splits_ = std::min(packing_.units, wanted);
+  }
+
+  // Of one couple of vectors of channels.
+  std::int64_t weight_values() const {
+    return transform_.frequency_count() * (packing_.is_wide() ? 4 : 2) * transform_.lanes();
+  }
+  std::int64_t sum_values() const { return transform_.frequency_count() * 4 * transform_.lanes(); }
+  std::int64_t task_values(int blocks) const {
+    return blocks * transform_.block_values() + transform_.work_values();
+  }
+
+  std::size_t workspace(Pass pass) const {
+    if (pass == Pass::backward_weights)
+      return bytes(packing_.couples * splits_ * (sum_values() + task_values(2)));
+    return bytes(packing_.couples * weight_values() +
+                 std::min(kGradientTasks, packing_.couples * packing_.units) * task_values(1));
+  }
+
+  void run_product(Pass pass) const {
+    const auto weights = derive_weights(
+        args_, spectrum_key(problem_, tiling_, SpectrumOrder::pointwise, transform_.lanes()),
+        bytes(packing_.couples * weight_values()),
+        [&](void* memory) { transform_weights(static_cast<T*>(memory)); });
+    // Tasks that read the same weights follow each other.
+    parallel_for(packing_.couples * packing_.units, [&](std::int64_t task) {
+      const Scratch memory(bytes(task_values(1)));
+      const Planes<T> planes = transform_.planes(memory.as<T>());
+      T* const work = memory.as<T>() + transform_.block_values();
+      const std::int64_t couple = task / packing_.units;
+      const std::vector<Slot> slots = packing_.slots(task % packing_.units, couple);
+      spread_source(static_cast<const T*>(args_.first), slots, planes, work);
+      const T* const w = weights->template as<T>() + couple * weight_values();
+      const std::int64_t lanes = transform_.lanes();
+      kernels::multiply_spectra<T>(transform_.frequencies(),
+                                   {.a = w,
+                                    .b = packing_.is_wide() ? w + 2 * lanes : w,
+                                    .step = weight_values() / transform_.frequency_count(),
+                                    .imaginary = lanes},
+                                   pass == Pass::forward, planes);
+      collect(slots, planes, work);
+    });
+  }
+
+  void run_gradient() const {
+    const Workspace sums(bytes(packing_.couples * splits_ * sum_values()));
+    parallel_for(packing_.couples * splits_, [&](std::int64_t task) {
+      add_up(task / splits_, task % splits_, sums.as<T>() + task * sum_values());
+    });
+    parallel_for(packing_.couples, [&](std::int64_t couple) {
+      write_gradient(couple, sums.as<T>() + couple * splits_ * sum_values());
+    });
+  }
+
+ private:
+  static std::size_t bytes(std::int64_t values) {
+    return static_cast<std::size_t>(values) * sizeof(T);
+  }
+  static T* part(const Planes<T>& planes, const Slot& slot) {
+    return (slot.imaginary ? planes.im : planes.re) + slot.lane;
+  }
+  HalfSpectra<T> sums_at(T* sums) const {
+    const std::int64_t lanes = transform_.lanes();
+    return {.a = sums, .b = sums + 2 * lanes, .step = 4 * lanes, .imaginary = lanes};
+  }
+
+  void transform_weights(T* spectra) const {
+    parallel_for(packing_.couples, [&](std::int64_t couple) {
+      const Scratch memory(bytes(task_values(1)));
+      const Planes<T> planes = transform_.planes(memory.as<T>());
+      transform_.clear(planes);
+      const T* const w = static_cast<const T*>(args_.second);
+      // One tile's slots, but the kernel in the lanes of every tile.
+      for (const Slot& slot : packing_.slots(0, couple)) {
+        const std::int64_t copies = packing_.is_wide() ? 1 : packing_.together;
+        if (!packing_.is_wide() && (slot.imaginary || slot.lane > 0)) continue;
+        for (std::int64_t i = 0; i < copies; ++i) {
+          spread_taps(tiling_, transform_, w + slot.channel * problem_.taps(), problem_.taps(),
+                      slot.width, part(planes, slot) + i * packing_.pitch);
+        }
+      }
+      typename FftTransform<T>::Rows rows(transform_);
+      rows.add(tap_runs(tiling_));
+      transform_.forward(planes, rows, memory.as<T>() + transform_.block_values());
+      T* const to = spectra + couple * weight_values();
+      const std::int64_t lanes = transform_.lanes();
+      kernels::split_spectra<T>(transform_.frequencies(), {planes.re, planes.im},
+                                transform_.scale() / 4,
+                                {.a = to,
+                                 .b = packing_.is_wide() ? to + 2 * lanes : nullptr,
+                                 .step = weight_values() / transform_.frequency_count(),
+                                 .imaginary = lanes});
+    });
+  }
+
+  void spread(const T* tensor, const GridStrides& strides, bool results,
+              const std::vector<Slot>& slots, const Planes<T>& planes, T* work) const {
+    transform_.clear(planes);
+    typename FftTransform<T>::Rows rows(transform_);
+    for (const Slot& slot : slots) {
+      const TileRuns runs =
+          results ? tiling_.result_runs(slot.tile) : tiling_.source_runs(slot.tile);
+      transform_.load(tensor + slot.image * strides.image + slot.channel, strides, runs, slot.width,
+                      part(planes, slot));
+      rows.add(runs);
+    }
+    transform_.forward(planes, rows, work);
+  }
+  void spread_source(const T* source, const std::vector<Slot>& slots, const Planes<T>& planes,
+                     T* work) const {
+    spread(source, source_, false, slots, planes, work);
+  }
+
+  void collect(const std::vector<Slot>& slots, const Planes<T>& planes, T* work) const {
+    typename FftTransform<T>::Rows rows(transform_);
+    for (const Slot& slot : slots) rows.add(tiling_.result_runs(slot.tile));
+    transform_.inverse(planes, rows, work);
+    const T* const bias = static_cast<const T*>(args_.bias);
+    for (const Slot& slot : slots) {
+      transform_.store(part(planes, slot), tiling_.result_runs(slot.tile), slot.width,
+                       bias == nullptr ? nullptr : bias + slot.channel,
+                       static_cast<T*>(args_.result) + slot.image * result_.image + slot.channel,
+                       result_);
+    }
+  }
+
+  // The products of a share of the units, in their order.
+  void add_up(std::int64_t couple, std::int64_t split, T* sums) const {
+    const Scratch memory(bytes(task_values(2)));
+    const Planes<T> x = transform_.planes(memory.as<T>());
+    const Planes<T> g = transform_.planes(memory.as<T>() + transform_.block_values());
+    T* const work = memory.as<T>() + 2 * transform_.block_values();
+    const std::int64_t begin = split * packing_.units / splits_;
+    const std::int64_t end = (split + 1) * packing_.units / splits_;
+    for (std::int64_t unit = begin; unit < end; ++unit) {
+      const std::vector<Slot> slots = packing_.slots(unit, couple);
+      spread_source(static_cast<const T*>(args_.first), slots, x, work);
+      spread(static_cast<const T*>(args_.second), result_, true, slots, g, work);
+      kernels::add_products<T>(transform_.frequencies(), {x.re, x.im}, {g.re, g.im}, unit == begin,
+                               sums_at(sums));
+    }
+  }
+
+  void write_gradient(std::int64_t couple, T* sums) const {
+    for (std::int64_t split = 1; split < splits_; ++split) {
+      const T* more = sums + split * sum_values();
+      for (std::int64_t i = 0; i < sum_values(); ++i) sums[i] += more[i];
+    }
+    const Scratch memory(bytes(task_values(1)));
+    const Planes<T> planes = transform_.planes(memory.as<T>());
+    const HalfSpectra<T> from = sums_at(sums);
+    kernels::join_spectra<T>(
+        transform_.frequencies(),
+        {.a = from.a, .b = from.b, .step = from.step, .imaginary = from.imaginary},
+        transform_.scale() / 4, planes);
+    typename FftTransform<T>::Rows rows(transform_);
+    rows.add(tap_runs(tiling_));
+    transform_.inverse(planes, rows, memory.as<T>() + transform_.block_values());
+    if (!packing_.is_wide()) add_tiles(planes);
+    T* const dw = static_cast<T*>(args_.result);
+    for (const Slot& slot : packing_.slots(0, couple)) {
+      if (!packing_.is_wide() && (slot.imaginary || slot.lane > 0)) continue;
+      gather_taps<T>(tiling_, transform_, part(planes, slot), slot.width, problem_.taps(),
+                     dw + slot.channel * problem_.taps());
+    }
+  }
+
+  // All tiles' shares of the gradient into the lanes of the first tile.
+  void add_tiles(const Planes<T>& planes) const {
+    const TileRuns taps = tap_runs(tiling_);
+    for (std::int64_t p0 = 0; p0 < taps[0].count; ++p0) {
+      for (std::int64_t p1 = 0; p1 < taps[1].count; ++p1) {
+        for (std::int64_t p2 = 0; p2 < taps[2].count; ++p2) {
+          T* const re = planes.re + transform_.offset(p0, p1, p2);
+          const T* const im = planes.im + transform_.offset(p0, p1, p2);
+          for (std::int64_t c = 0; c < packing_.channels; ++c) {
+            T sum = re[c] + im[c];
+            for (std::int64_t lane = c + packing_.pitch; lane < packing_.lanes;
+                 lane += packing_.pitch) {
+              sum += re[lane] + im[lane];
+            }
+            re[c] = sum;
+          }
+        }
+      }
+    }
+  }
+
+  const ConvProblem& problem_;
+  const ConvArgs& args_;
+  const FftTiling& tiling_;
+  FftTransform<T> transform_;
+  Packing packing_;
+  GridStrides source_;
+  GridStrides result_;
+  std::int64_t splits_ = 1;  // of the units, in backward_weights
+};
+
+}  // namespace
+
+template <class T>
+void fft_pointwise(const ConvProblem& problem, Pass pass, const ConvArgs& args,
+                   const FftTiling& tiling) {
+  const Pointwise<T> pointwise(problem, args, tiling);
+  if (pass == Pass::backward_weights) {
+    pointwise.run_gradient();
+  } else {
+    pointwise.run_product(pass);
+  }
+}
+template void fft_pointwise<float>(const ConvProblem&, Pass, const ConvArgs&, const FftTiling&);
+template void fft_pointwise<double>(const ConvProblem&, Pass, const ConvArgs&, const FftTiling&);
+
+template <class T>
+std::size_t fft_pointwise_workspace(const ConvProblem& problem, Pass pass,
+                                    const FftTiling& tiling) {
+  return Pointwise<T>(problem, {}, tiling).workspace(pass);
+}
+template std::size_t fft_pointwise_workspace<float>(const ConvProblem&, Pass, const FftTiling&);
+template std::size_t fft_pointwise_workspace<double>(const ConvProblem&, Pass, const FftTiling&);
+
+}  // namespace fovea::conv

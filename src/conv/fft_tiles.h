@@ -1,0 +1,155 @@
+// The Fourier transform's convolution as geometry: which tiles cover a grid, where their cells lie
+// among the points of a tile, and the transforms of such tiles.
+//
+// Overlap-save: a circular convolution over the n points of a tile is a linear one for n - span + 1
+// of its results. One tile that holds all cells and enough zeros beside them gives every result.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "conv/patch_grid.h"
+#include "fovea/conv.h"
+#include "kernels/fft.h"
+#include "kernels/spectrum.h"
+
+namespace fovea::conv {
+
+// Cells [first, first + count) of an axis of a tensor; cell first + i is at point (position + i)
+// mod n of the tile.
+struct AxisRun {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  std::int64_t position = 0;
+};
+
+// One axis of a pass that is computed as a correlation: result p reads source p + t * dilation -
+// before with tap t. backward_data is one with the kernel reversed, which is left to the product of
+// the spectra; its results then lie `shift` points further on.
+struct FftAxis {
+  std::int64_t points = 1;  // of a tile
+  std::int64_t tiles = 1;
+  std::int64_t outputs = 1;  // results of a tile, but for the last
+  std::int64_t source = 1;
+  std::int64_t results = 1;
+  std::int64_t before = 0;
+  std::int64_t taps = 1;
+  std::int64_t dilation = 1;
+  std::int64_t shift = 0;
+
+  AxisRun source_run(std::int64_t tile) const;
+  AxisRun result_run(std::int64_t tile) const;
+  // The points of one tile that would hold the axis whole.
+  std::int64_t whole() const;
+  void cut(std::int64_t tile_points);  // sets points, tiles and outputs
+
+ private:
+  std::int64_t origin(std::int64_t tile) const;  // the source cell at point 0
+};
+
+using TileRuns = std::array<AxisRun, 3>;
+
+struct FftTiling {
+  std::int64_t batch = 1;
+  std::array<FftAxis, 3> axes;
+
+  std::int64_t points() const;
+  std::int64_t tiles_per_image() const;
+  // Of tile `index` of an image.
+  TileRuns source_runs(std::int64_t index) const;
+  TileRuns result_runs(std::int64_t index) const;
+};
+
+// The axes of a pass, not cut yet. Of backward_weights: those of forward, whose results are the
+// places of the output's gradient.
+FftTiling uncut_tiling(const ConvProblem& problem, Pass pass);
+
+// Transforms two vectors of sequences over the points of one tile, re + i im, and back. Planes are
+// [axis 0][axis 1][axis 2][lanes], with a little space between rows, lest their beginnings all meet
+// in one place of the cache.
+template <class T>
+class FftTransform {
+ public:
+  explicit FftTransform(const FftTiling& tiling);
+
+  // Which rows of a tile hold something, or are wanted. All others are zeros, or stay undefined.
+  class Rows {
+   public:
+    explicit Rows(const FftTransform& transform);
+    void add(const TileRuns& runs);
+
+   private:
+    friend class FftTransform;
+    std::array<std::vector<char>, 2> used_;
+    std::array<std::int64_t, 2> points_;
+  };
+
+  int lanes() const { return lanes_; }
+  std::int64_t points() const { return sizes_[0] * sizes_[1] * sizes_[2]; }
+  // What is multiplied into a result that was transformed there and back.
+  T scale() const { return T(1) / static_cast<T>(points()); }
+  kernels::Frequencies frequencies() const { return frequencies_; }
+  std::int64_t frequency_count() const { return std::ssize(frequencies_); }
+
+  // Values of T of two planes, and of the memory that a transform works with.
+  std::int64_t block_values() const { return 2 * plane_values_; }
+  std::int64_t work_values() const;
+  kernels::Planes<T> planes(T* block) const { return {block, block + plane_values_}; }
+  void clear(const kernels::Planes<T>& planes) const;
+
+  void forward(const kernels::Planes<T>& planes, const Rows& filled, T* work) const;
+  // Without a factor, so that the results are `points` times too large.
+  void inverse(const kernels::Planes<T>& planes, const Rows& wanted, T* work) const;
+
+  // Where a point lies in a plane.
+  std::int64_t offset(std::int64_t p0, std::int64_t p1, std::int64_t p2) const {
+    return p0 * steps_[0] + p1 * steps_[1] + p2 * steps_[2];
+  }
+
+  // Calls f(offset in the tensor, offset in the plane, count) for each run of neighbours along the
+  // innermost axis, one lane() apart in the plane.
+  template <class F>
+  void for_each_run(const TileRuns& runs, const GridStrides& strides, F&& f) const {
+    const auto wrapped = [](std::int64_t position, std::int64_t points) {
+      return position < points ? position : position - points;
+    };
+    const AxisRun& inner = runs[2];
+    const std::int64_t straight = std::min(inner.count, sizes_[2] - inner.position);
+    for (std::int64_t i0 = 0; i0 < runs[0].count; ++i0) {
+      const std::int64_t p0 = wrapped(runs[0].position + i0, sizes_[0]);
+      for (std::int64_t i1 = 0; i1 < runs[1].count; ++i1) {
+        const std::int64_t p1 = wrapped(runs[1].position + i1, sizes_[1]);
+        const std::int64_t cell = (runs[0].first + i0) * strides.axis[0] +
+                                  (runs[1].first + i1) * strides.axis[1] +
+                                  inner.first * strides.axis[2];
+        if (straight > 0) f(cell, offset(p0, p1, inner.position), straight);
+        if (straight < inner.count)
+          f(cell + straight * strides.axis[2], offset(p0, p1, 0), inner.count - straight);
+      }
+    }
+  }
+
+  // Copies the cells of one tile into lanes [lane, lane + width) of a plane, and results out of
+  // them; `bias` of these channels may be null.
+  void load(const T* image, const GridStrides& strides, const TileRuns& runs, std::int64_t width,
+            T* plane) const;
+  void store(const T* plane, const TileRuns& runs, std::int64_t width, const T* bias, T* image,
+             const GridStrides& strides) const;
+
+ private:
+  void rows(const kernels::Planes<T>& planes, const Rows& used, T* work) const;
+  void columns(const kernels::Planes<T>& planes, const Rows& used, T* work) const;
+  void depths(const kernels::Planes<T>& planes, T* work) const;
+  void list_frequencies();
+
+  int lanes_;
+  std::array<std::int64_t, 3> sizes_{};
+  std::array<std::int64_t, 3> steps_{};
+  std::int64_t plane_values_ = 0;
+  std::array<std::shared_ptr<const kernels::Fft<T>>, 3> plans_;
+  std::vector<kernels::MirrorPair> frequencies_;
+};
+
+}  // namespace fovea::conv
