@@ -189,6 +189,12 @@ class Dense {
     return {{row, block}, Place{row, block + 1}};
   }
 
+  // Whether both have neighbouring channels of one tile, which are moved together.
+  bool are_joined(const Blocks& blocks, const Pair& pair) const {
+    return pair.b && pair.b->row == pair.a.row && blocks.width(pair.a.block) == lanes_ &&
+           blocks.first(pair.b->block) == blocks.first(pair.a.block) + lanes_;
+  }
+
   // Calls f(image, tile, place) unless the row is one of zeros.
   template <class F>
   void at_tile(std::int64_t first_row, const Place& place, const F& f) const {
@@ -205,16 +211,19 @@ class Dense {
       const Planes<T> planes = transform_.planes(memory.as<T>());
       transform_.clear(planes);
       Rows filled(transform_);
-      const auto load = [&](const Place& at, T* plane) {
+      const bool joined = are_joined(blocks, pair);
+      const auto load = [&](const Place& at, const Planes<T>& to) {
         at_tile(first, at, [&](std::int64_t image, std::int64_t tile, const Place& place) {
           const TileRuns runs = results ? tiling_.result_runs(tile) : tiling_.source_runs(tile);
+          const std::int64_t width =
+              blocks.width(place.block) + (joined ? blocks.width(place.block + 1) : 0);
           transform_.load(tensor + image * strides.image + blocks.first(place.block), strides, runs,
-                          blocks.width(place.block), plane);
+                          width, to);
           filled.add(runs);
         });
       };
-      load(pair.a, planes.re);
-      if (pair.b) load(*pair.b, planes.im);
+      load(pair.a, planes);
+      if (pair.b && !joined) load(*pair.b, {planes.im, nullptr});
       transform_.forward(planes, filled, memory.as<T>() + transform_.block_values());
       const auto place = [&](const Place& at) {
         return spectra.data + at.row * spectra.pitch + at.block * lanes_;
@@ -249,17 +258,19 @@ class Dense {
       at_tile(first, pair.a, want);
       if (pair.b) at_tile(first, *pair.b, want);
       transform_.inverse(planes, wanted, memory.as<T>() + transform_.block_values());
-      const auto store = [&](const Place& from, const T* plane) {
+      const bool joined = are_joined(result_, pair);
+      const auto store = [&](const Place& from, const Planes<T>& lanes) {
         at_tile(first, from, [&](std::int64_t image, std::int64_t tile, const Place& at) {
           const std::int64_t channel = result_.first(at.block);
-          transform_.store(plane, tiling_.result_runs(tile), result_.width(at.block),
-                           bias == nullptr ? nullptr : bias + channel,
+          transform_.store(lanes, tiling_.result_runs(tile),
+                           result_.width(at.block) + (joined ? result_.width(at.block + 1) : 0),
+                           bias == nullptr ? nullptr : bias + channel, false,
                            static_cast<T*>(args_.result) + image * result_strides_.image + channel,
                            result_strides_);
         });
       };
-      store(pair.a, planes.re);
-      if (pair.b) store(*pair.b, planes.im);
+      store(pair.a, planes);
+      if (pair.b && !joined) store(*pair.b, {planes.im, nullptr});
     });
   }
 

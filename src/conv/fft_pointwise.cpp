@@ -13,6 +13,8 @@
 #include "conv/packed_weights.h"
 #include "core/scratch.h"
 #include "fovea/executor.h"
+#include "kernels/patch_product.h"
+#include "kernels/transpose.h"
 
 namespace fovea::conv {
 namespace {
@@ -22,7 +24,8 @@ using kernels::Planes;
 
 constexpr std::int64_t kGradientTasks = 16;
 
-// Some channels of one tile as lanes of the real or of the imaginary part.
+// Some channels of one tile as lanes of the real or of the imaginary part; or of the real part and,
+// what is more than a vector, of the imaginary part.
 struct Slot {
   bool imaginary;
   std::int64_t lane;
@@ -65,11 +68,9 @@ struct Packing {
   std::vector<Slot> slots(std::int64_t unit, std::int64_t couple) const {
     std::vector<Slot> list;
     if (is_wide()) {
-      for (const bool imaginary : {false, true}) {
-        const std::int64_t channel = (2 * couple + (imaginary ? 1 : 0)) * lanes;
-        const std::int64_t width = std::min(lanes, channels - channel);
-        if (width > 0) list.push_back({imaginary, 0, unit / tiles, unit % tiles, channel, width});
-      }
+      const std::int64_t channel = 2 * couple * lanes;
+      list.push_back(
+          {false, 0, unit / tiles, unit % tiles, channel, std::min(2 * lanes, channels - channel)});
       return list;
     }
     const std::int64_t per_image = ceil_div(tiles, 2 * together);
@@ -102,6 +103,10 @@ class Pointwise {
     }
     source_ = dense_strides(sources, problem.in_channels);
     result_ = dense_strides(results, problem.in_channels);
+    constexpr auto kValue = static_cast<std::int64_t>(sizeof(T));
+    bypasses_ = bypasses_caches(args.result, problem.batch * result_.image * kValue,
+                                problem.in_channels * kValue) &&
+                problem.in_channels % (2 * packing_.lanes) == 0;
     const std::int64_t wanted = ceil_div(kGradientTasks, packing_.couples);
     splits_ = std::min(packing_.units, wanted);
   }
@@ -161,8 +166,19 @@ class Pointwise {
   static std::size_t bytes(std::int64_t values) {
     return static_cast<std::size_t>(values) * sizeof(T);
   }
-  static T* part(const Planes<T>& planes, const Slot& slot) {
-    return (slot.imaginary ? planes.im : planes.re) + slot.lane;
+  static Planes<T> part(const Planes<T>& planes, const Slot& slot) {
+    return {(slot.imaginary ? planes.im : planes.re) + slot.lane, planes.im};
+  }
+  // Calls f(first channel, width, lanes of a plane) for the channels of a couple: each of its
+  // vectors, or the first tile's lanes.
+  template <class F>
+  void for_each_vector(std::int64_t couple, const Planes<T>& planes, const F& f) const {
+    for (const Slot& slot : packing_.slots(0, couple)) {
+      if (slot.imaginary || slot.lane > 0) continue;
+      f(slot.channel, std::min(slot.width, packing_.lanes), planes.re);
+      if (slot.width > packing_.lanes)
+        f(slot.channel + packing_.lanes, slot.width - packing_.lanes, planes.im);
+    }
   }
   HalfSpectra<T> sums_at(T* sums) const {
     const std::int64_t lanes = transform_.lanes();
@@ -175,15 +191,12 @@ class Pointwise {
       const Planes<T> planes = transform_.planes(memory.as<T>());
       transform_.clear(planes);
       const T* const w = static_cast<const T*>(args_.second);
-      // One tile's slots, but the kernel in the lanes of every tile.
-      for (const Slot& slot : packing_.slots(0, couple)) {
-        const std::int64_t copies = packing_.is_wide() ? 1 : packing_.together;
-        if (!packing_.is_wide() && (slot.imaginary || slot.lane > 0)) continue;
-        for (std::int64_t i = 0; i < copies; ++i) {
-          spread_taps(tiling_, transform_, w + slot.channel * problem_.taps(), problem_.taps(),
-                      slot.width, part(planes, slot) + i * packing_.pitch);
+      for_each_vector(couple, planes, [&](std::int64_t channel, std::int64_t width, T* plane) {
+        for (std::int64_t i = 0; i < packing_.together; ++i) {  // in the lanes of every tile
+          spread_taps(tiling_, transform_, w + channel * problem_.taps(), problem_.taps(), width,
+                      plane + i * packing_.pitch);
         }
-      }
+      });
       typename FftTransform<T>::Rows rows(transform_);
       rows.add(tap_runs(tiling_));
       transform_.forward(planes, rows, memory.as<T>() + transform_.block_values());
@@ -198,17 +211,55 @@ class Pointwise {
     });
   }
 
+  TileRuns runs_of(const Slot& slot, bool results) const {
+    return results ? tiling_.result_runs(slot.tile) : tiling_.source_runs(slot.tile);
+  }
+
+  // Calls f(slot, number of tiles) for each slot; of one channel, for the first of neighbours along
+  // the innermost axis whose cells lie at the same points, and which are a matrix to be transposed.
+  template <class F>
+  void for_each_row_of_tiles(const std::vector<Slot>& slots, bool results, const F& f) const {
+    const std::int64_t row = tiling_.axes[2].tiles;
+    for (std::size_t i = 0; i < slots.size();) {
+      const Slot& slot = slots[i];
+      const AxisRun run = runs_of(slot, results)[2];
+      std::size_t count = 1;
+      for (; problem_.in_channels == 1 && i + count < slots.size(); ++count) {
+        const Slot& next = slots[i + count];
+        const AxisRun other = runs_of(next, results)[2];
+        if (next.imaginary != slot.imaginary || next.image != slot.image ||
+            next.tile / row != slot.tile / row || other.count != run.count ||
+            other.position != run.position) {
+          break;
+        }
+      }
+      f(slot, static_cast<std::int64_t>(count));
+      i += count;
+    }
+  }
+
   void spread(const T* tensor, const GridStrides& strides, bool results,
               const std::vector<Slot>& slots, const Planes<T>& planes, T* work) const {
     transform_.clear(planes);
     typename FftTransform<T>::Rows rows(transform_);
-    for (const Slot& slot : slots) {
-      const TileRuns runs =
-          results ? tiling_.result_runs(slot.tile) : tiling_.source_runs(slot.tile);
-      transform_.load(tensor + slot.image * strides.image + slot.channel, strides, runs, slot.width,
-                      part(planes, slot));
+    for_each_row_of_tiles(slots, results, [&](const Slot& slot, std::int64_t count) {
+      const TileRuns runs = runs_of(slot, results);
+      const T* const image = tensor + slot.image * strides.image + slot.channel;
       rows.add(runs);
-    }
+      if (problem_.in_channels > 1) {
+        transform_.load(image, strides, runs, slot.width, part(planes, slot));
+        return;
+      }
+      T* const plane = part(planes, slot).re;
+      transform_.for_each_run(runs, strides,
+                              [&](std::int64_t cell, std::int64_t point, std::int64_t cells) {
+                                kernels::transpose({.rows = count,
+                                                    .columns = cells,
+                                                    .from_stride = tiling_.axes[2].outputs,
+                                                    .to_stride = packing_.lanes},
+                                                   image + cell, plane + point);
+                              });
+    });
     transform_.forward(planes, rows, work);
   }
   void spread_source(const T* source, const std::vector<Slot>& slots, const Planes<T>& planes,
@@ -218,15 +269,33 @@ class Pointwise {
 
   void collect(const std::vector<Slot>& slots, const Planes<T>& planes, T* work) const {
     typename FftTransform<T>::Rows rows(transform_);
-    for (const Slot& slot : slots) rows.add(tiling_.result_runs(slot.tile));
+    for (const Slot& slot : slots) rows.add(runs_of(slot, true));
     transform_.inverse(planes, rows, work);
     const T* const bias = static_cast<const T*>(args_.bias);
-    for (const Slot& slot : slots) {
-      transform_.store(part(planes, slot), tiling_.result_runs(slot.tile), slot.width,
-                       bias == nullptr ? nullptr : bias + slot.channel,
-                       static_cast<T*>(args_.result) + slot.image * result_.image + slot.channel,
-                       result_);
-    }
+    for_each_row_of_tiles(slots, true, [&](const Slot& slot, std::int64_t count) {
+      const TileRuns runs = runs_of(slot, true);
+      T* const image = static_cast<T*>(args_.result) + slot.image * result_.image + slot.channel;
+      if (problem_.in_channels > 1) {
+        transform_.store(part(planes, slot), runs, slot.width,
+                         bias == nullptr ? nullptr : bias + slot.channel, bypasses_, image,
+                         result_);
+        return;
+      }
+      const T* const plane = part(planes, slot).re;
+      transform_.for_each_run(runs, result_,
+                              [&](std::int64_t cell, std::int64_t point, std::int64_t cells) {
+                                kernels::transpose({.rows = cells,
+                                                    .columns = count,
+                                                    .from_stride = packing_.lanes,
+                                                    .to_stride = tiling_.axes[2].outputs},
+                                                   plane + point, image + cell);
+                                for (std::int64_t i = 0; bias != nullptr && i < count; ++i) {
+                                  T* const to = image + cell + i * tiling_.axes[2].outputs;
+                                  std::for_each_n(to, cells, [&](T& value) { value += *bias; });
+                                }
+                              });
+    });
+    if (bypasses_) kernels::finish_bypassing_stores();
   }
 
   // The products of a share of the units, in their order.
@@ -263,11 +332,10 @@ class Pointwise {
     transform_.inverse(planes, rows, memory.as<T>() + transform_.block_values());
     if (!packing_.is_wide()) add_tiles(planes);
     T* const dw = static_cast<T*>(args_.result);
-    for (const Slot& slot : packing_.slots(0, couple)) {
-      if (!packing_.is_wide() && (slot.imaginary || slot.lane > 0)) continue;
-      gather_taps<T>(tiling_, transform_, part(planes, slot), slot.width, problem_.taps(),
-                     dw + slot.channel * problem_.taps());
-    }
+    for_each_vector(couple, planes, [&](std::int64_t channel, std::int64_t width, T* plane) {
+      gather_taps<T>(tiling_, transform_, plane, width, problem_.taps(),
+                     dw + channel * problem_.taps());
+    });
   }
 
   // All tiles' shares of the gradient into the lanes of the first tile.
@@ -298,6 +366,7 @@ class Pointwise {
   Packing packing_;
   GridStrides source_;
   GridStrides result_;
+  bool bypasses_ = false;
   std::int64_t splits_ = 1;  // of the units, in backward_weights
 };
 

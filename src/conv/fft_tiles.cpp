@@ -210,28 +210,29 @@ void FftTransform<T>::inverse(const Planes<T>& planes, const Rows& wanted, T* wo
 
 template <class T>
 void FftTransform<T>::load(const T* image, const GridStrides& strides, const TileRuns& runs,
-                           std::int64_t width, T* plane) const {
+                           std::int64_t width, const Planes<T>& planes) const {
   for_each_run(runs, strides, [&](std::int64_t cell, std::int64_t point, std::int64_t count) {
-    kernels::copy_cells<T>({.from = image + cell,
-                            .from_step = strides.axis[2],
-                            .to = plane + point,
-                            .to_step = lanes_,
+    kernels::load_cells<T>({.cells = image + cell,
+                            .cell_step = strides.axis[2],
+                            .first = planes.re + point,
+                            .second = planes.im + point,
                             .count = count,
                             .width = width});
   });
 }
 
 template <class T>
-void FftTransform<T>::store(const T* plane, const TileRuns& runs, std::int64_t width, const T* bias,
-                            T* image, const GridStrides& strides) const {
+void FftTransform<T>::store(const Planes<T>& planes, const TileRuns& runs, std::int64_t width,
+                            const T* bias, bool bypass, T* image,
+                            const GridStrides& strides) const {
   for_each_run(runs, strides, [&](std::int64_t cell, std::int64_t point, std::int64_t count) {
-    kernels::copy_cells<T>({.from = plane + point,
-                            .from_step = lanes_,
-                            .to = image + cell,
-                            .to_step = strides.axis[2],
-                            .count = count,
-                            .width = width,
-                            .add = bias});
+    kernels::store_cells<T>({.cells = image + cell,
+                             .cell_step = strides.axis[2],
+                             .first = planes.re + point,
+                             .second = planes.im + point,
+                             .count = count,
+                             .width = width},
+                            bias, bypass);
   });
 }
 

@@ -131,12 +131,13 @@ class FftTransform {
     }
   }
 
-  // Copies the cells of one tile into lanes [lane, lane + width) of a plane, and results out of
-  // them; `bias` of these channels may be null.
+  // Copies the channels of the cells of one tile: `width` lanes of the first plane or, if it is
+  // more than a vector, the rest into the second.
   void load(const T* image, const GridStrides& strides, const TileRuns& runs, std::int64_t width,
-            T* plane) const;
-  void store(const T* plane, const TileRuns& runs, std::int64_t width, const T* bias, T* image,
-             const GridStrides& strides) const;
+            const kernels::Planes<T>& planes) const;
+  // The way back, with a bias or null; with finish_bypassing_stores() to follow if `bypass`.
+  void store(const kernels::Planes<T>& planes, const TileRuns& runs, std::int64_t width,
+             const T* bias, bool bypass, T* image, const GridStrides& strides) const;
 
  private:
   void rows(const kernels::Planes<T>& planes, const Rows& used, T* work) const;

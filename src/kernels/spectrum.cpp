@@ -7,6 +7,7 @@
 #include <array>
 #include <utility>
 
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/butterfly-inl.h"
 #include "kernels/lanes-inl.h"
@@ -216,16 +217,68 @@ void Product(const ComplexProduct<T>& job) {
   }
 }
 
+// Cells of one tensor lie further apart than a prefetcher follows.
+constexpr std::int64_t kCellsAhead = 12;
+
 template <class T>
-void Copy(const CellCopy<T>& job) {
-  for_vectors<T>(0, static_cast<std::size_t>(job.width), [&](auto v, std::size_t lane) HWY_ATTR {
-    using V = hn::Vec<decltype(v.d)>;
-    const T* from = job.from + lane;
-    T* to = job.to + lane;
-    const V add = job.add == nullptr ? hn::Zero(v.d) : v.load(job.add + lane);
-    for (std::int64_t i = 0; i < job.count; ++i, from += job.from_step, to += job.to_step)
-      v.store(hn::Add(v.load(from), add), to);
-  });
+void Load(const CellMove<const T, T>& job) {
+  const hn::ScalableTag<T> d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const T* from = job.cells;
+  if (job.width == 2 * lanes) {
+    for (std::int64_t i = 0; i < job.count; ++i, from += job.cell_step) {
+      hwy::Prefetch(from + kCellsAhead * job.cell_step);
+      hwy::Prefetch(from + kCellsAhead * job.cell_step + lanes);
+      hn::Store(hn::LoadU(d, from), d, job.first + i * lanes);
+      hn::Store(hn::LoadU(d, from + lanes), d, job.second + i * lanes);
+    }
+    return;
+  }
+  const auto move = [&](const T* cells, T* to, std::int64_t width) HWY_ATTR {
+    for_vectors<T>(0, static_cast<std::size_t>(width), [&](auto v, std::size_t lane) HWY_ATTR {
+      for (std::int64_t i = 0; i < job.count; ++i)
+        v.store(v.load(cells + i * job.cell_step + lane), to + i * lanes + lane);
+    });
+  };
+  move(job.cells, job.first, HWY_MIN(job.width, lanes));
+  if (job.width > lanes) move(job.cells + lanes, job.second, job.width - lanes);
+}
+
+template <class T>
+void Store(const CellMove<T, const T>& job, const T* bias, bool bypass) {
+  const hn::ScalableTag<T> d;
+  using V = hn::Vec<decltype(d)>;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  T* to = job.cells;
+  if (job.width == 2 * lanes) {
+    const V bias0 = bias == nullptr ? hn::Zero(d) : hn::LoadU(d, bias);
+    const V bias1 = bias == nullptr ? hn::Zero(d) : hn::LoadU(d, bias + lanes);
+    for (std::int64_t i = 0; i < job.count; ++i, to += job.cell_step) {
+      const V value0 = hn::Add(hn::Load(d, job.first + i * lanes), bias0);
+      const V value1 = hn::Add(hn::Load(d, job.second + i * lanes), bias1);
+      if (bypass) {
+        hn::Stream(value0, d, to);
+        hn::Stream(value1, d, to + lanes);
+      } else {
+        hn::StoreU(value0, d, to);
+        hn::StoreU(value1, d, to + lanes);
+      }
+    }
+    return;
+  }
+  const auto move = [&](const T* from, const T* add, T* cells, std::int64_t width) HWY_ATTR {
+    for_vectors<T>(0, static_cast<std::size_t>(width), [&](auto v, std::size_t lane) HWY_ATTR {
+      const auto of_bias = add == nullptr ? hn::Zero(v.d) : v.load(add + lane);
+      for (std::int64_t i = 0; i < job.count; ++i)
+        v.store(hn::Add(v.load(from + i * lanes + lane), of_bias),
+                cells + i * job.cell_step + lane);
+    });
+  };
+  move(job.first, bias, job.cells, HWY_MIN(job.width, lanes));
+  if (job.width > lanes) {
+    move(job.second, bias == nullptr ? nullptr : bias + lanes, job.cells + lanes,
+         job.width - lanes);
+  }
 }
 
 #define FOVEA_SPECTRUM_FUNCTIONS(T, SUFFIX)                                                        \
@@ -247,8 +300,11 @@ void Copy(const CellCopy<T>& job) {
   void Product##SUFFIX(const ComplexProduct<T>& job) {                                             \
     Product(job);                                                                                  \
   }                                                                                                \
-  void Copy##SUFFIX(const CellCopy<T>& job) {                                                      \
-    Copy(job);                                                                                     \
+  void Load##SUFFIX(const CellMove<const T, T>& job) {                                             \
+    Load(job);                                                                                     \
+  }                                                                                                \
+  void Store##SUFFIX(const CellMove<T, const T>& job, const T* bias, bool bypass) {                \
+    Store(job, bias, bypass);                                                                      \
   }
 FOVEA_SPECTRUM_FUNCTIONS(float, F32)
 FOVEA_SPECTRUM_FUNCTIONS(double, F64)
@@ -268,7 +324,8 @@ namespace fovea::kernels {
   HWY_EXPORT(MultiplySpectra##SUFFIX);                                                             \
   HWY_EXPORT(AddProducts##SUFFIX);                                                                 \
   HWY_EXPORT(Product##SUFFIX);                                                                     \
-  HWY_EXPORT(Copy##SUFFIX);                                                                        \
+  HWY_EXPORT(Load##SUFFIX);                                                                        \
+  HWY_EXPORT(Store##SUFFIX);                                                                       \
   template <>                                                                                      \
   void split_spectra(Frequencies at, const Planes<const T>& z, T scale,                            \
                      const HalfSpectra<T>& out) {                                                  \
@@ -293,8 +350,12 @@ namespace fovea::kernels {
     HWY_DYNAMIC_DISPATCH(Product##SUFFIX)(job);                                                    \
   }                                                                                                \
   template <>                                                                                      \
-  void copy_cells(const CellCopy<T>& job) {                                                        \
-    HWY_DYNAMIC_DISPATCH(Copy##SUFFIX)(job);                                                       \
+  void load_cells(const CellMove<const T, T>& job) {                                               \
+    HWY_DYNAMIC_DISPATCH(Load##SUFFIX)(job);                                                       \
+  }                                                                                                \
+  template <>                                                                                      \
+  void store_cells(const CellMove<T, const T>& job, const T* bias, bool bypass) {                  \
+    HWY_DYNAMIC_DISPATCH(Store##SUFFIX)(job, bias, bypass);                                        \
   }
 FOVEA_SPECTRUM_FUNCTIONS(float, F32)
 FOVEA_SPECTRUM_FUNCTIONS(double, F64)

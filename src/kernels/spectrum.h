@@ -68,19 +68,21 @@ struct ComplexProduct {
 template <class T>
 void complex_product(const ComplexProduct<T>& job);
 
-// to[i * to_step + lane] = from[i * from_step + lane] + (add ? add[lane] : 0) for i <
-// count and lane < width, at most one vector.
-template <class T>
-struct CellCopy {
-  const T* from = nullptr;
-  std::int64_t from_step = 0;
-  T* to = nullptr;
-  std::int64_t to_step = 0;
+// Moves the channels of `count` cells of a tensor into planes of a transform or back: up to two
+// vectors of them, of which the second lies in another plane.
+template <class C, class P>
+struct CellMove {
+  C* cells = nullptr;  // cell i begins at cells + i * cell_step
+  std::int64_t cell_step = 0;
+  P* first = nullptr;   // and its first vector at first + i * lanes
+  P* second = nullptr;  // only for a width of more than one vector
   std::int64_t count = 0;
   std::int64_t width = 0;
-  const T* add = nullptr;
 };
 template <class T>
-void copy_cells(const CellCopy<T>& job);
+void load_cells(const CellMove<const T, T>& job);
+// With a bias per channel, or null. Bypassing the caches needs whole, aligned vectors.
+template <class T>
+void store_cells(const CellMove<T, const T>& job, const T* bias, bool bypass);
 
 }  // namespace fovea::kernels
