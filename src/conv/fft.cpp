@@ -19,85 +19,101 @@
 #include "conv/cost.h"
 #include "conv/fft_passes.h"
 #include "core/dispatch.h"
+#include "core/plan_cache.h"
 
 namespace fovea::conv {
 namespace {
 
 constexpr std::int64_t kMostPoints = std::int64_t{1} << 21;  // of a tile
 constexpr double kMostWeightBytes = std::int64_t{1} << 30;   // of spectra
-constexpr double kCacheBytes = 768 << 10;                    // of a second-level cache
-constexpr double kLevelCycles = 2;                           // of a transform, per point and level
-constexpr double kPointCycles = 15;                          // and per point: cells in and out
+
+// Cycles per point of a tile for two vectors, measured on Zen 5.
+constexpr double kStageCycles = 5;       // of a stage of the transform
+constexpr double kTurnCycles = 4;        // between the two axes of a long one
+constexpr double kCellCycles = 10;       // from the tensor or to it, and the zeros around
+constexpr double kSpectrumCycles = 8;    // of spectra that are told apart or put together
+constexpr double kSpilledFactor = 1.35;  // of tiles beyond the second-level cache
+constexpr double kCacheBytes = 896 << 10;
+constexpr double kLargeWeights = 16 << 20;  // bytes that do not stay in the last-level cache
+// Rows of a matrix product that take as long as one, for latency.
+constexpr double kLeastRows = 2.6;
 
 // The work of a pass with one tiling.
 struct Work {
-  double transforms = 0;   // of two vectors over all points of a tile
-  double points = 1;       // of a tile
-  double levels = 0;       // log2 of them
-  double products = 0;     // multiply-adds of vectors at the frequencies
-  double cache_bytes = 0;  // spectra that go to the last-level cache or come from there
+  double points = 1;      // of a tile
+  double stages = 0;      // cycles of all stages per point
+  double transforms = 0;  // of two vectors over a tile
+  double spectrum = 0;    // cycles per point and transform to make use of the spectra
+  double products = 0;    // multiply-adds of vectors at the frequencies
+  double row_share = 1;   // of these products per cycle, less where a register tile has few rows
+  double weights = 0;     // bytes of their spectra
+  double weight_use = 1;  // how often they are read or written
+  double spectra = 0;     // bytes of other spectra, written and read again
 };
 
-double bytes_of(const ConvProblem& problem, double vectors) {
-  return vectors * static_cast<double>(core_model(problem.dtype).lanes) *
+struct Channels {
+  std::int64_t in;   // of one group
+  std::int64_t out;  // of one group
+  std::int64_t reduced;
+  std::int64_t results;
+};
+Channels channels_of(const ConvProblem& problem, Pass pass) {
+  const std::int64_t in = problem.in_channels / problem.groups;
+  const std::int64_t out = problem.out_channels / problem.groups;
+  if (pass == Pass::backward_data) return {in, out, out, in};
+  return {in, out, in, out};
+}
+
+// Bytes of so many vectors of two parts.
+double complex_bytes(const ConvProblem& problem, double vectors) {
+  return 2 * vectors * static_cast<double>(core_model(problem.dtype).lanes) *
          static_cast<double>(size_of(problem.dtype));
 }
 
 // Bytes of the weights' spectra.
 double weight_bytes(const ConvProblem& problem, Pass pass, double points) {
-  const auto lanes = core_model(problem.dtype).lanes;
-  if (is_pointwise(problem))
-    return bytes_of(problem, points * static_cast<double>(ceil_div(problem.groups, lanes)));
-  const std::int64_t in = problem.in_channels / problem.groups;
-  const std::int64_t out = problem.out_channels / problem.groups;
-  const std::int64_t results = pass == Pass::backward_data ? in : out;
-  const std::int64_t reduced = pass == Pass::backward_data ? out : in;
-  return bytes_of(
-      problem, points * static_cast<double>(problem.groups * reduced * ceil_div(results, lanes)));
+  const std::int64_t lanes = core_model(problem.dtype).lanes;
+  const Channels channels = channels_of(problem, pass);
+  const std::int64_t vectors =
+      is_pointwise(problem) ? ceil_div(problem.groups, lanes)
+                            : problem.groups * channels.reduced * ceil_div(channels.results, lanes);
+  return complex_bytes(problem, points / 2 * static_cast<double>(vectors));
 }
 
 Work pointwise_work(const ConvProblem& problem, Pass pass, const FftTiling& tiling, Work work) {
-  const std::int64_t lanes = core_model(problem.dtype).lanes;
-  const auto tiles = static_cast<double>(tiling.batch * tiling.tiles_per_image());
-  double units = tiles * static_cast<double>(ceil_div(problem.groups, 2 * lanes));
-  if (problem.groups <= lanes) {
-    std::int64_t pitch = 1;
-    while (pitch < problem.groups) pitch *= 2;
-    const std::int64_t together = lanes / pitch;
-    units =
-        static_cast<double>(tiling.tiles_per_image() >= 2 * together
-                                ? tiling.batch * ceil_div(tiling.tiles_per_image(), 2 * together)
-                                : ceil_div(tiling.batch * tiling.tiles_per_image(), together));
-  }
+  const auto units =
+      static_cast<double>(fft_pointwise_units(problem, tiling, core_model(problem.dtype).lanes));
+  const bool to_weights = pass == Pass::backward_weights;
   work.transforms = 2 * units;
+  work.spectrum = to_weights ? kSpectrumCycles : kSpectrumCycles / 2;
   work.products = 4 * work.points * units;
-  work.cache_bytes = bytes_of(problem, 2 * work.points * units) *
-                     (pass == Pass::backward_weights ? 2 : 1);  // weights, or their sums
+  work.weights = complex_bytes(problem, work.points * units);
+  work.weight_use = to_weights ? 2 : 1;
   return work;
 }
 
 Work dense_work(const ConvProblem& problem, Pass pass, const FftTiling& tiling, Work work) {
   const std::int64_t lanes = core_model(problem.dtype).lanes;
-  const std::int64_t in = problem.in_channels / problem.groups;
-  const std::int64_t out = problem.out_channels / problem.groups;
-  const bool to_data = pass == Pass::backward_data;
-  const std::int64_t reduced = to_data ? out : in;
-  const std::int64_t sources = ceil_div(reduced * problem.groups, lanes);
-  const std::int64_t results = problem.groups * ceil_div(to_data ? in : out, lanes);
+  const Channels channels = channels_of(problem, pass);
+  const std::int64_t sources = ceil_div(channels.reduced * problem.groups, lanes);
+  const std::int64_t results = problem.groups * ceil_div(channels.results, lanes);
   const std::int64_t tiles = tiling.batch * tiling.tiles_per_image();
   const auto couples = [&](std::int64_t blocks) {
     const bool of_tiles = blocks == 1 && tiling.tiles_per_image() > 1;
     return static_cast<double>(of_tiles ? ceil_div(tiles, 2) : tiles * ceil_div(blocks, 2));
   };
+  const bool to_weights = pass == Pass::backward_weights;
+  const auto rows = static_cast<double>(to_weights ? channels.reduced : tiles);
   work.transforms = couples(sources) + couples(results);
-  work.products = 2 * work.points * static_cast<double>(tiles * reduced * results);
-  const double spectra =
-      bytes_of(problem, work.points * static_cast<double>(tiles * (sources + results)));
-  const double weights = weight_bytes(problem, pass, work.points);
-  work.cache_bytes = 2 * spectra + weights;
-  if (pass == Pass::backward_weights) {
-    work.transforms += static_cast<double>(results * ceil_div(reduced, 2));
-    work.cache_bytes += 2 * weights;
+  work.spectrum = kSpectrumCycles;
+  work.products = 2 * work.points * static_cast<double>(tiles * channels.reduced * results);
+  work.row_share = std::min(1.0, rows / kLeastRows);
+  work.weights = weight_bytes(problem, pass, work.points);
+  work.spectra = 2 * complex_bytes(problem, work.points / 2 *
+                                                static_cast<double>(tiles * (sources + results)));
+  if (to_weights) {
+    work.transforms += static_cast<double>(results * ceil_div(channels.reduced, 2));
+    work.weight_use = 3;
   }
   return work;
 }
@@ -105,29 +121,45 @@ Work dense_work(const ConvProblem& problem, Pass pass, const FftTiling& tiling, 
 Work work_of(const ConvProblem& problem, Pass pass, const FftTiling& tiling) {
   Work work;
   work.points = static_cast<double>(tiling.points());
-  work.levels = std::log2(work.points);
+  for (const FftAxis& axis : tiling.axes) {
+    if (axis.points > 1)
+      work.stages += kStageCycles * static_cast<double>(kernels::fft_stage_count(axis.points));
+  }
+  if (is_long_tile({tiling.axes[0].points, tiling.axes[1].points, tiling.axes[2].points}))
+    work.stages += kTurnCycles;
+  if (complex_bytes(problem, work.points) > kCacheBytes) work.stages *= kSpilledFactor;
   return is_pointwise(problem) ? pointwise_work(problem, pass, tiling, work)
                                : dense_work(problem, pass, tiling, work);
 }
 
-double cycles_of(const ConvProblem& problem, const Work& work) {
+// What the phases of a pass take one after the other.
+double cycles_of(const ConvProblem& problem, Pass pass, const Work& work) {
   const CoreModel model = core_model(problem.dtype);
-  double transform = work.points * (kLevelCycles * work.levels + kPointCycles);
-  const double block_bytes = bytes_of(problem, 2 * work.points);
-  if (block_bytes > kCacheBytes) transform += 4 * block_bytes / model.cache_bytes;
-  return work.transforms * transform + work.products / (2 * model.winograd_share) +
-         work.cache_bytes / model.cache_bytes;
+  const double transforms =
+      work.transforms * work.points * (work.stages + kCellCycles + work.spectrum);
+  const double products = work.products / (2 * model.winograd_share * work.row_share);
+  const double weights = work.weight_use * work.weights /
+                         (work.weights > kLargeWeights ? model.memory_bytes : model.cache_bytes);
+  return transforms + products + weights + work.spectra / model.cache_bytes +
+         least_cost(problem, pass).bytes / model.memory_bytes;
 }
 
-// Lengths for an axis: those that cut its results into equal parts, and transform fast.
+// Lengths for an axis: those that cut its results into equal parts and transform fast, in one of
+// the fewest points or of fewer stages.
 std::vector<std::int64_t> lengths_for(const FftAxis& axis) {
   if (axis.taps == 1) return {1};
   const std::int64_t overlap = axis.dilation * (axis.taps - 1);
   std::vector<std::int64_t> lengths;
   const auto add = [&](std::int64_t least) {
     if (least > kMostPoints) return;
-    const std::int64_t length = kernels::fast_fft_length(least);
-    if (lengths.empty() || length < lengths.back()) lengths.push_back(length);
+    std::int64_t length = kernels::fast_fft_length(least);
+    lengths.push_back(length);
+    for (std::int64_t stages = kernels::fft_stage_count(length); length <= least + least / 6;
+         length = kernels::fast_fft_length(length + 1)) {
+      if (kernels::fft_stage_count(length) >= stages) continue;
+      stages = kernels::fft_stage_count(length);
+      lengths.push_back(length);
+    }
   };
   add(axis.whole());
   for (std::int64_t parts = 2; parts <= axis.results;
@@ -136,6 +168,8 @@ std::vector<std::int64_t> lengths_for(const FftAxis& axis) {
     add(outputs + overlap);
     if (outputs < overlap / 4) break;
   }
+  std::ranges::sort(lengths);
+  lengths.erase(std::unique(lengths.begin(), lengths.end()), lengths.end());
   return lengths;
 }
 
@@ -145,22 +179,38 @@ struct Choice {
 };
 
 // The tiling with the least cost; none if every tile has too many points.
-Choice chosen_tiling(const ConvProblem& problem, Pass pass) {
+Choice find_tiling(const ConvProblem& problem, Pass pass) {
   FftTiling tiling = uncut_tiling(problem, pass);
+  std::array<std::vector<std::int64_t>, 3> lengths;
+  for (std::size_t a = 0; a < 3; ++a) lengths[a] = lengths_for(tiling.axes[a]);
   Choice best;
-  for (const std::int64_t n0 : lengths_for(tiling.axes[0])) {
+  for (const std::int64_t n0 : lengths[0]) {
     tiling.axes[0].cut(n0);
-    for (const std::int64_t n1 : lengths_for(tiling.axes[1])) {
+    for (const std::int64_t n1 : lengths[1]) {
       tiling.axes[1].cut(n1);
-      for (const std::int64_t n2 : lengths_for(tiling.axes[2])) {
+      for (const std::int64_t n2 : lengths[2]) {
         tiling.axes[2].cut(n2);
         if (n0 > kMostPoints / n1 || n0 * n1 > kMostPoints / n2) continue;
-        const double cycles = cycles_of(problem, work_of(problem, pass, tiling));
+        const double cycles = cycles_of(problem, pass, work_of(problem, pass, tiling));
         if (cycles < best.cycles) best = {tiling, cycles};
       }
     }
   }
   return best;
+}
+
+struct ChoiceKey {
+  ConvProblem problem;
+  Pass pass;
+  std::int64_t lanes;
+  friend bool operator==(const ChoiceKey&, const ChoiceKey&) = default;
+};
+
+// The same; those asked for last are kept.
+Choice chosen_tiling(const ConvProblem& problem, Pass pass) {
+  static PlanCache<ChoiceKey, Choice> cache(256);
+  return *cache.get({problem, pass, core_model(problem.dtype).lanes}, 1,
+                    [&] { return std::make_shared<const Choice>(find_tiling(problem, pass)); });
 }
 
 std::optional<std::string> refuses(const ConvProblem& problem, Pass pass) {
@@ -183,18 +233,16 @@ ConvCost predict(const ConvProblem& problem, Pass pass) {
   const Work work = work_of(problem, pass, chosen_tiling(problem, pass).tiling);
   ConvCost cost = least_cost(problem, pass);
   // A transform has 5/2 multiply-adds per point and level.
-  cost.multiply_adds = static_cast<double>(core_model(problem.dtype).lanes) *
-                       (work.transforms * work.points * work.levels * 2.5 + work.products);
+  cost.multiply_adds =
+      static_cast<double>(core_model(problem.dtype).lanes) *
+      (work.transforms * work.points * std::log2(work.points) * 2.5 + work.products);
+  cost.bytes += work.weights + work.spectra;
   return cost;
 }
 
-double cycles(const ConvProblem& problem, Pass pass) {
-  return std::max(chosen_tiling(problem, pass).cycles,
-                  least_cost(problem, pass).bytes / core_model(problem.dtype).memory_bytes);
-}
-
 bool suits(const ConvProblem& problem, Pass pass) {
-  return !refuses(problem, pass) && cycles(problem, pass) < direct_cycles(problem, pass);
+  return !refuses(problem, pass) &&
+         chosen_tiling(problem, pass).cycles < direct_cycles(problem, pass);
 }
 
 std::size_t workspace(const ConvProblem& problem, Pass pass) {

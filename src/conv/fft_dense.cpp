@@ -80,7 +80,8 @@ class Dense {
         pass_(pass),
         args_(args),
         tiling_(tiling),
-        transform_(tiling),
+        kept_(fft_transform<T>(tiling)),
+        transform_(*kept_),
         lanes_(transform_.lanes()),
         tiles_(tiling.tiles_per_image()) {
     const std::int64_t in = problem.in_channels / problem.groups;
@@ -404,7 +405,8 @@ class Dense {
   Pass pass_;
   const ConvArgs& args_;
   const FftTiling& tiling_;
-  FftTransform<T> transform_;
+  std::shared_ptr<const FftTransform<T>> kept_;
+  const FftTransform<T>& transform_;
   std::int64_t lanes_;
   std::int64_t tiles_;    // of one image
   std::int64_t reduced_;  // source channels of one group

@@ -20,6 +20,9 @@ void fft_pointwise(const ConvProblem& problem, Pass pass, const ConvArgs& args,
                    const FftTiling& tiling);
 template <class T>
 std::size_t fft_pointwise_workspace(const ConvProblem& problem, Pass pass, const FftTiling& tiling);
+// Transforms of two vectors of the source.
+std::int64_t fft_pointwise_units(const ConvProblem& problem, const FftTiling& tiling,
+                                 std::int64_t lanes);
 
 // And of all others: at each frequency a matrix product over the channels of a group.
 template <class T>

@@ -47,7 +47,7 @@ struct Packing {
   std::int64_t couples = 1;
   std::int64_t units = 0;
 
-  Packing(const ConvProblem& problem, const FftTiling& tiling, int vector_lanes)
+  Packing(const ConvProblem& problem, const FftTiling& tiling, std::int64_t vector_lanes)
       : batch(problem.batch),
         tiles(tiling.tiles_per_image()),
         channels(problem.in_channels),
@@ -93,7 +93,8 @@ class Pointwise {
       : problem_(problem),
         args_(args),
         tiling_(tiling),
-        transform_(tiling),
+        kept_(fft_transform<T>(tiling)),
+        transform_(*kept_),
         packing_(problem, tiling, transform_.lanes()) {
     std::array<std::int64_t, 3> sources{};
     std::array<std::int64_t, 3> results{};
@@ -340,29 +341,29 @@ class Pointwise {
 
   // All tiles' shares of the gradient into the lanes of the first tile.
   void add_tiles(const Planes<T>& planes) const {
-    const TileRuns taps = tap_runs(tiling_);
-    for (std::int64_t p0 = 0; p0 < taps[0].count; ++p0) {
-      for (std::int64_t p1 = 0; p1 < taps[1].count; ++p1) {
-        for (std::int64_t p2 = 0; p2 < taps[2].count; ++p2) {
-          T* const re = planes.re + transform_.offset(p0, p1, p2);
-          const T* const im = planes.im + transform_.offset(p0, p1, p2);
-          for (std::int64_t c = 0; c < packing_.channels; ++c) {
-            T sum = re[c] + im[c];
-            for (std::int64_t lane = c + packing_.pitch; lane < packing_.lanes;
-                 lane += packing_.pitch) {
-              sum += re[lane] + im[lane];
-            }
-            re[c] = sum;
-          }
-        }
-      }
-    }
+    const GridStrides none;
+    transform_.for_each_run(tap_runs(tiling_), none,
+                            [&](std::int64_t, std::int64_t point, std::int64_t count) {
+                              for (std::int64_t i = 0; i < count; ++i) {
+                                T* const re = planes.re + point + i * packing_.lanes;
+                                const T* const im = planes.im + point + i * packing_.lanes;
+                                for (std::int64_t c = 0; c < packing_.channels; ++c) {
+                                  T sum = re[c] + im[c];
+                                  for (std::int64_t lane = c + packing_.pitch;
+                                       lane < packing_.lanes; lane += packing_.pitch) {
+                                    sum += re[lane] + im[lane];
+                                  }
+                                  re[c] = sum;
+                                }
+                              }
+                            });
   }
 
   const ConvProblem& problem_;
   const ConvArgs& args_;
   const FftTiling& tiling_;
-  FftTransform<T> transform_;
+  std::shared_ptr<const FftTransform<T>> kept_;
+  const FftTransform<T>& transform_;
   Packing packing_;
   GridStrides source_;
   GridStrides result_;
@@ -392,5 +393,11 @@ std::size_t fft_pointwise_workspace(const ConvProblem& problem, Pass pass,
 }
 template std::size_t fft_pointwise_workspace<float>(const ConvProblem&, Pass, const FftTiling&);
 template std::size_t fft_pointwise_workspace<double>(const ConvProblem&, Pass, const FftTiling&);
+
+std::int64_t fft_pointwise_units(const ConvProblem& problem, const FftTiling& tiling,
+                                 std::int64_t lanes) {
+  const Packing packing(problem, tiling, lanes);
+  return packing.couples * packing.units;
+}
 
 }  // namespace fovea::conv

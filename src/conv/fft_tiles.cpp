@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "conv/axes.h"
+#include "core/plan_cache.h"
 #include "kernels/group_product.h"
 
 namespace fovea::conv {
@@ -17,7 +18,22 @@ std::int64_t modulo(std::int64_t value, std::int64_t n) {
   return rest < 0 ? rest + n : rest;
 }
 
+constexpr std::int64_t kLongPoints = 512;  // of a line that would not stay in the first-level cache
+
+// The greatest divisor that is at most the root.
+std::int64_t middle_divisor(std::int64_t n) {
+  std::int64_t best = 1;
+  for (std::int64_t d = 1; d * d <= n; ++d) {
+    if (n % d == 0) best = d;
+  }
+  return best;
+}
+
 }  // namespace
+
+bool is_long_tile(const std::array<std::int64_t, 3>& points) {
+  return points[0] == 1 && points[1] == 1 && points[2] >= kLongPoints;
+}
 
 // With point 0 at source cell 0: cells before it are read at the end of the tile, where only zeros
 // may lie, and each result needs a point of its own.
@@ -89,25 +105,29 @@ FftTiling uncut_tiling(const ConvProblem& problem, Pass pass) {
 }
 
 template <class T>
-FftTransform<T>::Rows::Rows(const FftTransform& transform) {
-  for (std::size_t a = 0; a < 2; ++a) {
-    points_[a] = transform.sizes_[a];
-    used_[a].assign(static_cast<std::size_t>(points_[a]), 0);
-  }
+FftTransform<T>::Rows::Rows(const FftTransform& transform) : all_(transform.is_long()) {
+  for (std::size_t a = 0; a < 2; ++a)
+    used_[a].assign(static_cast<std::size_t>(transform.sizes_[a]), all_ ? 1 : 0);
 }
 
 template <class T>
 void FftTransform<T>::Rows::add(const TileRuns& runs) {
+  if (all_) return;
   for (std::size_t a = 0; a < 2; ++a) {
     for (std::int64_t i = 0; i < runs[a].count; ++i)
-      used_[a][static_cast<std::size_t>((runs[a].position + i) % points_[a])] = 1;
+      used_[a][static_cast<std::size_t>(runs[a].position + i) % used_[a].size()] = 1;
   }
 }
 
 template <class T>
-FftTransform<T>::FftTransform(const FftTiling& tiling) : lanes_(kernels::vector_lanes<T>()) {
+FftTransform<T>::FftTransform(const std::array<std::int64_t, 3>& points)
+    : lanes_(kernels::vector_lanes<T>()), points_(points), sizes_(points) {
+  if (is_long_tile(points)) {
+    sizes_[1] = middle_divisor(points[2]);
+    sizes_[2] = points[2] / sizes_[1];
+    twiddles_ = std::make_unique<const kernels::TwiddleMatrix<T>>(points[2], sizes_[1]);
+  }
   for (std::size_t a = 0; a < 3; ++a) {
-    sizes_[a] = tiling.axes[a].points;
     if (sizes_[a] > 1) plans_[a] = kernels::fft_plan<T>(sizes_[a]);
   }
   // An odd number of vectors from row to row and from plane to plane.
@@ -119,18 +139,25 @@ FftTransform<T>::FftTransform(const FftTiling& tiling) : lanes_(kernels::vector_
   list_frequencies();
 }
 
+// Where a frequency lies after the transform, in vectors.
+template <class T>
+std::int32_t FftTransform<T>::place(std::int64_t k0, std::int64_t k1, std::int64_t k2) const {
+  const std::int64_t row = is_long() ? k2 % sizes_[1] : k1;
+  const std::int64_t column = is_long() ? k2 / sizes_[1] : k2;
+  return static_cast<std::int32_t>((k0 * steps_[0] + row * steps_[1] + column * steps_[2]) /
+                                   lanes_);
+}
+
 template <class T>
 void FftTransform<T>::list_frequencies() {
-  const auto place = [&](std::int64_t k0, std::int64_t k1, std::int64_t k2) {
-    return static_cast<std::int32_t>(offset(k0, k1, k2) / lanes_);
-  };
-  for (std::int64_t k0 = 0; k0 < sizes_[0]; ++k0) {
-    for (std::int64_t k1 = 0; k1 < sizes_[1]; ++k1) {
-      for (std::int64_t k2 = 0; k2 < sizes_[2]; ++k2) {
+  frequencies_.reserve(static_cast<std::size_t>(points() / 2 + 4));
+  for (std::int64_t k0 = 0; k0 < points_[0]; ++k0) {
+    for (std::int64_t k1 = 0; k1 < points_[1]; ++k1) {
+      for (std::int64_t k2 = 0; k2 < points_[2]; ++k2) {
         const std::int32_t point = place(k0, k1, k2);
         const std::int32_t mirror =
-            place((sizes_[0] - k0) % sizes_[0], (sizes_[1] - k1) % sizes_[1],
-                  (sizes_[2] - k2) % sizes_[2]);
+            place((points_[0] - k0) % points_[0], (points_[1] - k1) % points_[1],
+                  (points_[2] - k2) % points_[2]);
         if (point <= mirror) frequencies_.push_back({point, mirror});
       }
     }
@@ -155,7 +182,7 @@ void FftTransform<T>::rows(const Planes<T>& planes, const Rows& used, T* work) c
     const std::vector<char>& row = used.used_[1];
     for (auto it = std::find(row.begin(), row.end(), 1); it != row.end();) {
       const auto last = std::find(it, row.end(), 0);
-      const std::int64_t at = offset(p0, it - row.begin(), 0);
+      const std::int64_t at = p0 * steps_[0] + (it - row.begin()) * steps_[1];
       plans_[2]->lines({.data = {planes.re + at, planes.im + at},
                         .step = steps_[2],
                         .lines = last - it,
@@ -171,7 +198,7 @@ void FftTransform<T>::columns(const Planes<T>& planes, const Rows& used, T* work
   if (plans_[1] == nullptr) return;
   for (std::int64_t p0 = 0; p0 < sizes_[0]; ++p0) {
     if (used.used_[0][static_cast<std::size_t>(p0)] == 0) continue;
-    const std::int64_t at = offset(p0, 0, 0);
+    const std::int64_t at = p0 * steps_[0];
     plans_[1]->lines({.data = {planes.re + at, planes.im + at},
                       .step = steps_[1],
                       .lines = sizes_[2],
@@ -184,7 +211,7 @@ template <class T>
 void FftTransform<T>::depths(const Planes<T>& planes, T* work) const {
   if (plans_[0] == nullptr) return;
   for (std::int64_t p1 = 0; p1 < sizes_[1]; ++p1) {
-    const std::int64_t at = offset(0, p1, 0);
+    const std::int64_t at = p1 * steps_[1];
     plans_[0]->lines({.data = {planes.re + at, planes.im + at},
                       .step = steps_[0],
                       .lines = sizes_[2],
@@ -194,7 +221,22 @@ void FftTransform<T>::depths(const Planes<T>& planes, T* work) const {
 }
 
 template <class T>
+void FftTransform<T>::turn(const Planes<T>& planes) const {
+  for (std::int64_t row = 0; row < sizes_[1]; ++row) {
+    const std::int64_t at = row * sizes_[2];
+    kernels::turn_vectors<T>({twiddles_->re.data() + at, twiddles_->im.data() + at}, sizes_[2],
+                             {planes.re + row * steps_[1], planes.im + row * steps_[1]});
+  }
+}
+
+template <class T>
 void FftTransform<T>::forward(const Planes<T>& planes, const Rows& filled, T* work) const {
+  if (is_long()) {
+    columns(planes, filled, work);
+    turn(planes);
+    rows(planes, filled, work);
+    return;
+  }
   rows(planes, filled, work);
   columns(planes, filled, work);
   depths(planes, work);
@@ -203,6 +245,12 @@ void FftTransform<T>::forward(const Planes<T>& planes, const Rows& filled, T* wo
 template <class T>
 void FftTransform<T>::inverse(const Planes<T>& planes, const Rows& wanted, T* work) const {
   const Planes<T> exchanged{planes.im, planes.re};
+  if (is_long()) {
+    rows(exchanged, wanted, work);
+    turn(exchanged);
+    columns(exchanged, wanted, work);
+    return;
+  }
   depths(exchanged, work);
   columns(exchanged, wanted, work);
   rows(exchanged, wanted, work);
@@ -238,5 +286,18 @@ void FftTransform<T>::store(const Planes<T>& planes, const TileRuns& runs, std::
 
 template class FftTransform<float>;
 template class FftTransform<double>;
+
+template <class T>
+std::shared_ptr<const FftTransform<T>> fft_transform(const FftTiling& tiling) {
+  // Sizes are points: what a transform keeps is about as many pairs of numbers.
+  static PlanCache<std::array<std::int64_t, 4>, FftTransform<T>> cache(std::int64_t{1} << 20);
+  const std::array<std::int64_t, 3> points{tiling.axes[0].points, tiling.axes[1].points,
+                                           tiling.axes[2].points};
+  const std::int64_t lanes = kernels::vector_lanes<T>();  // which depends on the SIMD target
+  return cache.get({points[0], points[1], points[2], lanes}, tiling.points(),
+                   [&] { return std::make_shared<const FftTransform<T>>(points); });
+}
+template std::shared_ptr<const FftTransform<float>> fft_transform(const FftTiling&);
+template std::shared_ptr<const FftTransform<double>> fft_transform(const FftTiling&);
 
 }  // namespace fovea::conv

@@ -66,13 +66,17 @@ struct FftTiling {
 // places of the output's gradient.
 FftTiling uncut_tiling(const ConvProblem& problem, Pass pass);
 
+// Whether a tile of one axis lies as one of two.
+bool is_long_tile(const std::array<std::int64_t, 3>& points);
+
 // Transforms two vectors of sequences over the points of one tile, re + i im, and back. Planes are
 // [axis 0][axis 1][axis 2][lanes], with a little space between rows, lest their beginnings all meet
-// in one place of the cache.
+// in one place of the cache. A long tile of one axis lies and is transformed as one of two, so that
+// lines stay in the first-level cache; its frequencies are then in an order of their own.
 template <class T>
 class FftTransform {
  public:
-  explicit FftTransform(const FftTiling& tiling);
+  explicit FftTransform(const std::array<std::int64_t, 3>& points);
 
   // Which rows of a tile hold something, or are wanted. All others are zeros, or stay undefined.
   class Rows {
@@ -83,11 +87,11 @@ class FftTransform {
    private:
     friend class FftTransform;
     std::array<std::vector<char>, 2> used_;
-    std::array<std::int64_t, 2> points_;
+    bool all_;
   };
 
   int lanes() const { return lanes_; }
-  std::int64_t points() const { return sizes_[0] * sizes_[1] * sizes_[2]; }
+  std::int64_t points() const { return points_[0] * points_[1] * points_[2]; }
   // What is multiplied into a result that was transformed there and back.
   T scale() const { return T(1) / static_cast<T>(points()); }
   kernels::Frequencies frequencies() const { return frequencies_; }
@@ -103,30 +107,44 @@ class FftTransform {
   // Without a factor, so that the results are `points` times too large.
   void inverse(const kernels::Planes<T>& planes, const Rows& wanted, T* work) const;
 
-  // Where a point lies in a plane.
-  std::int64_t offset(std::int64_t p0, std::int64_t p1, std::int64_t p2) const {
-    return p0 * steps_[0] + p1 * steps_[1] + p2 * steps_[2];
+  // Calls f(i, offset in a plane, count) for stretches of the places p2 + i * step, i < n, of a row
+  // of the tile that are evenly spaced in the plane.
+  template <class F>
+  void for_each_stretch(std::int64_t p0, std::int64_t p1, std::int64_t p2, std::int64_t step,
+                        std::int64_t n, F&& f) const {
+    for (std::int64_t i = 0; i < n;) {
+      const std::int64_t place = p2 + i * step;
+      const std::int64_t row = is_long() ? place / sizes_[2] : p1;
+      const std::int64_t column = is_long() ? place % sizes_[2] : place;
+      const std::int64_t count = std::min(n - i, (sizes_[2] - column + step - 1) / step);
+      f(i, p0 * steps_[0] + row * steps_[1] + column * steps_[2], count);
+      i += count;
+    }
   }
 
-  // Calls f(offset in the tensor, offset in the plane, count) for each run of neighbours along the
-  // innermost axis, one lane() apart in the plane.
+  // Calls f(offset in the tensor, offset in a plane, count) for neighbours along the innermost axis
+  // that lie evenly spaced in both.
   template <class F>
   void for_each_run(const TileRuns& runs, const GridStrides& strides, F&& f) const {
     const auto wrapped = [](std::int64_t position, std::int64_t points) {
       return position < points ? position : position - points;
     };
     const AxisRun& inner = runs[2];
-    const std::int64_t straight = std::min(inner.count, sizes_[2] - inner.position);
+    const std::int64_t straight = std::min(inner.count, points_[2] - inner.position);
     for (std::int64_t i0 = 0; i0 < runs[0].count; ++i0) {
-      const std::int64_t p0 = wrapped(runs[0].position + i0, sizes_[0]);
+      const std::int64_t p0 = wrapped(runs[0].position + i0, points_[0]);
       for (std::int64_t i1 = 0; i1 < runs[1].count; ++i1) {
-        const std::int64_t p1 = wrapped(runs[1].position + i1, sizes_[1]);
-        const std::int64_t cell = (runs[0].first + i0) * strides.axis[0] +
-                                  (runs[1].first + i1) * strides.axis[1] +
-                                  inner.first * strides.axis[2];
-        if (straight > 0) f(cell, offset(p0, p1, inner.position), straight);
-        if (straight < inner.count)
-          f(cell + straight * strides.axis[2], offset(p0, p1, 0), inner.count - straight);
+        const std::int64_t p1 = wrapped(runs[1].position + i1, points_[1]);
+        const std::int64_t row = (runs[0].first + i0) * strides.axis[0] +
+                                 (runs[1].first + i1) * strides.axis[1] +
+                                 inner.first * strides.axis[2];
+        const auto visit = [&](std::int64_t first) {
+          return [&, first](std::int64_t i, std::int64_t offset, std::int64_t count) {
+            f(row + (first + i) * strides.axis[2], offset, count);
+          };
+        };
+        for_each_stretch(p0, p1, inner.position, 1, straight, visit(0));
+        for_each_stretch(p0, p1, 0, 1, inner.count - straight, visit(straight));
       }
     }
   }
@@ -140,17 +158,26 @@ class FftTransform {
              const T* bias, bool bypass, T* image, const GridStrides& strides) const;
 
  private:
+  bool is_long() const { return twiddles_ != nullptr; }
+  std::int32_t place(std::int64_t k0, std::int64_t k1, std::int64_t k2) const;
   void rows(const kernels::Planes<T>& planes, const Rows& used, T* work) const;
   void columns(const kernels::Planes<T>& planes, const Rows& used, T* work) const;
   void depths(const kernels::Planes<T>& planes, T* work) const;
+  void turn(const kernels::Planes<T>& planes) const;
   void list_frequencies();
 
   int lanes_;
-  std::array<std::int64_t, 3> sizes_{};
+  std::array<std::int64_t, 3> points_;   // of the tile
+  std::array<std::int64_t, 3> sizes_{};  // as it lies in a plane
   std::array<std::int64_t, 3> steps_{};
   std::int64_t plane_values_ = 0;
   std::array<std::shared_ptr<const kernels::Fft<T>>, 3> plans_;
+  std::unique_ptr<const kernels::TwiddleMatrix<T>> twiddles_;
   std::vector<kernels::MirrorPair> frequencies_;
 };
+
+// The transform of these tiles; those used last are kept.
+template <class T>
+std::shared_ptr<const FftTransform<T>> fft_transform(const FftTiling& tiling);
 
 }  // namespace fovea::conv

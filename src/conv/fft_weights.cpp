@@ -6,14 +6,19 @@
 namespace fovea::conv {
 namespace {
 
-// Calls f(offset of the first tap of a row in a kernel, its offset in a plane).
+// Calls f(offset of the first tap of a stretch in a kernel, its offset in a plane, taps) for
+// neighbours along the innermost axis.
 template <class T, class F>
 void for_each_tap_row(const FftTiling& tiling, const FftTransform<T>& transform, const F& f) {
   const auto& axes = tiling.axes;
   for (std::int64_t t0 = 0; t0 < axes[0].taps; ++t0) {
     for (std::int64_t t1 = 0; t1 < axes[1].taps; ++t1) {
-      f((t0 * axes[1].taps + t1) * axes[2].taps,
-        transform.offset(t0 * axes[0].dilation, t1 * axes[1].dilation, 0));
+      const std::int64_t first = (t0 * axes[1].taps + t1) * axes[2].taps;
+      transform.for_each_stretch(t0 * axes[0].dilation, t1 * axes[1].dilation, 0, axes[2].dilation,
+                                 axes[2].taps,
+                                 [&](std::int64_t t2, std::int64_t point, std::int64_t count) {
+                                   f(first + t2, point, count);
+                                 });
     }
   }
 }
@@ -30,13 +35,14 @@ TileRuns tap_runs(const FftTiling& tiling) {
 template <class T>
 void spread_taps(const FftTiling& tiling, const FftTransform<T>& transform, const T* w,
                  std::int64_t channel_step, std::int64_t width, T* plane) {
-  for_each_tap_row(tiling, transform, [&](std::int64_t tap, std::int64_t point) {
-    kernels::transpose({.rows = width,
-                        .columns = tiling.axes[2].taps,
-                        .from_stride = channel_step,
-                        .to_stride = tiling.axes[2].dilation * transform.lanes()},
-                       w + tap, plane + point);
-  });
+  for_each_tap_row(tiling, transform,
+                   [&](std::int64_t tap, std::int64_t point, std::int64_t count) {
+                     kernels::transpose({.rows = width,
+                                         .columns = count,
+                                         .from_stride = channel_step,
+                                         .to_stride = tiling.axes[2].dilation * transform.lanes()},
+                                        w + tap, plane + point);
+                   });
 }
 template void spread_taps(const FftTiling&, const FftTransform<float>&, const float*, std::int64_t,
                           std::int64_t, float*);
@@ -46,13 +52,14 @@ template void spread_taps(const FftTiling&, const FftTransform<double>&, const d
 template <class T>
 void gather_taps(const FftTiling& tiling, const FftTransform<T>& transform, const T* plane,
                  std::int64_t width, std::int64_t channel_step, T* dw) {
-  for_each_tap_row(tiling, transform, [&](std::int64_t tap, std::int64_t point) {
-    kernels::transpose({.rows = tiling.axes[2].taps,
-                        .columns = width,
-                        .from_stride = tiling.axes[2].dilation * transform.lanes(),
-                        .to_stride = channel_step},
-                       plane + point, dw + tap);
-  });
+  for_each_tap_row(tiling, transform,
+                   [&](std::int64_t tap, std::int64_t point, std::int64_t count) {
+                     kernels::transpose({.rows = count,
+                                         .columns = width,
+                                         .from_stride = tiling.axes[2].dilation * transform.lanes(),
+                                         .to_stride = channel_step},
+                                        plane + point, dw + tap);
+                   });
 }
 template void gather_taps(const FftTiling&, const FftTransform<float>&, const float*, std::int64_t,
                           std::int64_t, float*);

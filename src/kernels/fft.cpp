@@ -10,11 +10,11 @@
 #include <bit>
 #include <cmath>
 #include <limits>
-#include <mutex>
 #include <numbers>
 #include <utility>
 
 #include "core/check.h"
+#include "core/plan_cache.h"
 
 namespace fovea::kernels {
 namespace {
@@ -188,40 +188,35 @@ void Fft<T>::run_chirp(const Planes<T>& data, std::int64_t count, T* work) const
 template <class T>
 void Fft<T>::lines(const FftLines<T>& job) const {
   FOVEA_ASSERT(chirp_ == nullptr, "lines of {} points", length_);
-  std::vector<FftStage<T>> stages;
-  for (const Stage& stage : stages_) stages.push_back(stage.view());
-  fft_lines<T>({stages.data(), stages.size()}, length_, job);
+  std::array<FftStage<T>, 40> stages;  // 2^40 is the longest
+  std::transform(stages_.begin(), stages_.end(), stages.begin(),
+                 [](const Stage& stage) { return stage.view(); });
+  fft_lines<T>({stages.data(), stages_.size()}, length_, job);
 }
+
+template <class T>
+TwiddleMatrix<T>::TwiddleMatrix(std::int64_t length, std::int64_t rows) {
+  for (std::int64_t k = 0; k < rows; ++k) {
+    for (std::int64_t p = 0; p < length / rows; ++p) add_root(k * p, length, re, im);
+  }
+}
+template struct TwiddleMatrix<float>;
+template struct TwiddleMatrix<double>;
 
 template class Fft<float>;
 template class Fft<double>;
 
 template <class T>
 std::shared_ptr<const Fft<T>> fft_plan(std::int64_t length) {
-  constexpr std::int64_t kKeptPoints = std::int64_t{1} << 21;
-  static std::mutex mutex;
-  static std::vector<std::shared_ptr<const Fft<T>>> kept;  // the one used last is at the end
-  {
-    const std::lock_guard lock(mutex);
-    for (auto it = kept.begin(); it != kept.end(); ++it) {
-      if ((*it)->length() != length) continue;
-      std::rotate(it, it + 1, kept.end());
-      return kept.back();
-    }
-  }
-  auto plan = std::make_shared<const Fft<T>>(length);
-  if (length > kKeptPoints) return plan;
-  const std::lock_guard lock(mutex);
-  std::int64_t points = length;
-  for (const auto& other : kept) points += other->length();
-  auto oldest = kept.begin();
-  for (; points > kKeptPoints; ++oldest) points -= (*oldest)->length();
-  kept.erase(kept.begin(), oldest);
-  kept.push_back(plan);
-  return plan;
+  static PlanCache<std::int64_t, Fft<T>> cache(std::int64_t{1} << 21);
+  return cache.get(length, length, [&] { return std::make_shared<const Fft<T>>(length); });
 }
 template std::shared_ptr<const Fft<float>> fft_plan(std::int64_t);
 template std::shared_ptr<const Fft<double>> fft_plan(std::int64_t);
+
+std::int64_t fft_stage_count(std::int64_t length) {
+  return std::ssize(factors_of(length));
+}
 
 std::int64_t fast_fft_length(std::int64_t length) {
   FOVEA_CHECK(length <= kMaxLength, "fft: the length is {}, but must be at most 2^40", length);

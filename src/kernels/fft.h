@@ -64,11 +64,25 @@ class Fft {
 extern template class Fft<float>;
 extern template class Fft<double>;
 
+// e^(-2 pi i k p / length) at [k][p], for k < rows and p < length / rows: what a long transform
+// that is done as one of two axes multiplies with between them,
+//   X[k + rows l] = sum over p of e^(-2 pi i p l / columns) [k][p]
+//                   sum over q of e^(-2 pi i q k / rows) x[q columns + p].
+template <class T>
+struct TwiddleMatrix {
+  TwiddleMatrix(std::int64_t length, std::int64_t rows);
+  std::vector<T> re, im;
+};
+extern template struct TwiddleMatrix<float>;
+extern template struct TwiddleMatrix<double>;
+
 // The plan for one length; those used last are kept. Throws Error for lengths below 1 or above
 // 2^40.
 template <class T>
 std::shared_ptr<const Fft<T>> fft_plan(std::int64_t length);
 
+// Passes over the data of a transform of such a length.
+std::int64_t fft_stage_count(std::int64_t length);
 // The least product of 2s, 3s and 5s that is at least `length`: lengths that transform fast.
 std::int64_t fast_fft_length(std::int64_t length);
 

@@ -100,6 +100,28 @@ void lines_of(std::span<const FftStage<T>> stages, std::int64_t length, const Ff
   }
 }
 
+template <class T>
+void turn(const Planes<const T>& factors, std::int64_t count, const Planes<T>& vectors) {
+  const hn::ScalableTag<T> d;
+  using V = hn::Vec<decltype(d)>;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  for (std::int64_t i = 0; i < count; ++i) {
+    T* const re = vectors.re + i * lanes;
+    T* const im = vectors.im + i * lanes;
+    const Complex<V> product = Complex<V>{hn::Load(d, re), hn::Load(d, im)} *
+                               Complex<V>{hn::Set(d, factors.re[i]), hn::Set(d, factors.im[i])};
+    hn::Store(product.re, d, re);
+    hn::Store(product.im, d, im);
+  }
+}
+
+void TurnF32(const Planes<const float>& factors, std::int64_t count, const Planes<float>& vectors) {
+  turn(factors, count, vectors);
+}
+void TurnF64(const Planes<const double>& factors, std::int64_t count,
+             const Planes<double>& vectors) {
+  turn(factors, count, vectors);
+}
 void FftLinesF32(std::span<const FftStage<float>> stages, std::int64_t length,
                  const FftLines<float>& job) {
   lines_of(stages, length, job);
@@ -119,6 +141,8 @@ namespace fovea::kernels {
 
 HWY_EXPORT(FftLinesF32);
 HWY_EXPORT(FftLinesF64);
+HWY_EXPORT(TurnF32);
+HWY_EXPORT(TurnF64);
 
 template <>
 void fft_lines(std::span<const FftStage<float>> stages, std::int64_t length,
@@ -131,6 +155,17 @@ void fft_lines(std::span<const FftStage<double>> stages, std::int64_t length,
                const FftLines<double>& job) {
   detect_simd();
   HWY_DYNAMIC_DISPATCH(FftLinesF64)(stages, length, job);
+}
+
+template <>
+void turn_vectors(const Planes<const float>& factors, std::int64_t count,
+                  const Planes<float>& vectors) {
+  HWY_DYNAMIC_DISPATCH(TurnF32)(factors, count, vectors);
+}
+template <>
+void turn_vectors(const Planes<const double>& factors, std::int64_t count,
+                  const Planes<double>& vectors) {
+  HWY_DYNAMIC_DISPATCH(TurnF64)(factors, count, vectors);
 }
 
 }  // namespace fovea::kernels

@@ -24,4 +24,8 @@ struct FftLines {
 template <class T>
 void fft_lines(std::span<const FftStage<T>> stages, std::int64_t length, const FftLines<T>& job);
 
+// Multiplies vector i with the number factors[i], for i < count.
+template <class T>
+void turn_vectors(const Planes<const T>& factors, std::int64_t count, const Planes<T>& vectors);
+
 }  // namespace fovea::kernels
