@@ -30,18 +30,20 @@ constexpr double kMostWeightBytes = std::int64_t{1} << 30;   // of spectra
 // Cycles per point of a tile for two vectors, measured on Zen 5.
 constexpr double kStageCycles = 5;       // of a stage of the transform
 constexpr double kTurnCycles = 4;        // between the two axes of a long one
-constexpr double kCellCycles = 10;       // from the tensor or to it, and the zeros around
+constexpr double kZeroCycles = 3;        // to clear a tile
+constexpr double kCellCycles = 8;        // of each cell: from the tensor or to it
 constexpr double kSpectrumCycles = 8;    // of spectra that are told apart or put together
 constexpr double kSpilledFactor = 1.35;  // of tiles beyond the second-level cache
 constexpr double kCacheBytes = 896 << 10;
-constexpr double kLargeWeights = 16 << 20;  // bytes that do not stay in the last-level cache
+constexpr double kLargeWeights = 12 << 20;  // bytes that do not stay in the last-level cache
+constexpr double kStartCycles = 1200;       // of one transform
 // Rows of a matrix product that take as long as one, for latency.
 constexpr double kLeastRows = 2.6;
 
 // The work of a pass with one tiling.
 struct Work {
   double points = 1;      // of a tile
-  double stages = 0;      // cycles of all stages per point
+  double transform = 0;   // cycles of one, per point, cells in or out included
   double transforms = 0;  // of two vectors over a tile
   double spectrum = 0;    // cycles per point and transform to make use of the spectra
   double products = 0;    // multiply-adds of vectors at the frequencies
@@ -121,13 +123,24 @@ Work dense_work(const ConvProblem& problem, Pass pass, const FftTiling& tiling, 
 Work work_of(const ConvProblem& problem, Pass pass, const FftTiling& tiling) {
   Work work;
   work.points = static_cast<double>(tiling.points());
-  for (const FftAxis& axis : tiling.axes) {
-    if (axis.points > 1)
-      work.stages += kStageCycles * static_cast<double>(kernels::fft_stage_count(axis.points));
+  // Of the points of a tile, what holds cells or wanted results; rows without any are left out.
+  double used = 1;
+  double used_rows = 1;
+  double stages = 0;
+  for (std::size_t a = 0; a < 3; ++a) {
+    const FftAxis& axis = tiling.axes[a];
+    const auto points = static_cast<double>(axis.points);
+    const double sources = axis.tiles > 1 ? 1 : static_cast<double>(axis.source) / points;
+    const double share = (sources + static_cast<double>(axis.outputs) / points) / 2;
+    used *= share;
+    if (a < 2) used_rows *= share;
+    if (axis.points == 1) continue;
+    stages += kStageCycles * static_cast<double>(kernels::fft_stage_count(axis.points)) *
+              (a == 2 ? used_rows : 1);
   }
-  if (is_long_tile({tiling.axes[0].points, tiling.axes[1].points, tiling.axes[2].points}))
-    work.stages += kTurnCycles;
-  if (complex_bytes(problem, work.points) > kCacheBytes) work.stages *= kSpilledFactor;
+  if (FftLayout(tiling, 1).is_long()) stages += kTurnCycles;
+  if (complex_bytes(problem, work.points) > kCacheBytes) stages *= kSpilledFactor;
+  work.transform = stages + kZeroCycles + kCellCycles * used;
   return is_pointwise(problem) ? pointwise_work(problem, pass, tiling, work)
                                : dense_work(problem, pass, tiling, work);
 }
@@ -136,7 +149,7 @@ Work work_of(const ConvProblem& problem, Pass pass, const FftTiling& tiling) {
 double cycles_of(const ConvProblem& problem, Pass pass, const Work& work) {
   const CoreModel model = core_model(problem.dtype);
   const double transforms =
-      work.transforms * work.points * (work.stages + kCellCycles + work.spectrum);
+      work.transforms * (kStartCycles + work.points * (work.transform + work.spectrum));
   const double products = work.products / (2 * model.winograd_share * work.row_share);
   const double weights = work.weight_use * work.weights /
                          (work.weights > kLargeWeights ? model.memory_bytes : model.cache_bytes);

@@ -80,9 +80,8 @@ class Dense {
         pass_(pass),
         args_(args),
         tiling_(tiling),
-        kept_(fft_transform<T>(tiling)),
-        transform_(*kept_),
-        lanes_(transform_.lanes()),
+        layout_(fft_layout<T>(tiling)),
+        lanes_(layout_.lanes),
         tiles_(tiling.tiles_per_image()) {
     const std::int64_t in = problem.in_channels / problem.groups;
     const std::int64_t out = problem.out_channels / problem.groups;
@@ -103,7 +102,7 @@ class Dense {
     const bool pairs = tiles_ > 1 && (source_.count() == 1 || result_.count() == 1);
     rows_per_image_ = pairs ? ceil_div(tiles_, 2) * 2 : tiles_;
     const std::int64_t rows = problem.batch * rows_per_image_;
-    const std::int64_t row_bytes = transform_.frequency_count() * 2 *
+    const std::int64_t row_bytes = layout_.frequency_count * 2 *
                                    (source_.count() + result_.count()) * lanes_ *
                                    static_cast<std::int64_t>(sizeof(T));
     const std::int64_t most = std::max(kBatchBytes / row_bytes / 2 * 2, kFewestRows);
@@ -114,14 +113,17 @@ class Dense {
   }
 
   std::size_t workspace() const {
-    return bytes(weight_values() + (from_.step + to_.step) * transform_.frequency_count() +
-                 kTasks * task_values());
+    const std::int64_t tasks = std::min(
+        kTasks, std::max(pair_count(source_, batch_rows_), pair_count(result_, batch_rows_)));
+    return bytes(weight_values() + (from_.step + to_.step) * layout_.frequency_count +
+                 tasks * task_values());
   }
 
   void run() {
-    const Workspace memory(bytes((from_.step + to_.step) * transform_.frequency_count()));
+    transform_ = fft_transform<T>(layout_);
+    const Workspace memory(bytes((from_.step + to_.step) * layout_.frequency_count));
     from_.data = memory.as<T>();
-    to_.data = from_.data + from_.step * transform_.frequency_count();
+    to_.data = from_.data + from_.step * layout_.frequency_count;
     if (pass_ == Pass::backward_weights) {
       run_gradient();
     } else {
@@ -135,8 +137,8 @@ class Dense {
   static std::size_t bytes(std::int64_t values) {
     return static_cast<std::size_t>(values) * sizeof(T);
   }
-  std::int64_t task_values() const { return transform_.block_values() + transform_.work_values(); }
-  std::int64_t weight_values() const { return transform_.frequency_count() * weight_step(); }
+  std::int64_t task_values() const { return layout_.block_values() + layout_.work_values(); }
+  std::int64_t weight_values() const { return layout_.frequency_count * weight_step(); }
   std::int64_t weight_step() const { return result_.count() * reduced_ * 2 * lanes_; }
   std::int64_t row_count() const { return problem_.batch * rows_per_image_; }
   std::int64_t rows_of(std::int64_t batch) const {
@@ -147,8 +149,8 @@ class Dense {
     const SpectrumOrder order =
         pass_ == Pass::forward ? SpectrumOrder::forward : SpectrumOrder::backward_data;
     const auto weights = derive_weights(
-        args_, spectrum_key(problem_, tiling_, order, static_cast<int>(lanes_)),
-        bytes(weight_values()), [&](void* memory) { transform_weights(static_cast<T*>(memory)); });
+        args_, spectrum_key(problem_, tiling_, order, lanes_), bytes(weight_values()),
+        [&](void* memory) { transform_weights(static_cast<T*>(memory)); });
     const T* const w = weights->template as<T>();
     for (std::int64_t batch = 0; batch * batch_rows_ < row_count(); ++batch) {
       const std::int64_t first = batch * batch_rows_;
@@ -209,27 +211,27 @@ class Dense {
     parallel_for(pair_count(blocks, rows), [&](std::int64_t index) {
       const Pair pair = pair_at(blocks, index);
       const Scratch memory(bytes(task_values()));
-      const Planes<T> planes = transform_.planes(memory.as<T>());
-      transform_.clear(planes);
-      Rows filled(transform_);
+      const Planes<T> planes = transform_->planes(memory.as<T>());
+      transform_->clear(planes);
+      Rows filled(layout_);
       const bool joined = are_joined(blocks, pair);
       const auto load = [&](const Place& at, const Planes<T>& to) {
         at_tile(first, at, [&](std::int64_t image, std::int64_t tile, const Place& place) {
           const TileRuns runs = results ? tiling_.result_runs(tile) : tiling_.source_runs(tile);
           const std::int64_t width =
               blocks.width(place.block) + (joined ? blocks.width(place.block + 1) : 0);
-          transform_.load(tensor + image * strides.image + blocks.first(place.block), strides, runs,
-                          width, to);
+          transform_->load(tensor + image * strides.image + blocks.first(place.block), strides,
+                           runs, width, to);
           filled.add(runs);
         });
       };
       load(pair.a, planes);
       if (pair.b && !joined) load(*pair.b, {planes.im, nullptr});
-      transform_.forward(planes, filled, memory.as<T>() + transform_.block_values());
+      transform_->forward(planes, filled, memory.as<T>() + layout_.block_values());
       const auto place = [&](const Place& at) {
         return spectra.data + at.row * spectra.pitch + at.block * lanes_;
       };
-      kernels::split_spectra<T>(transform_.frequencies(), {planes.re, planes.im}, T(1),
+      kernels::split_spectra<T>(transform_->frequencies(), {planes.re, planes.im}, T(1),
                                 {.a = place(pair.a),
                                  .b = pair.b ? place(*pair.b) : nullptr,
                                  .step = spectra.step,
@@ -242,32 +244,32 @@ class Dense {
     parallel_for(pair_count(result_, rows), [&](std::int64_t index) {
       const Pair pair = pair_at(result_, index);
       const Scratch memory(bytes(task_values()));
-      const Planes<T> planes = transform_.planes(memory.as<T>());
+      const Planes<T> planes = transform_->planes(memory.as<T>());
       const auto place = [&](const Place& at) {
         return to_.data + at.row * to_.pitch + at.block * lanes_;
       };
-      kernels::join_spectra<T>(transform_.frequencies(),
+      kernels::join_spectra<T>(transform_->frequencies(),
                                {.a = place(pair.a),
                                 .b = pair.b ? place(*pair.b) : nullptr,
                                 .step = to_.step,
                                 .imaginary = to_.imaginary()},
                                T(1), planes);
-      Rows wanted(transform_);
+      Rows wanted(layout_);
       const auto want = [&](std::int64_t, std::int64_t tile, const Place&) {
         wanted.add(tiling_.result_runs(tile));
       };
       at_tile(first, pair.a, want);
       if (pair.b) at_tile(first, *pair.b, want);
-      transform_.inverse(planes, wanted, memory.as<T>() + transform_.block_values());
+      transform_->inverse(planes, wanted, memory.as<T>() + layout_.block_values());
       const bool joined = are_joined(result_, pair);
       const auto store = [&](const Place& from, const Planes<T>& lanes) {
         at_tile(first, from, [&](std::int64_t image, std::int64_t tile, const Place& at) {
           const std::int64_t channel = result_.first(at.block);
-          transform_.store(lanes, tiling_.result_runs(tile),
-                           result_.width(at.block) + (joined ? result_.width(at.block + 1) : 0),
-                           bias == nullptr ? nullptr : bias + channel, false,
-                           static_cast<T*>(args_.result) + image * result_strides_.image + channel,
-                           result_strides_);
+          transform_->store(lanes, tiling_.result_runs(tile),
+                            result_.width(at.block) + (joined ? result_.width(at.block + 1) : 0),
+                            bias == nullptr ? nullptr : bias + channel, false,
+                            static_cast<T*>(args_.result) + image * result_strides_.image + channel,
+                            result_strides_);
         });
       };
       store(pair.a, planes);
@@ -280,8 +282,8 @@ class Dense {
   // Calls f(frequency, block) for all, in parallel.
   template <class F>
   void for_each_product(const F& f) const {
-    const std::int64_t grain = std::max<std::int64_t>(transform_.frequency_count() / kTasks, 1);
-    parallel_ranges(transform_.frequency_count(), grain, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t grain = std::max<std::int64_t>(layout_.frequency_count / kTasks, 1);
+    parallel_ranges(layout_.frequency_count, grain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t h = begin; h < end; ++h) {
         for (std::int64_t block = 0; block < result_.count(); ++block) f(h, block);
       }
@@ -307,7 +309,9 @@ class Dense {
                                    .out = to_.data + h * to_.step + block * lanes_,
                                    .out_imaginary = to_.imaginary(),
                                    .out_row = to_.pitch,
-                                   .conjugate = pass_ == Pass::forward});
+                                   .conjugate = pass_ == Pass::forward,
+                                   .ahead = from_.data + (h + 1) * from_.step +
+                                            block * rows * from_.pitch * 2 / result_.count()});
     });
   }
 
@@ -326,7 +330,9 @@ class Dense {
                                    .out_imaginary = lanes_,
                                    .out_row = 2 * lanes_,
                                    .conjugate = true,
-                                   .adds = adds});
+                                   .adds = adds,
+                                   .ahead = from_.data + (h + 1) * from_.step +
+                                            block * rows * from_.pitch * 2 / result_.count()});
     });
   }
 
@@ -358,18 +364,18 @@ class Dense {
     for_each_kernel_pair([&](std::int64_t block, std::int64_t k, std::int64_t offset,
                              std::int64_t next, std::int64_t result_step) {
       const Scratch memory(bytes(task_values()));
-      const Planes<T> planes = transform_.planes(memory.as<T>());
-      transform_.clear(planes);
+      const Planes<T> planes = transform_->planes(memory.as<T>());
+      transform_->clear(planes);
       const std::int64_t width = result_.width(block);
-      spread_taps(tiling_, transform_, w + offset, result_step, width, planes.re);
+      spread_taps(tiling_, layout_, w + offset, result_step, width, planes.re);
       const bool two = k + 1 < reduced_;
-      if (two) spread_taps(tiling_, transform_, w + offset + next, result_step, width, planes.im);
-      Rows filled(transform_);
+      if (two) spread_taps(tiling_, layout_, w + offset + next, result_step, width, planes.im);
+      Rows filled(layout_);
       filled.add(tap_runs(tiling_));
-      transform_.forward(planes, filled, memory.as<T>() + transform_.block_values());
+      transform_->forward(planes, filled, memory.as<T>() + layout_.block_values());
       T* const to = spectra + (block * reduced_ + k) * 2 * lanes_;
-      kernels::split_spectra<T>(transform_.frequencies(), {planes.re, planes.im},
-                                transform_.scale() / 4,
+      kernels::split_spectra<T>(transform_->frequencies(), {planes.re, planes.im},
+                                transform_->scale() / 4,
                                 {.a = to,
                                  .b = two ? to + 2 * lanes_ : nullptr,
                                  .step = weight_step(),
@@ -382,22 +388,21 @@ class Dense {
     for_each_kernel_pair([&](std::int64_t block, std::int64_t k, std::int64_t offset,
                              std::int64_t next, std::int64_t result_step) {
       const Scratch memory(bytes(task_values()));
-      const Planes<T> planes = transform_.planes(memory.as<T>());
+      const Planes<T> planes = transform_->planes(memory.as<T>());
       const T* const from = sums + (block * reduced_ + k) * 2 * lanes_;
       const bool two = k + 1 < reduced_;
-      kernels::join_spectra<T>(transform_.frequencies(),
+      kernels::join_spectra<T>(transform_->frequencies(),
                                {.a = from,
                                 .b = two ? from + 2 * lanes_ : nullptr,
                                 .step = weight_step(),
                                 .imaginary = lanes_},
-                               transform_.scale() / 4, planes);
-      Rows wanted(transform_);
+                               transform_->scale() / 4, planes);
+      Rows wanted(layout_);
       wanted.add(tap_runs(tiling_));
-      transform_.inverse(planes, wanted, memory.as<T>() + transform_.block_values());
+      transform_->inverse(planes, wanted, memory.as<T>() + layout_.block_values());
       const std::int64_t width = result_.width(block);
-      gather_taps<T>(tiling_, transform_, planes.re, width, result_step, dw + offset);
-      if (two)
-        gather_taps<T>(tiling_, transform_, planes.im, width, result_step, dw + offset + next);
+      gather_taps<T>(tiling_, layout_, planes.re, width, result_step, dw + offset);
+      if (two) gather_taps<T>(tiling_, layout_, planes.im, width, result_step, dw + offset + next);
     });
   }
 
@@ -405,8 +410,8 @@ class Dense {
   Pass pass_;
   const ConvArgs& args_;
   const FftTiling& tiling_;
-  std::shared_ptr<const FftTransform<T>> kept_;
-  const FftTransform<T>& transform_;
+  FftLayout layout_;
+  std::shared_ptr<const FftTransform<T>> transform_;  // while running
   std::int64_t lanes_;
   std::int64_t tiles_;    // of one image
   std::int64_t reduced_;  // source channels of one group

@@ -93,9 +93,8 @@ class Pointwise {
       : problem_(problem),
         args_(args),
         tiling_(tiling),
-        kept_(fft_transform<T>(tiling)),
-        transform_(*kept_),
-        packing_(problem, tiling, transform_.lanes()) {
+        layout_(fft_layout<T>(tiling)),
+        packing_(problem, tiling, layout_.lanes) {
     std::array<std::int64_t, 3> sources{};
     std::array<std::int64_t, 3> results{};
     for (std::size_t a = 0; a < 3; ++a) {
@@ -114,11 +113,11 @@ class Pointwise {
 
   // Of one couple of vectors of channels.
   std::int64_t weight_values() const {
-    return transform_.frequency_count() * (packing_.is_wide() ? 4 : 2) * transform_.lanes();
+    return layout_.frequency_count * (packing_.is_wide() ? 4 : 2) * layout_.lanes;
   }
-  std::int64_t sum_values() const { return transform_.frequency_count() * 4 * transform_.lanes(); }
+  std::int64_t sum_values() const { return layout_.frequency_count * 4 * layout_.lanes; }
   std::int64_t task_values(int blocks) const {
-    return blocks * transform_.block_values() + transform_.work_values();
+    return blocks * layout_.block_values() + layout_.work_values();
   }
 
   std::size_t workspace(Pass pass) const {
@@ -128,32 +127,34 @@ class Pointwise {
                  std::min(kGradientTasks, packing_.couples * packing_.units) * task_values(1));
   }
 
-  void run_product(Pass pass) const {
+  void run_product(Pass pass) {
+    transform_ = fft_transform<T>(layout_);
     const auto weights = derive_weights(
-        args_, spectrum_key(problem_, tiling_, SpectrumOrder::pointwise, transform_.lanes()),
+        args_, spectrum_key(problem_, tiling_, SpectrumOrder::pointwise, layout_.lanes),
         bytes(packing_.couples * weight_values()),
         [&](void* memory) { transform_weights(static_cast<T*>(memory)); });
     // Tasks that read the same weights follow each other.
     parallel_for(packing_.couples * packing_.units, [&](std::int64_t task) {
       const Scratch memory(bytes(task_values(1)));
-      const Planes<T> planes = transform_.planes(memory.as<T>());
-      T* const work = memory.as<T>() + transform_.block_values();
+      const Planes<T> planes = transform_->planes(memory.as<T>());
+      T* const work = memory.as<T>() + layout_.block_values();
       const std::int64_t couple = task / packing_.units;
       const std::vector<Slot> slots = packing_.slots(task % packing_.units, couple);
       spread_source(static_cast<const T*>(args_.first), slots, planes, work);
       const T* const w = weights->template as<T>() + couple * weight_values();
-      const std::int64_t lanes = transform_.lanes();
-      kernels::multiply_spectra<T>(transform_.frequencies(),
+      const std::int64_t lanes = layout_.lanes;
+      kernels::multiply_spectra<T>(transform_->frequencies(),
                                    {.a = w,
                                     .b = packing_.is_wide() ? w + 2 * lanes : w,
-                                    .step = weight_values() / transform_.frequency_count(),
+                                    .step = weight_values() / layout_.frequency_count,
                                     .imaginary = lanes},
                                    pass == Pass::forward, planes);
       collect(slots, planes, work);
     });
   }
 
-  void run_gradient() const {
+  void run_gradient() {
+    transform_ = fft_transform<T>(layout_);
     const Workspace sums(bytes(packing_.couples * splits_ * sum_values()));
     parallel_for(packing_.couples * splits_, [&](std::int64_t task) {
       add_up(task / splits_, task % splits_, sums.as<T>() + task * sum_values());
@@ -182,32 +183,32 @@ class Pointwise {
     }
   }
   HalfSpectra<T> sums_at(T* sums) const {
-    const std::int64_t lanes = transform_.lanes();
+    const std::int64_t lanes = layout_.lanes;
     return {.a = sums, .b = sums + 2 * lanes, .step = 4 * lanes, .imaginary = lanes};
   }
 
   void transform_weights(T* spectra) const {
     parallel_for(packing_.couples, [&](std::int64_t couple) {
       const Scratch memory(bytes(task_values(1)));
-      const Planes<T> planes = transform_.planes(memory.as<T>());
-      transform_.clear(planes);
+      const Planes<T> planes = transform_->planes(memory.as<T>());
+      transform_->clear(planes);
       const T* const w = static_cast<const T*>(args_.second);
       for_each_vector(couple, planes, [&](std::int64_t channel, std::int64_t width, T* plane) {
         for (std::int64_t i = 0; i < packing_.together; ++i) {  // in the lanes of every tile
-          spread_taps(tiling_, transform_, w + channel * problem_.taps(), problem_.taps(), width,
+          spread_taps(tiling_, layout_, w + channel * problem_.taps(), problem_.taps(), width,
                       plane + i * packing_.pitch);
         }
       });
-      typename FftTransform<T>::Rows rows(transform_);
+      typename FftTransform<T>::Rows rows(layout_);
       rows.add(tap_runs(tiling_));
-      transform_.forward(planes, rows, memory.as<T>() + transform_.block_values());
+      transform_->forward(planes, rows, memory.as<T>() + layout_.block_values());
       T* const to = spectra + couple * weight_values();
-      const std::int64_t lanes = transform_.lanes();
-      kernels::split_spectra<T>(transform_.frequencies(), {planes.re, planes.im},
-                                transform_.scale() / 4,
+      const std::int64_t lanes = layout_.lanes;
+      kernels::split_spectra<T>(transform_->frequencies(), {planes.re, planes.im},
+                                transform_->scale() / 4,
                                 {.a = to,
                                  .b = packing_.is_wide() ? to + 2 * lanes : nullptr,
-                                 .step = weight_values() / transform_.frequency_count(),
+                                 .step = weight_values() / layout_.frequency_count,
                                  .imaginary = lanes});
     });
   }
@@ -241,27 +242,27 @@ class Pointwise {
 
   void spread(const T* tensor, const GridStrides& strides, bool results,
               const std::vector<Slot>& slots, const Planes<T>& planes, T* work) const {
-    transform_.clear(planes);
-    typename FftTransform<T>::Rows rows(transform_);
+    transform_->clear(planes);
+    typename FftTransform<T>::Rows rows(layout_);
     for_each_row_of_tiles(slots, results, [&](const Slot& slot, std::int64_t count) {
       const TileRuns runs = runs_of(slot, results);
       const T* const image = tensor + slot.image * strides.image + slot.channel;
       rows.add(runs);
       if (problem_.in_channels > 1) {
-        transform_.load(image, strides, runs, slot.width, part(planes, slot));
+        transform_->load(image, strides, runs, slot.width, part(planes, slot));
         return;
       }
       T* const plane = part(planes, slot).re;
-      transform_.for_each_run(runs, strides,
-                              [&](std::int64_t cell, std::int64_t point, std::int64_t cells) {
-                                kernels::transpose({.rows = count,
-                                                    .columns = cells,
-                                                    .from_stride = tiling_.axes[2].outputs,
-                                                    .to_stride = packing_.lanes},
-                                                   image + cell, plane + point);
-                              });
+      layout_.for_each_run(runs, strides,
+                           [&](std::int64_t cell, std::int64_t point, std::int64_t cells) {
+                             kernels::transpose({.rows = count,
+                                                 .columns = cells,
+                                                 .from_stride = tiling_.axes[2].outputs,
+                                                 .to_stride = packing_.lanes},
+                                                image + cell, plane + point);
+                           });
     });
-    transform_.forward(planes, rows, work);
+    transform_->forward(planes, rows, work);
   }
   void spread_source(const T* source, const std::vector<Slot>& slots, const Planes<T>& planes,
                      T* work) const {
@@ -269,32 +270,32 @@ class Pointwise {
   }
 
   void collect(const std::vector<Slot>& slots, const Planes<T>& planes, T* work) const {
-    typename FftTransform<T>::Rows rows(transform_);
+    typename FftTransform<T>::Rows rows(layout_);
     for (const Slot& slot : slots) rows.add(runs_of(slot, true));
-    transform_.inverse(planes, rows, work);
+    transform_->inverse(planes, rows, work);
     const T* const bias = static_cast<const T*>(args_.bias);
     for_each_row_of_tiles(slots, true, [&](const Slot& slot, std::int64_t count) {
       const TileRuns runs = runs_of(slot, true);
       T* const image = static_cast<T*>(args_.result) + slot.image * result_.image + slot.channel;
       if (problem_.in_channels > 1) {
-        transform_.store(part(planes, slot), runs, slot.width,
-                         bias == nullptr ? nullptr : bias + slot.channel, bypasses_, image,
-                         result_);
+        transform_->store(part(planes, slot), runs, slot.width,
+                          bias == nullptr ? nullptr : bias + slot.channel, bypasses_, image,
+                          result_);
         return;
       }
       const T* const plane = part(planes, slot).re;
-      transform_.for_each_run(runs, result_,
-                              [&](std::int64_t cell, std::int64_t point, std::int64_t cells) {
-                                kernels::transpose({.rows = cells,
-                                                    .columns = count,
-                                                    .from_stride = packing_.lanes,
-                                                    .to_stride = tiling_.axes[2].outputs},
-                                                   plane + point, image + cell);
-                                for (std::int64_t i = 0; bias != nullptr && i < count; ++i) {
-                                  T* const to = image + cell + i * tiling_.axes[2].outputs;
-                                  std::for_each_n(to, cells, [&](T& value) { value += *bias; });
-                                }
-                              });
+      layout_.for_each_run(runs, result_,
+                           [&](std::int64_t cell, std::int64_t point, std::int64_t cells) {
+                             kernels::transpose({.rows = cells,
+                                                 .columns = count,
+                                                 .from_stride = packing_.lanes,
+                                                 .to_stride = tiling_.axes[2].outputs},
+                                                plane + point, image + cell);
+                             for (std::int64_t i = 0; bias != nullptr && i < count; ++i) {
+                               T* const to = image + cell + i * tiling_.axes[2].outputs;
+                               std::for_each_n(to, cells, [&](T& value) { value += *bias; });
+                             }
+                           });
     });
     if (bypasses_) kernels::finish_bypassing_stores();
   }
@@ -302,16 +303,16 @@ class Pointwise {
   // The products of a share of the units, in their order.
   void add_up(std::int64_t couple, std::int64_t split, T* sums) const {
     const Scratch memory(bytes(task_values(2)));
-    const Planes<T> x = transform_.planes(memory.as<T>());
-    const Planes<T> g = transform_.planes(memory.as<T>() + transform_.block_values());
-    T* const work = memory.as<T>() + 2 * transform_.block_values();
+    const Planes<T> x = transform_->planes(memory.as<T>());
+    const Planes<T> g = transform_->planes(memory.as<T>() + layout_.block_values());
+    T* const work = memory.as<T>() + 2 * layout_.block_values();
     const std::int64_t begin = split * packing_.units / splits_;
     const std::int64_t end = (split + 1) * packing_.units / splits_;
     for (std::int64_t unit = begin; unit < end; ++unit) {
       const std::vector<Slot> slots = packing_.slots(unit, couple);
       spread_source(static_cast<const T*>(args_.first), slots, x, work);
       spread(static_cast<const T*>(args_.second), result_, true, slots, g, work);
-      kernels::add_products<T>(transform_.frequencies(), {x.re, x.im}, {g.re, g.im}, unit == begin,
+      kernels::add_products<T>(transform_->frequencies(), {x.re, x.im}, {g.re, g.im}, unit == begin,
                                sums_at(sums));
     }
   }
@@ -322,19 +323,19 @@ class Pointwise {
       for (std::int64_t i = 0; i < sum_values(); ++i) sums[i] += more[i];
     }
     const Scratch memory(bytes(task_values(1)));
-    const Planes<T> planes = transform_.planes(memory.as<T>());
+    const Planes<T> planes = transform_->planes(memory.as<T>());
     const HalfSpectra<T> from = sums_at(sums);
     kernels::join_spectra<T>(
-        transform_.frequencies(),
+        transform_->frequencies(),
         {.a = from.a, .b = from.b, .step = from.step, .imaginary = from.imaginary},
-        transform_.scale() / 4, planes);
-    typename FftTransform<T>::Rows rows(transform_);
+        transform_->scale() / 4, planes);
+    typename FftTransform<T>::Rows rows(layout_);
     rows.add(tap_runs(tiling_));
-    transform_.inverse(planes, rows, memory.as<T>() + transform_.block_values());
+    transform_->inverse(planes, rows, memory.as<T>() + layout_.block_values());
     if (!packing_.is_wide()) add_tiles(planes);
     T* const dw = static_cast<T*>(args_.result);
     for_each_vector(couple, planes, [&](std::int64_t channel, std::int64_t width, T* plane) {
-      gather_taps<T>(tiling_, transform_, plane, width, problem_.taps(),
+      gather_taps<T>(tiling_, layout_, plane, width, problem_.taps(),
                      dw + channel * problem_.taps());
     });
   }
@@ -342,28 +343,28 @@ class Pointwise {
   // All tiles' shares of the gradient into the lanes of the first tile.
   void add_tiles(const Planes<T>& planes) const {
     const GridStrides none;
-    transform_.for_each_run(tap_runs(tiling_), none,
-                            [&](std::int64_t, std::int64_t point, std::int64_t count) {
-                              for (std::int64_t i = 0; i < count; ++i) {
-                                T* const re = planes.re + point + i * packing_.lanes;
-                                const T* const im = planes.im + point + i * packing_.lanes;
-                                for (std::int64_t c = 0; c < packing_.channels; ++c) {
-                                  T sum = re[c] + im[c];
-                                  for (std::int64_t lane = c + packing_.pitch;
-                                       lane < packing_.lanes; lane += packing_.pitch) {
-                                    sum += re[lane] + im[lane];
-                                  }
-                                  re[c] = sum;
-                                }
-                              }
-                            });
+    layout_.for_each_run(tap_runs(tiling_), none,
+                         [&](std::int64_t, std::int64_t point, std::int64_t count) {
+                           for (std::int64_t i = 0; i < count; ++i) {
+                             T* const re = planes.re + point + i * packing_.lanes;
+                             const T* const im = planes.im + point + i * packing_.lanes;
+                             for (std::int64_t c = 0; c < packing_.channels; ++c) {
+                               T sum = re[c] + im[c];
+                               for (std::int64_t lane = c + packing_.pitch; lane < packing_.lanes;
+                                    lane += packing_.pitch) {
+                                 sum += re[lane] + im[lane];
+                               }
+                               re[c] = sum;
+                             }
+                           }
+                         });
   }
 
   const ConvProblem& problem_;
   const ConvArgs& args_;
   const FftTiling& tiling_;
-  std::shared_ptr<const FftTransform<T>> kept_;
-  const FftTransform<T>& transform_;
+  FftLayout layout_;
+  std::shared_ptr<const FftTransform<T>> transform_;  // while running
   Packing packing_;
   GridStrides source_;
   GridStrides result_;
@@ -376,7 +377,7 @@ class Pointwise {
 template <class T>
 void fft_pointwise(const ConvProblem& problem, Pass pass, const ConvArgs& args,
                    const FftTiling& tiling) {
-  const Pointwise<T> pointwise(problem, args, tiling);
+  Pointwise<T> pointwise(problem, args, tiling);
   if (pass == Pass::backward_weights) {
     pointwise.run_gradient();
   } else {

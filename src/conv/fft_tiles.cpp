@@ -31,10 +31,6 @@ std::int64_t middle_divisor(std::int64_t n) {
 
 }  // namespace
 
-bool is_long_tile(const std::array<std::int64_t, 3>& points) {
-  return points[0] == 1 && points[1] == 1 && points[2] >= kLongPoints;
-}
-
 // With point 0 at source cell 0: cells before it are read at the end of the tile, where only zeros
 // may lie, and each result needs a point of its own.
 std::int64_t FftAxis::whole() const {
@@ -104,10 +100,42 @@ FftTiling uncut_tiling(const ConvProblem& problem, Pass pass) {
   return tiling;
 }
 
+FftLayout::FftLayout(const FftTiling& tiling, int vector_lanes)
+    : lanes(vector_lanes),
+      points{tiling.axes[0].points, tiling.axes[1].points, tiling.axes[2].points},
+      sizes(points) {
+  if (points[0] == 1 && points[1] == 1 && points[2] >= kLongPoints) {
+    sizes[1] = middle_divisor(points[2]);
+    sizes[2] = points[2] / sizes[1];
+  }
+  // An odd number of vectors from row to row and from plane to plane.
+  steps[2] = lanes;
+  steps[1] = (sizes[1] > 1 ? sizes[2] | 1 : sizes[2]) * lanes;
+  steps[0] = sizes[1] * steps[1];
+  if (sizes[0] > 1) steps[0] = (steps[0] / lanes | 1) * lanes;
+  plane_values = sizes[0] * steps[0] + lanes;
+  std::int64_t own_mirrors = 1;
+  for (const std::int64_t n : points) own_mirrors *= n % 2 == 0 ? 2 : 1;
+  frequency_count = (point_count() + own_mirrors) / 2;
+}
+
 template <class T>
-FftTransform<T>::Rows::Rows(const FftTransform& transform) : all_(transform.is_long()) {
+FftLayout fft_layout(const FftTiling& tiling) {
+  return {tiling, kernels::vector_lanes<T>()};
+}
+template FftLayout fft_layout<float>(const FftTiling&);
+template FftLayout fft_layout<double>(const FftTiling&);
+
+std::int32_t FftLayout::place(std::int64_t k0, std::int64_t k1, std::int64_t k2) const {
+  const std::int64_t row = is_long() ? k2 % sizes[1] : k1;
+  const std::int64_t column = is_long() ? k2 / sizes[1] : k2;
+  return static_cast<std::int32_t>((k0 * steps[0] + row * steps[1] + column * steps[2]) / lanes);
+}
+
+template <class T>
+FftTransform<T>::Rows::Rows(const FftLayout& layout) : all_(layout.is_long()) {
   for (std::size_t a = 0; a < 2; ++a)
-    used_[a].assign(static_cast<std::size_t>(transform.sizes_[a]), all_ ? 1 : 0);
+    used_[a].assign(static_cast<std::size_t>(layout.sizes[a]), all_ ? 1 : 0);
 }
 
 template <class T>
@@ -120,44 +148,28 @@ void FftTransform<T>::Rows::add(const TileRuns& runs) {
 }
 
 template <class T>
-FftTransform<T>::FftTransform(const std::array<std::int64_t, 3>& points)
-    : lanes_(kernels::vector_lanes<T>()), points_(points), sizes_(points) {
-  if (is_long_tile(points)) {
-    sizes_[1] = middle_divisor(points[2]);
-    sizes_[2] = points[2] / sizes_[1];
-    twiddles_ = std::make_unique<const kernels::TwiddleMatrix<T>>(points[2], sizes_[1]);
-  }
+FftTransform<T>::FftTransform(const FftLayout& layout) : layout_(layout) {
   for (std::size_t a = 0; a < 3; ++a) {
-    if (sizes_[a] > 1) plans_[a] = kernels::fft_plan<T>(sizes_[a]);
+    if (layout.sizes[a] > 1) plans_[a] = kernels::fft_plan<T>(layout.sizes[a]);
   }
-  // An odd number of vectors from row to row and from plane to plane.
-  steps_[2] = lanes_;
-  steps_[1] = (sizes_[1] > 1 ? sizes_[2] | 1 : sizes_[2]) * lanes_;
-  steps_[0] = sizes_[1] * steps_[1];
-  if (sizes_[0] > 1) steps_[0] = (steps_[0] / lanes_ | 1) * lanes_;
-  plane_values_ = sizes_[0] * steps_[0] + lanes_;
+  if (layout.is_long()) {
+    twiddles_ =
+        std::make_unique<const kernels::TwiddleMatrix<T>>(layout.point_count(), layout.sizes[1]);
+  }
   list_frequencies();
-}
-
-// Where a frequency lies after the transform, in vectors.
-template <class T>
-std::int32_t FftTransform<T>::place(std::int64_t k0, std::int64_t k1, std::int64_t k2) const {
-  const std::int64_t row = is_long() ? k2 % sizes_[1] : k1;
-  const std::int64_t column = is_long() ? k2 / sizes_[1] : k2;
-  return static_cast<std::int32_t>((k0 * steps_[0] + row * steps_[1] + column * steps_[2]) /
-                                   lanes_);
 }
 
 template <class T>
 void FftTransform<T>::list_frequencies() {
-  frequencies_.reserve(static_cast<std::size_t>(points() / 2 + 4));
-  for (std::int64_t k0 = 0; k0 < points_[0]; ++k0) {
-    for (std::int64_t k1 = 0; k1 < points_[1]; ++k1) {
-      for (std::int64_t k2 = 0; k2 < points_[2]; ++k2) {
-        const std::int32_t point = place(k0, k1, k2);
+  const auto& points = layout_.points;
+  frequencies_.reserve(static_cast<std::size_t>(layout_.frequency_count));
+  for (std::int64_t k0 = 0; k0 < points[0]; ++k0) {
+    for (std::int64_t k1 = 0; k1 < points[1]; ++k1) {
+      for (std::int64_t k2 = 0; k2 < points[2]; ++k2) {
+        const std::int32_t point = layout_.place(k0, k1, k2);
         const std::int32_t mirror =
-            place((points_[0] - k0) % points_[0], (points_[1] - k1) % points_[1],
-                  (points_[2] - k2) % points_[2]);
+            layout_.place((points[0] - k0) % points[0], (points[1] - k1) % points[1],
+                          (points[2] - k2) % points[2]);
         if (point <= mirror) frequencies_.push_back({point, mirror});
       }
     }
@@ -165,28 +177,23 @@ void FftTransform<T>::list_frequencies() {
 }
 
 template <class T>
-std::int64_t FftTransform<T>::work_values() const {
-  return 4 * std::max({sizes_[0], sizes_[1], sizes_[2]}) * lanes_;
-}
-
-template <class T>
 void FftTransform<T>::clear(const Planes<T>& planes) const {
-  std::memset(planes.re, 0, static_cast<std::size_t>(block_values()) * sizeof(T));
+  std::memset(planes.re, 0, static_cast<std::size_t>(layout_.block_values()) * sizeof(T));
 }
 
 template <class T>
 void FftTransform<T>::rows(const Planes<T>& planes, const Rows& used, T* work) const {
   if (plans_[2] == nullptr) return;
-  for (std::int64_t p0 = 0; p0 < sizes_[0]; ++p0) {
+  for (std::int64_t p0 = 0; p0 < layout_.sizes[0]; ++p0) {
     if (used.used_[0][static_cast<std::size_t>(p0)] == 0) continue;
     const std::vector<char>& row = used.used_[1];
     for (auto it = std::find(row.begin(), row.end(), 1); it != row.end();) {
       const auto last = std::find(it, row.end(), 0);
-      const std::int64_t at = p0 * steps_[0] + (it - row.begin()) * steps_[1];
+      const std::int64_t at = p0 * layout_.steps[0] + (it - row.begin()) * layout_.steps[1];
       plans_[2]->lines({.data = {planes.re + at, planes.im + at},
-                        .step = steps_[2],
+                        .step = layout_.steps[2],
                         .lines = last - it,
-                        .line_step = steps_[1],
+                        .line_step = layout_.steps[1],
                         .work = work});
       it = std::find(last, row.end(), 1);
     }
@@ -196,13 +203,13 @@ void FftTransform<T>::rows(const Planes<T>& planes, const Rows& used, T* work) c
 template <class T>
 void FftTransform<T>::columns(const Planes<T>& planes, const Rows& used, T* work) const {
   if (plans_[1] == nullptr) return;
-  for (std::int64_t p0 = 0; p0 < sizes_[0]; ++p0) {
+  for (std::int64_t p0 = 0; p0 < layout_.sizes[0]; ++p0) {
     if (used.used_[0][static_cast<std::size_t>(p0)] == 0) continue;
-    const std::int64_t at = p0 * steps_[0];
+    const std::int64_t at = p0 * layout_.steps[0];
     plans_[1]->lines({.data = {planes.re + at, planes.im + at},
-                      .step = steps_[1],
-                      .lines = sizes_[2],
-                      .line_step = steps_[2],
+                      .step = layout_.steps[1],
+                      .lines = layout_.sizes[2],
+                      .line_step = layout_.steps[2],
                       .work = work});
   }
 }
@@ -210,28 +217,29 @@ void FftTransform<T>::columns(const Planes<T>& planes, const Rows& used, T* work
 template <class T>
 void FftTransform<T>::depths(const Planes<T>& planes, T* work) const {
   if (plans_[0] == nullptr) return;
-  for (std::int64_t p1 = 0; p1 < sizes_[1]; ++p1) {
-    const std::int64_t at = p1 * steps_[1];
+  for (std::int64_t p1 = 0; p1 < layout_.sizes[1]; ++p1) {
+    const std::int64_t at = p1 * layout_.steps[1];
     plans_[0]->lines({.data = {planes.re + at, planes.im + at},
-                      .step = steps_[0],
-                      .lines = sizes_[2],
-                      .line_step = steps_[2],
+                      .step = layout_.steps[0],
+                      .lines = layout_.sizes[2],
+                      .line_step = layout_.steps[2],
                       .work = work});
   }
 }
 
 template <class T>
 void FftTransform<T>::turn(const Planes<T>& planes) const {
-  for (std::int64_t row = 0; row < sizes_[1]; ++row) {
-    const std::int64_t at = row * sizes_[2];
-    kernels::turn_vectors<T>({twiddles_->re.data() + at, twiddles_->im.data() + at}, sizes_[2],
-                             {planes.re + row * steps_[1], planes.im + row * steps_[1]});
+  for (std::int64_t row = 0; row < layout_.sizes[1]; ++row) {
+    const std::int64_t at = row * layout_.sizes[2];
+    kernels::turn_vectors<T>(
+        {twiddles_->re.data() + at, twiddles_->im.data() + at}, layout_.sizes[2],
+        {planes.re + row * layout_.steps[1], planes.im + row * layout_.steps[1]});
   }
 }
 
 template <class T>
 void FftTransform<T>::forward(const Planes<T>& planes, const Rows& filled, T* work) const {
-  if (is_long()) {
+  if (layout_.is_long()) {
     columns(planes, filled, work);
     turn(planes);
     rows(planes, filled, work);
@@ -245,7 +253,7 @@ void FftTransform<T>::forward(const Planes<T>& planes, const Rows& filled, T* wo
 template <class T>
 void FftTransform<T>::inverse(const Planes<T>& planes, const Rows& wanted, T* work) const {
   const Planes<T> exchanged{planes.im, planes.re};
-  if (is_long()) {
+  if (layout_.is_long()) {
     rows(exchanged, wanted, work);
     turn(exchanged);
     columns(exchanged, wanted, work);
@@ -259,45 +267,45 @@ void FftTransform<T>::inverse(const Planes<T>& planes, const Rows& wanted, T* wo
 template <class T>
 void FftTransform<T>::load(const T* image, const GridStrides& strides, const TileRuns& runs,
                            std::int64_t width, const Planes<T>& planes) const {
-  for_each_run(runs, strides, [&](std::int64_t cell, std::int64_t point, std::int64_t count) {
-    kernels::load_cells<T>({.cells = image + cell,
-                            .cell_step = strides.axis[2],
-                            .first = planes.re + point,
-                            .second = planes.im + point,
-                            .count = count,
-                            .width = width});
-  });
+  layout_.for_each_run(runs, strides,
+                       [&](std::int64_t cell, std::int64_t point, std::int64_t count) {
+                         kernels::load_cells<T>({.cells = image + cell,
+                                                 .cell_step = strides.axis[2],
+                                                 .first = planes.re + point,
+                                                 .second = planes.im + point,
+                                                 .count = count,
+                                                 .width = width});
+                       });
 }
 
 template <class T>
 void FftTransform<T>::store(const Planes<T>& planes, const TileRuns& runs, std::int64_t width,
                             const T* bias, bool bypass, T* image,
                             const GridStrides& strides) const {
-  for_each_run(runs, strides, [&](std::int64_t cell, std::int64_t point, std::int64_t count) {
-    kernels::store_cells<T>({.cells = image + cell,
-                             .cell_step = strides.axis[2],
-                             .first = planes.re + point,
-                             .second = planes.im + point,
-                             .count = count,
-                             .width = width},
-                            bias, bypass);
-  });
+  layout_.for_each_run(runs, strides,
+                       [&](std::int64_t cell, std::int64_t point, std::int64_t count) {
+                         kernels::store_cells<T>({.cells = image + cell,
+                                                  .cell_step = strides.axis[2],
+                                                  .first = planes.re + point,
+                                                  .second = planes.im + point,
+                                                  .count = count,
+                                                  .width = width},
+                                                 bias, bypass);
+                       });
 }
 
 template class FftTransform<float>;
 template class FftTransform<double>;
 
 template <class T>
-std::shared_ptr<const FftTransform<T>> fft_transform(const FftTiling& tiling) {
+std::shared_ptr<const FftTransform<T>> fft_transform(const FftLayout& layout) {
   // Sizes are points: what a transform keeps is about as many pairs of numbers.
   static PlanCache<std::array<std::int64_t, 4>, FftTransform<T>> cache(std::int64_t{1} << 20);
-  const std::array<std::int64_t, 3> points{tiling.axes[0].points, tiling.axes[1].points,
-                                           tiling.axes[2].points};
-  const std::int64_t lanes = kernels::vector_lanes<T>();  // which depends on the SIMD target
-  return cache.get({points[0], points[1], points[2], lanes}, tiling.points(),
-                   [&] { return std::make_shared<const FftTransform<T>>(points); });
+  const auto& points = layout.points;
+  return cache.get({points[0], points[1], points[2], layout.lanes}, layout.point_count(),
+                   [&] { return std::make_shared<const FftTransform<T>>(layout); });
 }
-template std::shared_ptr<const FftTransform<float>> fft_transform(const FftTiling&);
-template std::shared_ptr<const FftTransform<double>> fft_transform(const FftTiling&);
+template std::shared_ptr<const FftTransform<float>> fft_transform(const FftLayout&);
+template std::shared_ptr<const FftTransform<double>> fft_transform(const FftLayout&);
 
 }  // namespace fovea::conv

@@ -5,6 +5,7 @@
 // of its results. One tile that holds all cells and enough zeros beside them gives every result.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -66,46 +67,28 @@ struct FftTiling {
 // places of the output's gradient.
 FftTiling uncut_tiling(const ConvProblem& problem, Pass pass);
 
-// Whether a tile of one axis lies as one of two.
-bool is_long_tile(const std::array<std::int64_t, 3>& points);
+// How the points of a tile lie in memory, as two planes [axis 0][axis 1][axis 2][lanes], with a
+// little space between rows, lest their beginnings all meet in one place of the cache. A long tile
+// of one axis lies and is transformed as one of two, so that its lines stay in the first-level
+// cache.
+struct FftLayout {
+  FftLayout(const FftTiling& tiling, int vector_lanes);
 
-// Transforms two vectors of sequences over the points of one tile, re + i im, and back. Planes are
-// [axis 0][axis 1][axis 2][lanes], with a little space between rows, lest their beginnings all meet
-// in one place of the cache. A long tile of one axis lies and is transformed as one of two, so that
-// lines stay in the first-level cache; its frequencies are then in an order of their own.
-template <class T>
-class FftTransform {
- public:
-  explicit FftTransform(const std::array<std::int64_t, 3>& points);
+  std::int64_t lanes;
+  std::array<std::int64_t, 3> points;  // of the tile
+  std::array<std::int64_t, 3> sizes;   // as they lie
+  std::array<std::int64_t, 3> steps;
+  std::int64_t plane_values;
+  std::int64_t frequency_count;  // half of the points: the others are mirror images
 
-  // Which rows of a tile hold something, or are wanted. All others are zeros, or stay undefined.
-  class Rows {
-   public:
-    explicit Rows(const FftTransform& transform);
-    void add(const TileRuns& runs);
+  bool is_long() const { return sizes != points; }
+  std::int64_t point_count() const { return points[0] * points[1] * points[2]; }
+  // Values of two planes, and of the memory that a transform works with.
+  std::int64_t block_values() const { return 2 * plane_values; }
+  std::int64_t work_values() const { return 4 * std::max({sizes[0], sizes[1], sizes[2]}) * lanes; }
 
-   private:
-    friend class FftTransform;
-    std::array<std::vector<char>, 2> used_;
-    bool all_;
-  };
-
-  int lanes() const { return lanes_; }
-  std::int64_t points() const { return points_[0] * points_[1] * points_[2]; }
-  // What is multiplied into a result that was transformed there and back.
-  T scale() const { return T(1) / static_cast<T>(points()); }
-  kernels::Frequencies frequencies() const { return frequencies_; }
-  std::int64_t frequency_count() const { return std::ssize(frequencies_); }
-
-  // Values of T of two planes, and of the memory that a transform works with.
-  std::int64_t block_values() const { return 2 * plane_values_; }
-  std::int64_t work_values() const;
-  kernels::Planes<T> planes(T* block) const { return {block, block + plane_values_}; }
-  void clear(const kernels::Planes<T>& planes) const;
-
-  void forward(const kernels::Planes<T>& planes, const Rows& filled, T* work) const;
-  // Without a factor, so that the results are `points` times too large.
-  void inverse(const kernels::Planes<T>& planes, const Rows& wanted, T* work) const;
+  // Where a frequency lies after the transform, in vectors.
+  std::int32_t place(std::int64_t k0, std::int64_t k1, std::int64_t k2) const;
 
   // Calls f(i, offset in a plane, count) for stretches of the places p2 + i * step, i < n, of a row
   // of the tile that are evenly spaced in the plane.
@@ -113,11 +96,11 @@ class FftTransform {
   void for_each_stretch(std::int64_t p0, std::int64_t p1, std::int64_t p2, std::int64_t step,
                         std::int64_t n, F&& f) const {
     for (std::int64_t i = 0; i < n;) {
-      const std::int64_t place = p2 + i * step;
-      const std::int64_t row = is_long() ? place / sizes_[2] : p1;
-      const std::int64_t column = is_long() ? place % sizes_[2] : place;
-      const std::int64_t count = std::min(n - i, (sizes_[2] - column + step - 1) / step);
-      f(i, p0 * steps_[0] + row * steps_[1] + column * steps_[2], count);
+      const std::int64_t at = p2 + i * step;
+      const std::int64_t row = is_long() ? at / sizes[2] : p1;
+      const std::int64_t column = is_long() ? at % sizes[2] : at;
+      const std::int64_t count = std::min(n - i, (sizes[2] - column + step - 1) / step);
+      f(i, p0 * steps[0] + row * steps[1] + column * steps[2], count);
       i += count;
     }
   }
@@ -126,15 +109,15 @@ class FftTransform {
   // that lie evenly spaced in both.
   template <class F>
   void for_each_run(const TileRuns& runs, const GridStrides& strides, F&& f) const {
-    const auto wrapped = [](std::int64_t position, std::int64_t points) {
-      return position < points ? position : position - points;
+    const auto wrapped = [](std::int64_t position, std::int64_t n) {
+      return position < n ? position : position - n;
     };
     const AxisRun& inner = runs[2];
-    const std::int64_t straight = std::min(inner.count, points_[2] - inner.position);
+    const std::int64_t straight = std::min(inner.count, points[2] - inner.position);
     for (std::int64_t i0 = 0; i0 < runs[0].count; ++i0) {
-      const std::int64_t p0 = wrapped(runs[0].position + i0, points_[0]);
+      const std::int64_t p0 = wrapped(runs[0].position + i0, points[0]);
       for (std::int64_t i1 = 0; i1 < runs[1].count; ++i1) {
-        const std::int64_t p1 = wrapped(runs[1].position + i1, points_[1]);
+        const std::int64_t p1 = wrapped(runs[1].position + i1, points[1]);
         const std::int64_t row = (runs[0].first + i0) * strides.axis[0] +
                                  (runs[1].first + i1) * strides.axis[1] +
                                  inner.first * strides.axis[2];
@@ -148,6 +131,39 @@ class FftTransform {
       }
     }
   }
+};
+template <class T>
+FftLayout fft_layout(const FftTiling& tiling);
+
+// Transforms two vectors of sequences over the points of one tile, re + i im, and back.
+template <class T>
+class FftTransform {
+ public:
+  explicit FftTransform(const FftLayout& layout);
+
+  // Which rows of a tile hold something, or are wanted. All others are zeros, or stay undefined.
+  class Rows {
+   public:
+    explicit Rows(const FftLayout& layout);
+    void add(const TileRuns& runs);
+
+   private:
+    friend class FftTransform;
+    std::array<std::vector<char>, 2> used_;
+    bool all_;
+  };
+
+  const FftLayout& layout() const { return layout_; }
+  // What is multiplied into a result that was transformed there and back.
+  T scale() const { return T(1) / static_cast<T>(layout_.point_count()); }
+  kernels::Frequencies frequencies() const { return frequencies_; }
+
+  kernels::Planes<T> planes(T* block) const { return {block, block + layout_.plane_values}; }
+  void clear(const kernels::Planes<T>& planes) const;
+
+  void forward(const kernels::Planes<T>& planes, const Rows& filled, T* work) const;
+  // Without a factor, so that the results are `points` times too large.
+  void inverse(const kernels::Planes<T>& planes, const Rows& wanted, T* work) const;
 
   // Copies the channels of the cells of one tile: `width` lanes of the first plane or, if it is
   // more than a vector, the rest into the second.
@@ -158,26 +174,20 @@ class FftTransform {
              const T* bias, bool bypass, T* image, const GridStrides& strides) const;
 
  private:
-  bool is_long() const { return twiddles_ != nullptr; }
-  std::int32_t place(std::int64_t k0, std::int64_t k1, std::int64_t k2) const;
   void rows(const kernels::Planes<T>& planes, const Rows& used, T* work) const;
   void columns(const kernels::Planes<T>& planes, const Rows& used, T* work) const;
   void depths(const kernels::Planes<T>& planes, T* work) const;
   void turn(const kernels::Planes<T>& planes) const;
   void list_frequencies();
 
-  int lanes_;
-  std::array<std::int64_t, 3> points_;   // of the tile
-  std::array<std::int64_t, 3> sizes_{};  // as it lies in a plane
-  std::array<std::int64_t, 3> steps_{};
-  std::int64_t plane_values_ = 0;
+  FftLayout layout_;
   std::array<std::shared_ptr<const kernels::Fft<T>>, 3> plans_;
-  std::unique_ptr<const kernels::TwiddleMatrix<T>> twiddles_;
+  std::unique_ptr<const kernels::TwiddleMatrix<T>> twiddles_;  // of a long tile
   std::vector<kernels::MirrorPair> frequencies_;
 };
 
-// The transform of these tiles; those used last are kept.
+// The transform of such tiles; those used last are kept.
 template <class T>
-std::shared_ptr<const FftTransform<T>> fft_transform(const FftTiling& tiling);
+std::shared_ptr<const FftTransform<T>> fft_transform(const FftLayout& layout);
 
 }  // namespace fovea::conv

@@ -16,16 +16,16 @@ TileRuns tap_runs(const FftTiling& tiling);
 
 // Lane j of the plane is the kernel at w + j * channel_step, for j < width.
 template <class T>
-void spread_taps(const FftTiling& tiling, const FftTransform<T>& transform, const T* w,
+void spread_taps(const FftTiling& tiling, const FftLayout& layout, const T* w,
                  std::int64_t channel_step, std::int64_t width, T* plane);
 // The way back.
 template <class T>
-void gather_taps(const FftTiling& tiling, const FftTransform<T>& transform, const T* plane,
+void gather_taps(const FftTiling& tiling, const FftLayout& layout, const T* plane,
                  std::int64_t width, std::int64_t channel_step, T* dw);
 
 // The key under which spectra of weights are kept, in an order of the caller's.
 enum class SpectrumOrder : std::int64_t { pointwise, forward, backward_data };
 Derived::Key spectrum_key(const ConvProblem& problem, const FftTiling& tiling, SpectrumOrder order,
-                          int lanes);
+                          std::int64_t lanes);
 
 }  // namespace fovea::conv

@@ -157,6 +157,9 @@ void AddProducts(Frequencies at, const Planes<const T>& x, const Planes<const T>
   }
 }
 
+// Factors come from the last-level cache, in an order that breaks off at every page.
+constexpr std::int64_t kFactorsAhead = 16;
+
 // M rows from job.a and job.out on.
 template <class T, bool kConjugate, int M>
 void ProductRows(const ComplexProduct<T>& job) {
@@ -170,7 +173,12 @@ void ProductRows(const ComplexProduct<T>& job) {
   }
   const T* HWY_RESTRICT a = job.a;
   const T* HWY_RESTRICT b = job.b;
+  const T* ahead = job.ahead;
+  const std::int64_t ahead_step = ahead == nullptr ? 0 : static_cast<std::int64_t>(hn::Lanes(d));
   for (std::int64_t k = 0; k < job.reduced; ++k, a += job.a_reduced, b += job.b_reduced) {
+    hwy::Prefetch(ahead + k * ahead_step);
+    hwy::Prefetch(b + kFactorsAhead * job.b_reduced);
+    hwy::Prefetch(b + kFactorsAhead * job.b_reduced + job.b_imaginary);
     const Complex<V> factor = load(d, b, job.b_imaginary);
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
@@ -213,6 +221,8 @@ void Product(const ComplexProduct<T>& job) {
     part.rows = (tile + 1) * job.rows / tiles - first;
     part.a = job.a + first * job.a_row;
     part.out = job.out + first * job.out_row;
+    if (job.ahead != nullptr)
+      part.ahead = job.ahead + tile * job.reduced * static_cast<std::int64_t>(HWY_LANES(T));
     functions[static_cast<std::size_t>(part.rows - 1)](part);
   }
 }

@@ -64,6 +64,8 @@ struct ComplexProduct {
   std::int64_t out_row = 0;
   bool conjugate = false;
   bool adds = false;  // to what is there
+  // What is read soon: from here on, as many vectors as k's are asked for by each tile of rows.
+  const T* ahead = nullptr;
 };
 template <class T>
 void complex_product(const ComplexProduct<T>& job);
