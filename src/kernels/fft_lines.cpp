@@ -36,22 +36,31 @@ HWY_INLINE void butterflies(const FftStage<T>& stage, std::int64_t p, std::int64
   }
   const std::int64_t from_step = stage.groups * stride * in.step;
   const std::int64_t to_step = stride * out.step;
-  std::int64_t from = p * stride * in.step;
-  std::int64_t to = p * kRadix * stride * out.step;
-  for (std::int64_t q = 0; q < stride; ++q, from += in.step, to += out.step) {
+  const std::int64_t from = p * stride * in.step;
+  const std::int64_t to = p * kRadix * stride * out.step;
+  // Pointers of their own: for all that the compiler knows, a store may change `in` and `out`.
+  const T* from_re = in.at.re + from;
+  const T* from_im = in.at.im + from;
+  T* to_re = out.at.re + to;
+  T* to_im = out.at.im + to;
+  const std::int64_t in_step = in.step;
+  const std::int64_t out_step = out.step;
+  for (std::int64_t q = 0; q < stride; ++q) {
     Complex<V> u[kRadix];
 #pragma GCC unroll 8
-    for (int k = 0; k < kRadix; ++k) {
-      u[k] = {hn::Load(d, in.at.re + from + k * from_step),
-              hn::Load(d, in.at.im + from + k * from_step)};
-    }
+    for (int k = 0; k < kRadix; ++k)
+      u[k] = {hn::Load(d, from_re + k * from_step), hn::Load(d, from_im + k * from_step)};
     butterfly(d, u);
 #pragma GCC unroll 8
     for (int k = 0; k < kRadix; ++k) {
       if (kTwiddles && k > 0) u[k] = u[k] * twiddles[k];
-      hn::Store(u[k].re, d, out.at.re + to + k * to_step);
-      hn::Store(u[k].im, d, out.at.im + to + k * to_step);
+      hn::Store(u[k].re, d, to_re + k * to_step);
+      hn::Store(u[k].im, d, to_im + k * to_step);
     }
+    from_re += in_step;
+    from_im += in_step;
+    to_re += out_step;
+    to_im += out_step;
   }
 }
 

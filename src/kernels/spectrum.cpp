@@ -121,12 +121,18 @@ void Join(Frequencies at, const HalfSpectra<const T>& in, T scale, const Planes<
   }
 }
 
+// Factors come from the last-level cache, in an order that may break off at every page.
+constexpr std::int64_t kFactorsAhead = 16;
+
 template <class T, bool kConjugate>
 void MultiplySpectra(Frequencies at, const HalfSpectra<const T>& w, const Planes<T>& z) {
   const hn::ScalableTag<T> d;
   using V = hn::Vec<decltype(d)>;
   std::int64_t from = 0;
+  const std::int64_t lines = w.step / w.imaginary;
   for (const MirrorPair& pair : at) {
+    for (std::int64_t line = 0; line < lines; ++line)
+      hwy::Prefetch(w.a + from + kFactorsAhead * w.step + line * w.imaginary);
     const Couple<V> couple = couple_at(d, Planes<const T>{z.re, z.im}, pair);
     const Complex<V> u = load(d, w.a + from, w.imaginary);
     const Complex<V> v = load(d, w.b + from, w.imaginary);
@@ -156,9 +162,6 @@ void AddProducts(Frequencies at, const Planes<const T>& x, const Planes<const T>
     to += sum.step;
   }
 }
-
-// Factors come from the last-level cache, in an order that breaks off at every page.
-constexpr std::int64_t kFactorsAhead = 16;
 
 // M rows from job.a and job.out on.
 template <class T, bool kConjugate, int M>
