@@ -1,11 +1,15 @@
 // The Fourier transform against its definition, for every kind of length, on every SIMD target.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <complex>
 #include <numbers>
+#include <span>
 
+#include "core/storage.h"
 #include "kernels/fft.h"
+#include "kernels/group_product.h"
 #include "support/errors.h"
 #include "support/settings.h"
 #include "support/tensors.h"
@@ -119,6 +123,33 @@ TEST(Fft, InverseUndoesForwardUpToTheLength) {
       EXPECT_NEAR(there_and_back.re[i] / n, signal.re[i], 2 * bound<double>(length)) << length;
       EXPECT_NEAR(there_and_back.im[i] / n, signal.im[i], 2 * bound<double>(length)) << length;
     }
+  }
+}
+
+// Neighbouring columns of vectors are what `forward` calls many sequences.
+TEST(Fft, LinesOfVectorsAreTransformedAsSequencesAre) {
+  constexpr std::int64_t kLines = 3;
+  for (const std::int64_t length : {2, 3, 4, 5, 6, 8, 16, 24, 60, 64, 72, 90, 128, 250}) {
+    testing::for_simd_targets([&] {
+      const std::int64_t lanes = vector_lanes<float>();
+      const std::int64_t values = length * kLines * lanes;
+      Signal<float> expected = random_signal<float>(values, 9);
+      const Workspace memory(static_cast<std::size_t>(2 * values + 4 * length * lanes) *
+                             sizeof(float));
+      const Planes<float> planes{memory.as<float>(), memory.as<float>() + values};
+      std::ranges::copy(expected.re, planes.re);
+      std::ranges::copy(expected.im, planes.im);
+      transform(expected, length, kLines * lanes);
+      Fft<float>(length).lines({.data = planes,
+                                .step = kLines * lanes,
+                                .lines = kLines,
+                                .line_step = lanes,
+                                .work = planes.im + values});
+      EXPECT_TRUE(std::ranges::equal(expected.re, std::span(planes.re, expected.re.size())))
+          << length;
+      EXPECT_TRUE(std::ranges::equal(expected.im, std::span(planes.im, expected.im.size())))
+          << length;
+    });
   }
 }
 
