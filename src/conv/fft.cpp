@@ -287,9 +287,7 @@ double error_growth(const ConvProblem& problem, Pass pass) {
   const FftTiling tiling = chosen_tiling(problem, pass).tiling;
   const auto points = static_cast<double>(tiling.points());
   auto per_tile = static_cast<double>(problem.taps());
-  double terms = per_tile * static_cast<double>((pass == Pass::forward ? problem.in_channels
-                                                                       : problem.out_channels) /
-                                                problem.groups);
+  double terms = per_tile * static_cast<double>(channels_of(problem, pass).reduced);
   if (pass == Pass::backward_weights) {
     per_tile = 1;
     for (const FftAxis& axis : tiling.axes) per_tile *= static_cast<double>(axis.outputs);

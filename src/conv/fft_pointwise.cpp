@@ -22,7 +22,8 @@ namespace {
 using kernels::HalfSpectra;
 using kernels::Planes;
 
-constexpr std::int64_t kGradientTasks = 16;
+constexpr std::int64_t kTasks = 32;
+constexpr std::int64_t kGradientTasks = 16;  // more would only need more sums
 
 // Some channels of one tile as lanes of the real or of the imaginary part; or of the real part and,
 // what is more than a vector, of the imaginary part.
@@ -121,10 +122,13 @@ class Pointwise {
   }
 
   std::size_t workspace(Pass pass) const {
-    if (pass == Pass::backward_weights)
-      return bytes(packing_.couples * splits_ * (sum_values() + task_values(2)));
+    // Every thread may hold one task's tiles, of which there are no more than kTasks.
+    if (pass == Pass::backward_weights) {
+      const std::int64_t tasks = packing_.couples * splits_;
+      return bytes(tasks * sum_values() + std::min(kTasks, tasks) * task_values(2));
+    }
     return bytes(packing_.couples * weight_values() +
-                 std::min(kGradientTasks, packing_.couples * packing_.units) * task_values(1));
+                 std::min(kTasks, packing_.couples * packing_.units) * task_values(1));
   }
 
   void run_product(Pass pass) {
