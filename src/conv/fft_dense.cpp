@@ -79,6 +79,7 @@ class Dense {
       : problem_(problem),
         pass_(pass),
         args_(args),
+        finish_(args),
         tiling_(tiling),
         layout_(fft_layout<T>(tiling)),
         lanes_(layout_.lanes),
@@ -265,11 +266,13 @@ class Dense {
       const auto store = [&](const Place& from, const Planes<T>& lanes) {
         at_tile(first, from, [&](std::int64_t image, std::int64_t tile, const Place& at) {
           const std::int64_t channel = result_.first(at.block);
-          transform_->store(lanes, tiling_.result_runs(tile),
-                            result_.width(at.block) + (joined ? result_.width(at.block + 1) : 0),
-                            bias == nullptr ? nullptr : bias + channel, false,
-                            static_cast<T*>(args_.result) + image * result_strides_.image + channel,
-                            result_strides_);
+          transform_->store(
+              lanes, tiling_.result_runs(tile),
+              result_.width(at.block) + (joined ? result_.width(at.block + 1) : 0),
+              {.image = static_cast<T*>(args_.result) + image * result_strides_.image + channel,
+               .strides = result_strides_,
+               .bias = bias == nullptr ? nullptr : bias + channel,
+               .finish = finish_});
         });
       };
       store(pair.a, planes);
@@ -409,6 +412,7 @@ class Dense {
   const ConvProblem& problem_;
   Pass pass_;
   const ConvArgs& args_;
+  Finish<T> finish_;
   const FftTiling& tiling_;
   FftLayout layout_;
   std::shared_ptr<const FftTransform<T>> transform_;  // while running

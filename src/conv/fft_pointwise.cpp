@@ -93,6 +93,7 @@ class Pointwise {
   Pointwise(const ConvProblem& problem, const ConvArgs& args, const FftTiling& tiling)
       : problem_(problem),
         args_(args),
+        finish_(args),
         tiling_(tiling),
         layout_(fft_layout<T>(tiling)),
         packing_(problem, tiling, layout_.lanes) {
@@ -105,7 +106,8 @@ class Pointwise {
     source_ = dense_strides(sources, problem.in_channels);
     result_ = dense_strides(results, problem.in_channels);
     constexpr auto kValue = static_cast<std::int64_t>(sizeof(T));
-    bypasses_ = bypasses_caches(args.result, problem.batch * result_.image * kValue,
+    bypasses_ = finish_.at_store() == nullptr && !finish_.remains() &&
+                bypasses_caches(args.result, problem.batch * result_.image * kValue,
                                 problem.in_channels * kValue) &&
                 problem.in_channels % (2 * packing_.lanes) == 0;
     const std::int64_t wanted = ceil_div(kGradientTasks, packing_.couples);
@@ -283,8 +285,11 @@ class Pointwise {
       T* const image = static_cast<T*>(args_.result) + slot.image * result_.image + slot.channel;
       if (problem_.in_channels > 1) {
         transform_->store(part(planes, slot), runs, slot.width,
-                          bias == nullptr ? nullptr : bias + slot.channel, bypasses_, image,
-                          result_);
+                          {.image = image,
+                           .strides = result_,
+                           .bias = bias == nullptr ? nullptr : bias + slot.channel,
+                           .finish = finish_,
+                           .bypass = bypasses_});
         return;
       }
       const T* const plane = part(planes, slot).re;
@@ -295,9 +300,11 @@ class Pointwise {
                                                  .from_stride = packing_.lanes,
                                                  .to_stride = tiling_.axes[2].outputs},
                                                 plane + point, image + cell);
-                             for (std::int64_t i = 0; bias != nullptr && i < count; ++i) {
+                             for (std::int64_t i = 0; i < count; ++i) {
                                T* const to = image + cell + i * tiling_.axes[2].outputs;
-                               std::for_each_n(to, cells, [&](T& value) { value += *bias; });
+                               if (bias != nullptr)
+                                 std::for_each_n(to, cells, [&](T& value) { value += *bias; });
+                               finish_.all(cells, to);
                              }
                            });
     });
@@ -366,6 +373,7 @@ class Pointwise {
 
   const ConvProblem& problem_;
   const ConvArgs& args_;
+  Finish<T> finish_;
   const FftTiling& tiling_;
   FftLayout layout_;
   std::shared_ptr<const FftTransform<T>> transform_;  // while running

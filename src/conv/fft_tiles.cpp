@@ -280,18 +280,22 @@ void FftTransform<T>::load(const T* image, const GridStrides& strides, const Til
 
 template <class T>
 void FftTransform<T>::store(const Planes<T>& planes, const TileRuns& runs, std::int64_t width,
-                            const T* bias, bool bypass, T* image,
-                            const GridStrides& strides) const {
-  layout_.for_each_run(runs, strides,
-                       [&](std::int64_t cell, std::int64_t point, std::int64_t count) {
-                         kernels::store_cells<T>({.cells = image + cell,
-                                                  .cell_step = strides.axis[2],
-                                                  .first = planes.re + point,
-                                                  .second = planes.im + point,
-                                                  .count = count,
-                                                  .width = width},
-                                                 bias, bypass);
-                       });
+                            const ResultCells<T>& to) const {
+  const std::int64_t step = to.strides.axis[2];
+  RestOf<T> rest(to.finish);
+  layout_.for_each_run(
+      runs, to.strides, [&](std::int64_t cell, std::int64_t point, std::int64_t count) {
+        kernels::store_cells<T>(
+            {.cells = to.image + cell,
+             .cell_step = step,
+             .first = planes.re + point,
+             .second = planes.im + point,
+             .count = count,
+             .width = width},
+            {.bias = to.bias, .epilogue = to.finish.at_store(), .bypass = to.bypass});
+        if (!to.finish.remains()) return;
+        for (std::int64_t i = 0; i < count; ++i) rest.add(width, to.image + cell + i * step);
+      });
 }
 
 template class FftTransform<float>;

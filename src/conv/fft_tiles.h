@@ -11,6 +11,7 @@
 #include <memory>
 #include <vector>
 
+#include "conv/epilogue.h"
 #include "conv/patch_grid.h"
 #include "fovea/conv.h"
 #include "kernels/fft.h"
@@ -135,6 +136,16 @@ struct FftLayout {
 template <class T>
 FftLayout fft_layout(const FftTiling& tiling);
 
+// Where results go, and what is done to them on the way.
+template <class T>
+struct ResultCells {
+  T* image = nullptr;  // the first of these channels
+  const GridStrides& strides;
+  const T* bias = nullptr;  // of these channels, or null
+  const Finish<T>& finish;
+  bool bypass = false;  // of the caches, with finish_bypassing_stores() to follow
+};
+
 // Transforms two vectors of sequences over the points of one tile, re + i im, and back.
 template <class T>
 class FftTransform {
@@ -169,9 +180,9 @@ class FftTransform {
   // more than a vector, the rest into the second.
   void load(const T* image, const GridStrides& strides, const TileRuns& runs, std::int64_t width,
             const kernels::Planes<T>& planes) const;
-  // The way back, with a bias or null; with finish_bypassing_stores() to follow if `bypass`.
+  // The way back.
   void store(const kernels::Planes<T>& planes, const TileRuns& runs, std::int64_t width,
-             const T* bias, bool bypass, T* image, const GridStrides& strides) const;
+             const ResultCells<T>& to) const;
 
  private:
   void rows(const kernels::Planes<T>& planes, const Rows& used, T* work) const;

@@ -10,6 +10,7 @@
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/butterfly-inl.h"
+#include "kernels/epilogue-inl.h"
 #include "kernels/lanes-inl.h"
 #include "kernels/simd.h"
 
@@ -257,19 +258,32 @@ void Load(const CellMove<const T, T>& job) {
   if (job.width > lanes) move(job.cells + lanes, job.second, job.width - lanes);
 }
 
-template <class T>
-void Store(const CellMove<T, const T>& job, const T* bias, bool bypass) {
+template <class T, bool kFinishes>
+void StoreCells(const CellMove<T, const T>& job, const CellEnd<T>& end) {
   const hn::ScalableTag<T> d;
   using V = hn::Vec<decltype(d)>;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  T* to = job.cells;
-  if (job.width == 2 * lanes) {
-    const V bias0 = bias == nullptr ? hn::Zero(d) : hn::LoadU(d, bias);
-    const V bias1 = bias == nullptr ? hn::Zero(d) : hn::LoadU(d, bias + lanes);
+  // One vector of every cell, of which v loads and stores a part.
+  const auto move = [&](auto v, const T* from, const T* bias, T* to) HWY_ATTR {
+    const auto add = bias == nullptr ? hn::Zero(v.d) : v.load(bias);
+    for (std::int64_t i = 0; i < job.count; ++i, from += lanes, to += job.cell_step) {
+      auto value = hn::Add(v.load(from), add);
+      if constexpr (kFinishes) {
+        if (end.epilogue->residual != nullptr)
+          value = hn::Add(value, v.load(residual_of(*end.epilogue, to)));
+        value = Bounds<decltype(v.d)>(v.d, *end.epilogue)(value);
+      }
+      v.store(value, to);
+    }
+  };
+  if (job.width == 2 * lanes && !kFinishes) {
+    T* to = job.cells;
+    const V bias0 = end.bias == nullptr ? hn::Zero(d) : hn::LoadU(d, end.bias);
+    const V bias1 = end.bias == nullptr ? hn::Zero(d) : hn::LoadU(d, end.bias + lanes);
     for (std::int64_t i = 0; i < job.count; ++i, to += job.cell_step) {
       const V value0 = hn::Add(hn::Load(d, job.first + i * lanes), bias0);
       const V value1 = hn::Add(hn::Load(d, job.second + i * lanes), bias1);
-      if (bypass) {
+      if (end.bypass) {
         hn::Stream(value0, d, to);
         hn::Stream(value1, d, to + lanes);
       } else {
@@ -279,19 +293,19 @@ void Store(const CellMove<T, const T>& job, const T* bias, bool bypass) {
     }
     return;
   }
-  const auto move = [&](const T* from, const T* add, T* cells, std::int64_t width) HWY_ATTR {
+  const auto move_plane = [&](const T* from, std::int64_t first, std::int64_t width) HWY_ATTR {
     for_vectors<T>(0, static_cast<std::size_t>(width), [&](auto v, std::size_t lane) HWY_ATTR {
-      const auto of_bias = add == nullptr ? hn::Zero(v.d) : v.load(add + lane);
-      for (std::int64_t i = 0; i < job.count; ++i)
-        v.store(hn::Add(v.load(from + i * lanes + lane), of_bias),
-                cells + i * job.cell_step + lane);
+      const std::int64_t channel = first + static_cast<std::int64_t>(lane);
+      move(v, from + lane, end.bias == nullptr ? nullptr : end.bias + channel, job.cells + channel);
     });
   };
-  move(job.first, bias, job.cells, HWY_MIN(job.width, lanes));
-  if (job.width > lanes) {
-    move(job.second, bias == nullptr ? nullptr : bias + lanes, job.cells + lanes,
-         job.width - lanes);
-  }
+  move_plane(job.first, 0, HWY_MIN(job.width, lanes));
+  if (job.width > lanes) move_plane(job.second, lanes, job.width - lanes);
+}
+
+template <class T>
+void Store(const CellMove<T, const T>& job, const CellEnd<T>& end) {
+  return end.epilogue == nullptr ? StoreCells<T, false>(job, end) : StoreCells<T, true>(job, end);
 }
 
 #define FOVEA_SPECTRUM_FUNCTIONS(T, SUFFIX)                                                        \
@@ -316,8 +330,8 @@ void Store(const CellMove<T, const T>& job, const T* bias, bool bypass) {
   void Load##SUFFIX(const CellMove<const T, T>& job) {                                             \
     Load(job);                                                                                     \
   }                                                                                                \
-  void Store##SUFFIX(const CellMove<T, const T>& job, const T* bias, bool bypass) {                \
-    Store(job, bias, bypass);                                                                      \
+  void Store##SUFFIX(const CellMove<T, const T>& job, const CellEnd<T>& end) {                     \
+    Store(job, end);                                                                               \
   }
 FOVEA_SPECTRUM_FUNCTIONS(float, F32)
 FOVEA_SPECTRUM_FUNCTIONS(double, F64)
@@ -367,8 +381,8 @@ namespace fovea::kernels {
     HWY_DYNAMIC_DISPATCH(Load##SUFFIX)(job);                                                       \
   }                                                                                                \
   template <>                                                                                      \
-  void store_cells(const CellMove<T, const T>& job, const T* bias, bool bypass) {                  \
-    HWY_DYNAMIC_DISPATCH(Store##SUFFIX)(job, bias, bypass);                                        \
+  void store_cells(const CellMove<T, const T>& job, const CellEnd<T>& end) {                       \
+    HWY_DYNAMIC_DISPATCH(Store##SUFFIX)(job, end);                                                 \
   }
 FOVEA_SPECTRUM_FUNCTIONS(float, F32)
 FOVEA_SPECTRUM_FUNCTIONS(double, F64)

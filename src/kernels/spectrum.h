@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/epilogue.h"
 #include "kernels/fft_stage.h"
 
 namespace fovea::kernels {
@@ -83,8 +84,14 @@ struct CellMove {
 };
 template <class T>
 void load_cells(const CellMove<const T, T>& job);
-// With a bias per channel, or null. Bypassing the caches needs whole, aligned vectors.
+// What happens to cells as they are stored.
 template <class T>
-void store_cells(const CellMove<T, const T>& job, const T* bias, bool bypass);
+struct CellEnd {
+  const T* bias = nullptr;                // per channel, or null
+  const Epilogue<T>* epilogue = nullptr;  // or null
+  bool bypass = false;                    // of the caches; only whole, aligned vectors
+};
+template <class T>
+void store_cells(const CellMove<T, const T>& job, const CellEnd<T>& end);
 
 }  // namespace fovea::kernels
