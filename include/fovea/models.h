@@ -14,7 +14,7 @@ namespace fovea::models {
 struct Options {
   std::int64_t classes = 0;  // 0: as published
   std::uint64_t seed = 1;    // of the initial weights
-  Shape input;               // one sample, [C, spatial...]; empty: as published
+  Shape input = {};          // one sample, [C, spatial...]; empty: as published
   double width = 1;          // factor of the channels within the network, in steps of 8 channels
 };
 
