@@ -37,6 +37,8 @@ constexpr double kSpilledFactor = 1.35;  // of tiles beyond the second-level cac
 constexpr double kCacheBytes = 896 << 10;
 constexpr double kLargeWeights = 12 << 20;  // bytes that do not stay in the last-level cache
 constexpr double kStartCycles = 1200;       // of one transform
+constexpr std::int64_t kLeastTaps = 16;     // of those that auto takes
+constexpr double kLeastProducts = 1 << 20;
 constexpr double kProductShare = 0.85;  // of the multiply-adds a core can do, in matrix products
 // Rows of a matrix product that take as long as one, for latency.
 constexpr double kLeastRows = 2.6;
@@ -255,6 +257,22 @@ ConvCost predict(const ConvProblem& problem, Pass pass) {
   return cost;
 }
 
+// What is computed quickly anyway is better computed as a sum, which of whole numbers is exact.
+std::optional<std::string> kept_back(const ConvProblem& problem, Pass pass) {
+  if (problem.taps() < kLeastTaps)
+    return fmt::format(
+        "a kernel of {} taps is summed, which is more exact; from {} on they may be "
+        "transformed",
+        problem.taps(), kLeastTaps);
+  const double products = least_cost(problem, pass).multiply_adds;
+  if (products < kLeastProducts)
+    return fmt::format(
+        "{:.0f} products are summed, which is more exact; from {:.0f} on they may be "
+        "transformed",
+        products, kLeastProducts);
+  return std::nullopt;
+}
+
 std::size_t workspace(const ConvProblem& problem, Pass pass) {
   return dispatch_floating(problem.dtype, [&](auto tag) -> std::size_t {
     using T = typename decltype(tag)::type;
@@ -302,6 +320,7 @@ const ConvAlgorithm fft = {
     .predict = predict,
     .workspace = workspace,
     .run = run,
+    .kept_back = kept_back,
     .error_growth = error_growth,
 };
 

@@ -127,8 +127,9 @@ TEST(ProgramUsage, MisuseIsExplainedInWordsOfTheCommandLine) {
   EXPECT_CONTAINS(run("bench conv --bogus").err, "see fovea bench conv --help");
   EXPECT_CONTAINS(run("bench").err, "see fovea bench --help");
   EXPECT_CONTAINS(run("conv ic1ih5oc1kh3 --pass back").err, "bwd_d (backward_data)");
-  EXPECT_CONTAINS(run("inspect lenet5 --input 28x28").err,
-                  "lenet5 reads samples of 1x28x28 (channels first), not of 28x28");
+  EXPECT_CONTAINS(
+      run("inspect lenet5 --input 28x28").err,
+      "lenet5: takes samples of 3 axes, such as 1x28x28 (channels first), but got input=28x28");
 }
 
 TEST(ProgramUsage, AMissingFileIsAFailureEverywhere) {
@@ -257,9 +258,11 @@ TEST_F(Program, InspectReadsModelFilesAndNamesOfNetworks) {
                               "output_bytes", "receptive_field"});
   EXPECT_EQ(lines.back()["parameters"], 61706);
   EXPECT_CONTAINS(run("inspect lenet5").out, "61,706");
-  const Result wrong = run("inspect lenet5 --input 3x28x28");
+  EXPECT_CONTAINS(run("inspect lenet5 --input 3x28x28").out,
+                  "adapted: its first layer takes 3 channels instead of 1");
+  const Result wrong = run("inspect '" + model() + "' --input 3x28x28");
   EXPECT_EQ(wrong.code, 1);
-  EXPECT_CONTAINS(wrong.err, "channels");
+  EXPECT_CONTAINS(wrong.err, "reads samples of 1x28x28 (channels first), not of 3x28x28");
 }
 
 TEST_F(Program, TrainingIsBitIdenticalForAnyNumberOfThreads) {
