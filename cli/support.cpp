@@ -61,8 +61,7 @@ fovea::nn::Model build_network(const std::string& name, const fovea::models::Opt
 
 CLI::Validator known_network() {
   return {[](std::string& name) {
-            return is_description(name) ? ""
-                                        : check_name("network", name, fovea::models::list());
+            return is_description(name) ? "" : check_name("network", name, fovea::models::list());
           },
           "", "network"};
 }

@@ -53,7 +53,9 @@ std::string words(const Json& value) {
 }  // namespace
 
 void add_settings(CLI::App& app, TrainSettings& settings) {
-  app.add_option("network", settings.network, "Needed unless --resume: one that `fovea models` lists, or a .net file that describes one")
+  app.add_option(
+         "network", settings.network,
+         "Needed unless --resume: one that `fovea models` lists, or a .net file that describes one")
       ->check(known_network())
       ->type_name("NETWORK");
   add_data(app, settings.data)->required(false);

@@ -189,7 +189,8 @@ NetworkReport inspect(nn::Module& network, const Shape& input) {
       const auto& scope = trace.scopes[static_cast<std::size_t>(call.scope)];
       layer.path = scope.path;
       const auto* const module = static_cast<const nn::Module*>(scope.module);
-      if (module->children().empty()) layer.layer = scope.description;  // or it is not its doing alone
+      if (module->children().empty())
+        layer.layer = scope.description;  // or it is not its doing alone
     }
     layer.operation = call.op->name;
     layer.output = outputs.front().shape;

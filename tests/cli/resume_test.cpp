@@ -181,8 +181,7 @@ TEST_F(Resume, KeepsThePlansItWasStartedWith) {
   std::filesystem::create_directories(stopped);
   FolderWatch watch(stopped);
   Process process(FOVEA_PROGRAM, planned(stopped), folder_ / "process");
-  for (int saved = 0; saved < 3; ++saved)
-    ASSERT_TRUE(watch.await(IN_MOVED_TO, "last.checkpoint"));
+  for (int saved = 0; saved < 3; ++saved) ASSERT_TRUE(watch.await(IN_MOVED_TO, "last.checkpoint"));
   process.signal(SIGTERM);
   ASSERT_EQ(process.wait(), 128 + SIGTERM) << process.err();
   file["entries"].erase(0);
