@@ -180,7 +180,7 @@ struct Question {
   Pass pass = Pass::forward;
   Precision precision = Precision::fast;
   std::int64_t workspace_limit = 0;
-  std::string simd;
+  std::int64_t simd = 0;
   std::uint64_t plans = 0;
   friend bool operator==(const Question&, const Question&) = default;
 };
@@ -243,7 +243,7 @@ const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, const PlanOpt
                             .pass = pass,
                             .precision = options.precision,
                             .workspace_limit = options.workspace_limit,
-                            .simd = kernels::simd_name(),
+                            .simd = kernels::simd_number(),
                             .plans = plan_file_generation()},
                            decide);
 }

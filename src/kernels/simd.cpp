@@ -4,6 +4,7 @@
 // set to one target is how FOVEA_SIMD and set_simd_target work.
 #include "kernels/simd.h"
 
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
@@ -15,10 +16,15 @@
 namespace fovea::kernels {
 namespace {
 
+// The best target that may be used. Highway would ask the processor, which under a hypervisor takes
+// some 30 us.
+std::atomic<std::int64_t> in_use = 0;
+
 // Zero lifts the restriction.
 void restrict_to(std::int64_t target) {
   hwy::SetSupportedTargetsForTest(target);
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  in_use = hwy::SupportedAndGeneratedTargets().front();
 }
 
 std::int64_t find_target(std::string_view name, const std::vector<std::int64_t>& usable,
@@ -49,9 +55,13 @@ void detect_simd() {
   static_cast<void>(usable_targets());
 }
 
-std::string simd_name() {
+std::int64_t simd_number() {
   detect_simd();
-  return hwy::TargetName(hwy::SupportedAndGeneratedTargets().front());
+  return in_use;
+}
+
+std::string simd_name() {
+  return hwy::TargetName(simd_number());
 }
 
 std::vector<std::string> simd_names() {

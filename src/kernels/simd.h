@@ -5,6 +5,7 @@
 // the CPU was detected it is the detecting stub, and every call through it pays for a CPUID.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,8 @@ namespace fovea::kernels {
 
 // Detects the CPU once; cheap afterwards.
 void detect_simd();
+// The target in use, as Highway numbers it.
+std::int64_t simd_number();
 // Name of the target in use; names of all usable ones, best first.
 std::string simd_name();
 std::vector<std::string> simd_names();
