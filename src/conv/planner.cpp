@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <memory>
+#include <unordered_map>
 
 #include "conv/algorithms.h"
 #include "conv/padding_mode.h"
@@ -207,27 +208,25 @@ std::size_t hash_of(const Question& question) {
   return static_cast<std::size_t>(hash);
 }
 
-// The last answers of this thread, each at the place that its hash says.
+// The answers of this thread.
 class Remembered {
  public:
   template <class Decide>
   const ConvAlgorithm& answer(const Question& question, const Decide& decide) {
-    constexpr std::size_t kPlaces = 256;
-    if (places_.empty()) places_.resize(kPlaces);
-    Place& place = places_[hash_of(question) % kPlaces];
-    if (place.algorithm == nullptr || place.question != question) {
-      const ConvAlgorithm& decided = decide();
-      place = {question, &decided};
-    }
-    return *place.algorithm;
+    constexpr std::size_t kMost = 4096;
+    const auto found = answers_.find(question);
+    if (found != answers_.end()) return *found->second;
+    const ConvAlgorithm& decided = decide();
+    if (answers_.size() >= kMost) answers_.clear();
+    answers_.emplace(question, &decided);
+    return decided;
   }
 
  private:
-  struct Place {
-    Question question;
-    const ConvAlgorithm* algorithm = nullptr;
+  struct Hash {
+    std::size_t operator()(const Question& question) const { return hash_of(question); }
   };
-  std::vector<Place> places_;
+  std::unordered_map<Question, const ConvAlgorithm*, Hash> answers_;
 };
 
 thread_local Remembered remembered;
