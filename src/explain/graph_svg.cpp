@@ -1,12 +1,13 @@
 // graph_svg(): the graph of a network, drawn.
 //
-// A box stands one row below the lowest box that it reads from; within a row, boxes stand in the
-// order of the columns that they read from, so that branches go straight down. An arrow that passes
-// rows swings out to the right of the boxes between.
+// A box stands one row below the lowest box that it reads from, and below the first of them where
+// no other box does, so that branches go straight down. An arrow that passes rows swings out to the
+// right of the boxes between.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <climits>
 #include <map>
 
 #include "core/check.h"
@@ -15,7 +16,7 @@
 namespace fovea::explain {
 namespace {
 
-constexpr double kBoxWidth = 230;
+constexpr double kBoxWidth = 270;
 constexpr double kBoxHeight = 40;
 constexpr double kColumn = kBoxWidth + 30;
 constexpr double kRow = kBoxHeight + 26;
@@ -80,16 +81,20 @@ std::vector<Box> place(const NetworkReport& report) {
     boxes.push_back(box);
   }
   for (const std::vector<std::size_t>& row : rows) {
-    std::multimap<double, std::size_t> order;  // of the mean column read from
+    std::multimap<int, std::size_t> order;  // by the first column read from
     for (const std::size_t box : row) {
-      double sum = 0;
-      const std::vector<int> none;
-      const std::vector<int>& inputs = box == 0 ? none : report.layers[box - 1].inputs;
-      for (const int input : inputs) sum += boxes[static_cast<std::size_t>(input + 1)].column;
-      order.emplace(inputs.empty() ? 0 : sum / static_cast<double>(inputs.size()), box);
+      int column = box == 0 || report.layers[box - 1].inputs.empty() ? 0 : INT_MAX;
+      if (box > 0) {
+        for (const int input : report.layers[box - 1].inputs)
+          column = std::min(column, boxes[static_cast<std::size_t>(input + 1)].column);
+      }
+      order.emplace(column, box);
     }
-    int column = 0;
-    for (const auto& [mean, box] : order) boxes[box].column = column++;
+    int next = 0;
+    for (const auto& [wanted, box] : order) {
+      boxes[box].column = std::max(wanted, next);
+      next = boxes[box].column + 1;
+    }
   }
   return boxes;
 }
