@@ -103,6 +103,7 @@ class Window {
 
  private:
   static constexpr int kCells = S == 0 ? 1 : S;         // from place to place
+  static constexpr int kRead = HWY_MIN(kCells, K);      // of these, by some tap
   static constexpr int kPlaces = (K - 1) / kCells + 1;  // of a window
 
   HWY_INLINE void Slide(Vec (&gradient)[kPlaces], const T* next) const {
@@ -116,16 +117,16 @@ class Window {
   HWY_INLINE std::int64_t AddAll(const SummedSource<kSpread, D> (&sources)[N], std::int64_t offset,
                                  const Vec (&gradient)[kPlaces], Vec (&sum)[N][K]) const {
 #pragma GCC unroll 2
-    for (int c = 0; c < kCells; ++c, offset += job_.inner.cell_values) {
+    for (int c = 0; c < kRead; ++c) {
 #pragma GCC unroll 4
       for (int n = 0; n < N; ++n) {
-        const Vec value = sources[n].load(d_, sources[n].row + offset);
+        const Vec value = sources[n].load(d_, sources[n].row + offset + c * job_.inner.cell_values);
 #pragma GCC unroll 4
         for (int k = c; k < K; k += kCells)
           sum[n][k] = hn::MulAdd(value, gradient[(k - c) / kCells], sum[n][k]);
       }
     }
-    return offset;
+    return offset + kCells * job_.inner.cell_values;
   }
 
   // The same where some are padding, or are read for places beyond the row.
@@ -134,7 +135,7 @@ class Window {
     const InnerAxis& inner = job_.inner;
     const std::int32_t* HWY_RESTRICT cells = inner.cells + run_.entry + place * inner.output_step;
 #pragma GCC unroll 2
-    for (int c = 0; c < kCells; ++c) {
+    for (int c = 0; c < kRead; ++c) {
       if (place - (K - 1 - c) / kCells >= inner.outputs) continue;
       const std::int32_t read = cells[c];
       if (read < 0) continue;
