@@ -129,7 +129,7 @@ void add_algorithm(CLI::App& app, AlgorithmOptions& options) {
   std::vector<std::string> precisions;
   for (const fovea::Precision one : fovea::kPrecisions) precisions.emplace_back(fovea::name(one));
   app.add_option("--precision", options.precision,
-                 "fast, or exact: without algorithms whose terms cancel, such as winograd")
+                 "fast, or exact: without winograd and fft, whose rounding errors are larger")
       ->check(CLI::IsMember(precisions))
       ->capture_default_str()
       ->type_name("NAME");

@@ -42,7 +42,7 @@ FOVEA_API std::string_view name(Pass pass);
 
 // What `auto` may take: fast, any algorithm, as cuDNN does; in float32 the relative error of the
 // fastest is about 1e-6. exact: only those that add the products as they are
-// (Candidate::error_growth of 1), not winograd.
+// (Candidate::error_growth of 1), not winograd or fft.
 enum class Precision : std::uint8_t { fast, exact };
 inline constexpr std::array<Precision, 2> kPrecisions = {Precision::fast, Precision::exact};
 FOVEA_API std::string_view name(Precision precision);

@@ -254,7 +254,7 @@ class FOVEA_API Function : public Module {
   Epilogue epilogue_;
 };
 
-// Each calls the function of functions.h that has its name; Relu6 calls clamp.
+// Each calls the function of functions.h that has its name; Relu6: activate().
 struct FOVEA_API MaxPool : Function {
   explicit MaxPool(const Spatial& window, const PoolOptions& options = {});
 };

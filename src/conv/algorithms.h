@@ -60,6 +60,8 @@ extern const ConvAlgorithm reference;
 inline constexpr const ConvAlgorithm* kAlgorithms[] = {
     &dot, &narrow, &depthwise, &winograd, &fft, &direct, &im2col, &matrix, &reference};
 
+// Null if there is none of that name.
+const ConvAlgorithm* find_algorithm(std::string_view name);
 // Chooses and checks; throws Error as make_plan does.
 const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, const PlanOptions& options);
 // Chooses, and runs one pass.

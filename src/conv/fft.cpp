@@ -35,9 +35,8 @@ constexpr double kCellCycles = 8;        // of each cell: from the tensor or to 
 constexpr double kSpectrumCycles = 8;    // of spectra that are told apart or put together
 constexpr double kSpilledFactor = 1.35;  // of tiles beyond the second-level cache
 constexpr double kCacheBytes = 896 << 10;
-constexpr double kLargeWeights = 12 << 20;  // bytes that do not stay in the last-level cache
-constexpr double kStartCycles = 1200;       // of one transform
-constexpr std::int64_t kLeastTaps = 16;     // of those that auto takes
+constexpr double kStartCycles = 1200;    // of one transform
+constexpr std::int64_t kLeastTaps = 16;  // of those that auto takes
 constexpr double kLeastProducts = 1 << 20;
 constexpr double kProductShare = 0.85;  // of the multiply-adds a core can do, in matrix products
 // Rows of a matrix product that take as long as one, for latency.
@@ -154,8 +153,7 @@ double cycles_of(const ConvProblem& problem, Pass pass, const Work& work) {
   const double transforms =
       work.transforms * (kStartCycles + work.points * (work.transform + work.spectrum));
   const double products = work.products / (2 * kProductShare * work.row_share);
-  const double weights = work.weight_use * work.weights /
-                         (work.weights > kLargeWeights ? model.memory_bytes : model.cache_bytes);
+  const double weights = work.weight_use * model.read_cycles(work.weights);
   return transforms + products + weights + work.spectra / model.cache_bytes +
          least_cost(problem, pass).bytes / model.memory_bytes;
 }

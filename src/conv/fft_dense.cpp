@@ -91,14 +91,8 @@ class Dense {
     // Sources are read value by value, so that groups need no vectors of their own.
     source_ = {.groups = 1, .channels = reduced_ * problem.groups, .lanes = lanes_};
     result_ = {.groups = problem.groups, .channels = to_data ? in : out, .lanes = lanes_};
-    std::array<std::int64_t, 3> sources{};
-    std::array<std::int64_t, 3> results{};
-    for (std::size_t a = 0; a < 3; ++a) {
-      sources[a] = tiling.axes[a].source;
-      results[a] = tiling.axes[a].results;
-    }
-    source_strides_ = dense_strides(sources, source_.channels);
-    result_strides_ = dense_strides(results, result_.groups * result_.channels);
+    source_strides_ = tiling.source_strides(source_.channels);
+    result_strides_ = tiling.result_strides(result_.groups * result_.channels);
     // Whole pairs of tiles in each image; the last may be one of zeros.
     const bool pairs = tiles_ > 1 && (source_.count() == 1 || result_.count() == 1);
     rows_per_image_ = pairs ? ceil_div(tiles_, 2) * 2 : tiles_;

@@ -97,14 +97,8 @@ class Pointwise {
         tiling_(tiling),
         layout_(fft_layout<T>(tiling)),
         packing_(problem, tiling, layout_.lanes) {
-    std::array<std::int64_t, 3> sources{};
-    std::array<std::int64_t, 3> results{};
-    for (std::size_t a = 0; a < 3; ++a) {
-      sources[a] = tiling.axes[a].source;
-      results[a] = tiling.axes[a].results;
-    }
-    source_ = dense_strides(sources, problem.in_channels);
-    result_ = dense_strides(results, problem.in_channels);
+    source_ = tiling.source_strides(problem.in_channels);
+    result_ = tiling.result_strides(problem.in_channels);
     constexpr auto kValue = static_cast<std::int64_t>(sizeof(T));
     bypasses_ = finish_.at_store() == nullptr && !finish_.remains() &&
                 bypasses_caches(args.result, problem.batch * result_.image * kValue,

@@ -80,6 +80,14 @@ TileRuns FftTiling::result_runs(std::int64_t index) const {
           axes[2].result_run(index % axes[2].tiles)};
 }
 
+GridStrides FftTiling::source_strides(std::int64_t channels) const {
+  return dense_strides({axes[0].source, axes[1].source, axes[2].source}, channels);
+}
+
+GridStrides FftTiling::result_strides(std::int64_t channels) const {
+  return dense_strides({axes[0].results, axes[1].results, axes[2].results}, channels);
+}
+
 FftTiling uncut_tiling(const ConvProblem& problem, Pass pass) {
   const std::array<ConvAxis, 3> axes = three_axes(problem);
   FftTiling tiling;

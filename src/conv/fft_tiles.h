@@ -62,6 +62,9 @@ struct FftTiling {
   // Of tile `index` of an image.
   TileRuns source_runs(std::int64_t index) const;
   TileRuns result_runs(std::int64_t index) const;
+  // Of the grids of cells, per image.
+  GridStrides source_strides(std::int64_t channels) const;
+  GridStrides result_strides(std::int64_t channels) const;
 };
 
 // The axes of a pass, not cut yet. Of backward_weights: those of forward, whose results are the

@@ -2,8 +2,9 @@
 // are joined: a source row is read once for all rows of places that it belongs to.
 #pragma once
 
-#include <cmath>
+#include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <vector>
 
 #include "conv/patch_grid.h"

@@ -44,12 +44,6 @@ std::string processor_name() {
   return "unknown";
 }
 
-const conv::ConvAlgorithm* find_algorithm(std::string_view name) {
-  for (const conv::ConvAlgorithm* algorithm : conv::kAlgorithms)
-    if (algorithm->name == name) return algorithm;
-  return nullptr;
-}
-
 // Throws Error if the file is of another target, or an entry cannot be.
 void check_plan_file(const PlanFile& file, const std::string& source) {
   const std::string here = kernels::simd_name();
@@ -63,7 +57,7 @@ void check_plan_file(const PlanFile& file, const std::string& source) {
     const std::string where = fmt::format("{}: entry {}", source, i + 1);
     entry.problem.validate(where);
     const std::string problem = entry.problem.to_string();
-    const conv::ConvAlgorithm* algorithm = find_algorithm(entry.algorithm);
+    const conv::ConvAlgorithm* algorithm = conv::find_algorithm(entry.algorithm);
     FOVEA_CHECK(algorithm != nullptr, "{}: there is no algorithm '{}'", where,
                 printable(entry.algorithm));
     const auto refusal = conv::refusal(*algorithm, entry.problem, entry.pass);
@@ -209,19 +203,12 @@ const PlanEntry* PlanFile::find(const ConvProblem& problem, Pass pass) const {
 }
 
 PlanFile load_plan_file(const std::string& path) {
-  InputFile file("load_plan_file", path);
-  FOVEA_CHECK(file.size() <= kMaxBytes,
-              "load_plan_file: '{}' has {} bytes, more than any plan file", path, file.size());
-  std::string text(static_cast<std::size_t>(file.size()), '\0');
-  file.read_exactly(text.data(), text.size());
+  const std::string text = read_text_file("load_plan_file", path, kMaxBytes);
   return PlanFile::parse(text, fmt::format("load_plan_file: '{}'", path));
 }
 
 void save_plan_file(const PlanFile& file, const std::string& path) {
-  const std::string text = file.to_string();
-  AtomicFile out("save_plan_file", path);
-  out.write(text.data(), text.size());
-  out.commit();
+  write_text_file("save_plan_file", path, file.to_string());
 }
 
 void use_plan_file(const PlanFile& file) {

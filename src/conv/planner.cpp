@@ -19,11 +19,9 @@ namespace {
 thread_local std::string_view last;
 
 const ConvAlgorithm& find(std::string_view wanted) {
+  if (const ConvAlgorithm* const algorithm = find_algorithm(wanted)) return *algorithm;
   std::vector<std::string_view> names;
-  for (const ConvAlgorithm* algorithm : kAlgorithms) {
-    if (algorithm->name == wanted) return *algorithm;
-    names.push_back(algorithm->name);
-  }
+  for (const ConvAlgorithm* algorithm : kAlgorithms) names.push_back(algorithm->name);
   throw_error(fmt::format("conv: there is no algorithm '{}'; the names are auto, {}", wanted,
                           fmt::join(names, ", ")));
 }
@@ -48,8 +46,7 @@ std::optional<std::string> why_not(const ConvAlgorithm& algorithm, const ConvPro
     const double growth = error_growth(algorithm, problem, pass);
     if (growth != 1) {
       return fmt::format(
-          "its terms cancel, which may make rounding errors {:.3g} times larger, and "
-          "precision exact was asked for",
+          "its rounding errors may be {:.3g} times larger, and precision exact was asked for",
           growth);
     }
   }
@@ -208,7 +205,7 @@ std::size_t hash_of(const Question& question) {
   return static_cast<std::size_t>(hash);
 }
 
-// The answers of this thread.
+// The answers of this thread: a lock would take as long as the question.
 class Remembered {
  public:
   template <class Decide>
@@ -232,6 +229,12 @@ class Remembered {
 thread_local Remembered remembered;
 
 }  // namespace
+
+const ConvAlgorithm* find_algorithm(std::string_view name) {
+  for (const ConvAlgorithm* algorithm : kAlgorithms)
+    if (algorithm->name == name) return algorithm;
+  return nullptr;
+}
 
 const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, const PlanOptions& options) {
   const auto decide = [&]() -> const ConvAlgorithm& {

@@ -162,4 +162,10 @@ void AtomicFile::remove_temporary() noexcept {
   temporary_.clear();
 }
 
+void write_text_file(const std::string& op, const std::string& path, std::string_view text) {
+  AtomicFile file(op, path);
+  file.write(text.data(), text.size());
+  file.commit();
+}
+
 }  // namespace fovea

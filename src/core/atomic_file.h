@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 
 namespace fovea {
 
@@ -34,5 +35,8 @@ class AtomicFile {
   std::string temporary_;
   int fd_ = -1;
 };
+
+// All of a file at once.
+void write_text_file(const std::string& op, const std::string& path, std::string_view text);
 
 }  // namespace fovea

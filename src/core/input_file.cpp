@@ -53,4 +53,13 @@ void InputFile::read_exactly(void* data, std::size_t bytes) {
               bytes - count);
 }
 
+std::string read_text_file(const std::string& op, const std::string& path, std::int64_t most) {
+  InputFile file(op, path);
+  FOVEA_CHECK(file.size() <= most, "{}: '{}' has {} bytes, more than the {} that are expected", op,
+              path, file.size(), most);
+  std::string text(static_cast<std::size_t>(file.size()), '\0');
+  file.read_exactly(text.data(), text.size());
+  return text;
+}
+
 }  // namespace fovea

@@ -34,4 +34,7 @@ class InputFile {
   std::int64_t size_ = 0;
 };
 
+// All of a file of at most `most` bytes. Throws Error, which starts with `op`.
+std::string read_text_file(const std::string& op, const std::string& path, std::int64_t most);
+
 }  // namespace fovea

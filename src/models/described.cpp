@@ -38,17 +38,8 @@ struct Site {
   int dims() const { return input.rank() - 2; }
   // A number, or `classes`.
   std::int64_t outputs() const {
-    NetworkLine& from = line;
-    const std::string word = from.word("the number of its outputs, or `classes`");
-    if (word == "classes") return classes;
-    std::int64_t count = 0;
-    for (const char digit : word) {
-      if (digit < '0' || digit > '9' || count > (1 << 20))
-        line.fail(fmt::format("{} gives a number of outputs, or `classes`, not '{}'", line.layer(),
-                              word));
-      count = 10 * count + (digit - '0');
-    }
-    return count;
+    if (line.takes("classes")) return classes;
+    return line.integer("the number of outputs, or `classes`,");
   }
 };
 
@@ -381,11 +372,11 @@ class Reader {
                   .seed = options_.seed + values_.size(),
                   .generator = generator_};
         layer = kind->build(site);
+        layer->eval();  // no masks are drawn of shapes
       }
       line.finish();
       net_->append(name, std::move(layer), join, std::move(inputs));
       const NoGrad no_grad;
-      net_->eval();
       add_value(name, net_->run_step(values_.size() - 1, values_), line);
     } catch (const Error& error) {
       const std::string message = error.what();
@@ -453,12 +444,7 @@ nn::Model described(const std::string& text, const std::string& file, const Opti
 }
 
 nn::Model read_network(const std::string& path, const Options& options) {
-  InputFile file("read_network", path);
-  FOVEA_CHECK(file.size() <= kMostBytes,
-              "read_network: '{}' has {} bytes; the text of a network has at most {}", path,
-              file.size(), kMostBytes);
-  std::string text(static_cast<std::size_t>(file.size()), '\0');
-  file.read_exactly(text.data(), text.size());
+  const std::string text = read_text_file("read_network", path, kMostBytes);
   return described(text, path, options);
 }
 

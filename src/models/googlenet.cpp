@@ -1,7 +1,6 @@
 // GoogLeNet (Szegedy et al., "Going deeper with convolutions", 2014) [C] in torchvision's form:
 // batch normalisation behind each convolution, 3x3 in place of 5x5 in the third branch. The
 // auxiliary classifiers, of use in training only, are left out; 6,624,904 parameters.
-#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -73,12 +72,18 @@ class Inception final : public Block {
 struct Stage {
   const char* name;
   InceptionChannels channels;
+  const char* pool = nullptr;  // behind it, if any
+  std::int64_t window = 0;     // of that
 };
 constexpr Stage kStages[] = {
-    {"inception3a", {64, 96, 128, 16, 32, 32}},     {"inception3b", {128, 128, 192, 32, 96, 64}},
-    {"inception4a", {192, 96, 208, 16, 48, 64}},    {"inception4b", {160, 112, 224, 24, 64, 64}},
-    {"inception4c", {128, 128, 256, 24, 64, 64}},   {"inception4d", {112, 144, 288, 32, 64, 64}},
-    {"inception4e", {256, 160, 320, 32, 128, 128}}, {"inception5a", {256, 160, 320, 32, 128, 128}},
+    {"inception3a", {64, 96, 128, 16, 32, 32}},
+    {"inception3b", {128, 128, 192, 32, 96, 64}, "maxpool3", 3},
+    {"inception4a", {192, 96, 208, 16, 48, 64}},
+    {"inception4b", {160, 112, 224, 24, 64, 64}},
+    {"inception4c", {128, 128, 256, 24, 64, 64}},
+    {"inception4d", {112, 144, 288, 32, 64, 64}},
+    {"inception4e", {256, 160, 320, 32, 128, 128}, "maxpool4", 2},
+    {"inception5a", {256, 160, 320, 32, 128, 128}},
     {"inception5b", {384, 192, 384, 48, 128, 128}},
 };
 
@@ -93,12 +98,11 @@ class GoogLeNet final : public Block {
     append(add<ConvNormRelu>("conv2", first, first, 1, 1, generator));
     append(add<ConvNormRelu>("conv3", first, in, 3, 1, generator));
     add_pool("maxpool2", 3);
-    for (const auto& [name, published] : kStages) {
-      const InceptionChannels channels = published.widened(build);
-      append(add<Inception>(name, in, channels, generator));
+    for (const Stage& stage : kStages) {
+      const InceptionChannels channels = stage.channels.widened(build);
+      append(add<Inception>(stage.name, in, channels, generator));
       in = channels.sum();
-      if (std::string_view(name) == "inception3b") add_pool("maxpool3", 3);
-      if (std::string_view(name) == "inception4e") add_pool("maxpool4", 2);
+      if (stage.pool != nullptr) add_pool(stage.pool, stage.window);
     }
     append(add<nn::GlobalAvgPool>("avgpool"));
     append(add<nn::Flatten>("flatten"));

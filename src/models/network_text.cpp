@@ -64,6 +64,12 @@ std::string NetworkLine::word(std::string_view what) {
   return arguments_[next_++];
 }
 
+bool NetworkLine::takes(std::string_view word) {
+  if (!has_argument() || arguments_[next_] != word) return false;
+  ++next_;
+  return true;
+}
+
 std::int64_t NetworkLine::integer(std::string_view what) {
   return to_integer(what, word(what));
 }

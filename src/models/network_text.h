@@ -29,6 +29,8 @@ class NetworkLine {
   // The arguments in a row; `what` they are is for the message.
   std::string word(std::string_view what);
   bool has_argument() const { return next_ < arguments_.size(); }
+  // Whether the next one is this word, which is then taken.
+  bool takes(std::string_view word);
   std::int64_t integer(std::string_view what);
   double number(std::string_view what);
   Spatial sizes(std::string_view what);

@@ -2,8 +2,9 @@
 // all of them strings:
 //   format          "fovea"
 //   format_version  "1"; a change that older readers would misread raises it
-//   architecture    a name of models::list()
-//   options         JSON object of strings, as given to the architecture: {"classes": "10"}
+//   architecture    a name of models::list(), or "described"
+//   options         JSON object of strings, as given to the architecture: {"classes": "10"}; the
+//                   "text" of a described one
 //   input           JSON array, the shape of one sample without the batch axis: [1, 28, 28]
 //   mean, stddev    JSON arrays, per channel of inputs scaled to 0..1; [] if unknown
 //   classes         JSON array of names, in the order of the outputs; [] if unknown
@@ -306,9 +307,7 @@ void save(const nn::Model& model, const std::string& path) {
 }
 
 void write_text(const std::string& path, const std::string& text) {
-  AtomicFile file("write_text", path);
-  file.write(text.data(), text.size());
-  file.commit();
+  write_text_file("write_text", path, text);
 }
 
 void require_writable(const std::string& path) {

@@ -90,8 +90,9 @@ TEST(Described, ErrorsNameTheLine) {
   EXPECT_CONTAINS(error_in("input 16777216x16777216\n"), "a.net:1: a sample has at most 2^40");
   const auto second = [](const std::string& line) { return error_in("input 3x8x8\n" + line); };
   EXPECT_CONTAINS(second("konv 3"), "a.net:2: there is no layer 'konv'; there are input, classes");
-  EXPECT_CONTAINS(second("conv"), "a.net:2: conv needs the number of its outputs");
-  EXPECT_CONTAINS(second("conv x"), "a.net:2: ", "not 'x'");
+  EXPECT_CONTAINS(second("conv"), "a.net:2: conv needs the number of outputs");
+  EXPECT_CONTAINS(second("conv x"),
+                  "a.net:2: ", "or `classes`, of conv must be a whole number, but is 'x'");
   EXPECT_CONTAINS(second("conv 4 kernal=3"), "a.net:2: conv has no option 'kernal'; it has bias");
   EXPECT_CONTAINS(second("relu 3"), "a.net:2: relu has no use for '3'");
   EXPECT_CONTAINS(second("relu a=3"), "a.net:2: relu has no options, but 'a' is given");
