@@ -255,8 +255,29 @@ class FOVEA_API Function : public Module {
 };
 
 // Each calls the function of functions.h that has its name; Relu6: activate().
-struct FOVEA_API MaxPool : Function {
+struct FOVEA_API Unfold : Function {
+  explicit Unfold(const Spatial& kernel, const WindowOptions& options = {});
+};
+struct FOVEA_API Fold : Function {
+  Fold(const Spatial& size, const Spatial& kernel, const WindowOptions& options = {});
+};
+class FOVEA_API MaxPool : public Function {
+ public:
   explicit MaxPool(const Spatial& window, const PoolOptions& options = {});
+
+ private:
+  friend class MaxUnpool;
+  struct Found;  // where the maxima were
+  MaxPool(const Spatial& window, const PoolOptions& options, std::shared_ptr<Found> found);
+  std::shared_ptr<Found> found_;
+};
+// Each value in the place where `pool`, in front of it, found its maximum, zeros elsewhere, to the
+// size that was pooled: the way back up of an encoder and decoder (Badrinarayanan et al., "SegNet",
+// 2015). A call takes over what the last call of `pool` in the same thread found; one layer per
+// `pool`.
+class FOVEA_API MaxUnpool : public Function {
+ public:
+  explicit MaxUnpool(MaxPool& pool);
 };
 struct FOVEA_API AvgPool : Function {
   explicit AvgPool(const Spatial& window, const AvgPoolOptions& options = {});

@@ -33,9 +33,13 @@ struct Site {
   std::int64_t classes;
   std::uint64_t seed;
   Generator& generator;
+  const std::map<std::string, nn::Module*, std::less<>>& above;  // the layers, by name
 
   std::int64_t channels() const { return input[1]; }
   int dims() const { return input.rank() - 2; }
+  Shape space() const {
+    return Shape(std::span<const std::int64_t>(input.begin() + 2, input.end()));
+  }
   // A number, or `classes`.
   std::int64_t outputs() const {
     if (line.takes("classes")) return classes;
@@ -80,6 +84,47 @@ Layer conv_transpose(Site& site) {
       site.generator);
 }
 
+Layer locally_connected_layer(Site& site) {
+  const std::int64_t out = site.outputs();
+  NetworkLine& line = site.line;
+  const Spatial kernel = line.sizes("kernel", 3);
+  return std::make_unique<nn::LocallyConnected>(
+      site.space(), site.channels(), out, kernel,
+      nn::ConvLayerOptions{.stride = line.sizes("stride", 1),
+                           .padding = line.padding(),
+                           .padding_mode = padding_mode(line),
+                           .dilation = line.sizes("dilation", 1),
+                           .groups = line.integer("groups", 1),
+                           .bias = line.flag("bias", true)},
+      site.generator);
+}
+
+Layer pad_layer(Site& site) {
+  NetworkLine& line = site.line;
+  const Padding amounts = line.padding();
+  return std::make_unique<nn::Pad>(amounts, PadOptions{.mode = padding_mode(line)});
+}
+
+WindowOptions window_options(NetworkLine& line) {
+  return {.stride = line.sizes("stride", 1),
+          .padding = line.padding(),
+          .padding_mode = padding_mode(line),
+          .dilation = line.sizes("dilation", 1)};
+}
+
+Layer unfold_layer(Site& site) {
+  NetworkLine& line = site.line;
+  const Spatial kernel = line.sizes("a kernel");
+  return std::make_unique<nn::Unfold>(kernel, window_options(line));
+}
+
+Layer fold_layer(Site& site) {
+  NetworkLine& line = site.line;
+  const Spatial size = line.sizes("the size to fold to, as 28x28");
+  const Spatial kernel = line.sizes("a kernel");
+  return std::make_unique<nn::Fold>(size, kernel, window_options(line));
+}
+
 Layer linear_layer(Site& site) {
   if (site.input.rank() != 2)
     site.line.fail(
@@ -106,6 +151,13 @@ Layer instance_norm_layer(Site& site) {
       site.channels(), nn::NormLayerOptions{.eps = site.line.number("eps", 1e-5)});
 }
 
+// Over all but the batch.
+Layer layer_norm_layer(Site& site) {
+  return std::make_unique<nn::LayerNorm>(
+      Shape(std::span<const std::int64_t>(site.input.begin() + 1, site.input.end())),
+      nn::NormLayerOptions{.eps = site.line.number("eps", 1e-5)});
+}
+
 Layer response_norm(Site& site) {
   NetworkLine& line = site.line;
   return std::make_unique<nn::LocalResponseNorm>(
@@ -127,6 +179,24 @@ Layer max_pool_layer(Site& site) {
                                                    .padding = line.padding(),
                                                    .dilation = line.sizes("dilation", 1),
                                                    .ceil_mode = line.flag("ceil_mode", false)});
+}
+
+Layer max_unpool_layer(Site& site) {
+  const std::string name = site.line.word("the name of the max_pool line");
+  const auto found = site.above.find(name);
+  auto* const pool =
+      found == site.above.end() ? nullptr : dynamic_cast<nn::MaxPool*>(found->second);
+  if (pool == nullptr) site.line.fail(fmt::format("no max_pool above is called '{}'", name));
+  return std::make_unique<nn::MaxUnpool>(*pool);
+}
+
+Layer lp_pool_layer(Site& site) {
+  NetworkLine& line = site.line;
+  const double p = line.number("the power p");
+  const Spatial size = window(site);
+  return std::make_unique<nn::LpPool>(
+      p, size,
+      LpPoolOptions{.stride = line.sizes("stride", 0), .ceil_mode = line.flag("ceil_mode", false)});
 }
 
 Layer avg_pool_layer(Site& site) {
@@ -174,6 +244,11 @@ Layer elu_layer(Site& site) {
   return std::make_unique<nn::Elu>(site.line.number("scale", 1));
 }
 
+template <class Layers>
+Layer along_axis(Site& site) {
+  return std::make_unique<Layers>(static_cast<int>(site.line.integer("axis", 1)));
+}
+
 template <class Function>
 Layer plain(Site&) {
   return std::make_unique<Function>();
@@ -186,12 +261,19 @@ struct LayerKind {
 constexpr LayerKind kLayers[] = {
     {"conv", conv},
     {"conv_transpose", conv_transpose},
+    {"locally_connected", locally_connected_layer},
     {"linear", linear_layer},
+    {"pad", pad_layer},
+    {"unfold", unfold_layer},
+    {"fold", fold_layer},
     {"batch_norm", batch_norm_layer},
     {"group_norm", group_norm_layer},
     {"instance_norm", instance_norm_layer},
+    {"layer_norm", layer_norm_layer},
     {"local_response_norm", response_norm},
     {"max_pool", max_pool_layer},
+    {"max_unpool", max_unpool_layer},
+    {"lp_pool", lp_pool_layer},
     {"avg_pool", avg_pool_layer},
     {"adaptive_avg_pool", adaptive_avg_pool_layer},
     {"adaptive_max_pool", adaptive_max_pool_layer},
@@ -211,6 +293,8 @@ constexpr LayerKind kLayers[] = {
     {"silu", plain<nn::Silu>},
     {"hardswish", plain<nn::Hardswish>},
     {"softplus", plain<nn::Softplus>},
+    {"softmax", along_axis<nn::Softmax>},
+    {"log_softmax", along_axis<nn::LogSoftmax>},
 };
 
 // Those that join several values into one.
@@ -370,8 +454,10 @@ class Reader {
                   .input = values_[inputs.front()].shape(),
                   .classes = classes_,
                   .seed = options_.seed + values_.size(),
-                  .generator = generator_};
+                  .generator = generator_,
+                  .above = layers_};
         layer = kind->build(site);
+        layers_.emplace(name, layer.get());
         layer->eval();  // no masks are drawn of shapes
       }
       line.finish();
@@ -423,6 +509,7 @@ class Reader {
   std::int64_t classes_ = 10;
   std::vector<Tensor> values_;  // shapes alone
   std::map<std::string, std::size_t, std::less<>> names_;
+  std::map<std::string, nn::Module*, std::less<>> layers_;
 };
 
 }  // namespace

@@ -51,6 +51,23 @@ Example pool(Generator&) {
   return std::make_unique<Pool>(Spatial{2, 3});
 }
 
+// A layer that unpools what another pools: both, described as the former.
+class PooledAndUnpooled : public Module {
+ public:
+  PooledAndUnpooled() {
+    add_module("pool", pool_);
+    add_module("unpool", unpool_);
+  }
+  std::string describe() const override { return unpool_.describe(); }
+
+ protected:
+  Tensor forward(const Tensor& input) override { return unpool_(pool_(input) * 2); }
+
+ private:
+  MaxPool pool_{{2, 3}};
+  MaxUnpool unpool_{pool_};
+};
+
 // With random weights: ones and zeros would hide what they do.
 Example drawn(std::unique_ptr<Norm> norm, Generator& generator) {
   init::uniform(norm->weight, 0.5, 1.5, generator);
@@ -92,8 +109,20 @@ const std::vector<LayerDef>& layers() {
                                       PadOptions{.mode = PaddingMode::circular});
        },
        {2, 3, 3, 4}},
+      {"Unfold",
+       [](Generator&) -> Example {
+         return std::make_unique<Unfold>(
+             Spatial{2, 3}, WindowOptions{.padding = 1, .padding_mode = PaddingMode::replicate});
+       },
+       {2, 2, 3, 4}},
+      {"Fold",
+       [](Generator&) -> Example {
+         return std::make_unique<Fold>(Spatial{3, 4}, 2, WindowOptions{.stride = {1, 2}});
+       },
+       {2, 8, 4}},
       {"Linear", [](Generator& g) -> Example { return std::make_unique<Linear>(5, 3, g); }, {4, 5}},
       {"MaxPool", pool<MaxPool>, {2, 3, 4, 4}},
+      {"MaxUnpool", plain<PooledAndUnpooled>, {2, 3, 5, 6}},
       {"AvgPool", pool<AvgPool>, {2, 3, 4, 4}},
       {"LpPool",
        [](Generator&) -> Example { return std::make_unique<LpPool>(3, 2); },

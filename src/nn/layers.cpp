@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <mutex>
+#include <thread>
 
 #include "core/check.h"
 #include "fovea/nn.h"
@@ -31,9 +34,21 @@ std::string padding_words(PaddingMode mode, double value) {
   return option("padding_mode", std::string(name(mode)), "zeros");
 }
 
+std::string window_words(const WindowOptions& options) {
+  return fmt::format("{}{}{}{}", option("stride", words(options.stride.values()), "1"),
+                     option("padding", options.padding.to_string(), "0"),
+                     padding_words(options.padding_mode, options.padding_value),
+                     option("dilation", words(options.dilation.values()), "1"));
+}
+
+// The sizes from axis `from` on.
+Shape tail(const Shape& shape, int from) {
+  return Shape(std::span<const std::int64_t>(shape.begin() + from, shape.end()));
+}
+
 // The kernel sizes of a convolution's weight.
 Shape kernel_of(const Tensor& weight) {
-  return Shape(std::span<const std::int64_t>(weight.shape().begin() + 2, weight.shape().end()));
+  return tail(weight.shape(), 2);
 }
 
 Tensor new_weight(const Shape& shape, double bound, Generator& generator) {
@@ -253,13 +268,64 @@ Tensor Linear::forward(const Tensor& input) {
   return linear(input, weight, bias);
 }
 
+Unfold::Unfold(const Spatial& kernel, const WindowOptions& options)
+    : Function(fmt::format("Unfold({}{})", words(kernel.values()), window_words(options)),
+               [kernel, options](const Tensor& x) { return unfold(x, kernel, options); }) {}
+
+Fold::Fold(const Spatial& size, const Spatial& kernel, const WindowOptions& options)
+    : Function(fmt::format("Fold({}, {}{})", fmt::join(size.values(), "x"), words(kernel.values()),
+                           window_words(options)),
+               [size, kernel, options](const Tensor& columns) {
+                 return fold(columns, size, kernel, options);
+               }) {}
+
+// What the last call of each thread found, until it is taken: a network may serve several at once.
+struct MaxPool::Found {
+  struct Call {
+    Tensor positions;
+    Spatial size;  // of the space that was pooled
+  };
+  std::mutex mutex;
+  bool wanted = false;
+  std::map<std::thread::id, Call> calls;
+};
+
 MaxPool::MaxPool(const Spatial& window, const PoolOptions& options)
+    : MaxPool(window, options, std::make_shared<Found>()) {}
+
+MaxPool::MaxPool(const Spatial& window, const PoolOptions& options, std::shared_ptr<Found> found)
     : Function(fmt::format("MaxPool({}{}{}{}{})", words(window.values()),
                            option("stride", words(options.stride.values()), "0"),
                            option("padding", options.padding.to_string(), "0"),
                            option("dilation", words(options.dilation.values()), "1"),
                            options.ceil_mode ? ", ceil_mode=true" : ""),
-               [window, options](const Tensor& x) { return max_pool(x, window, options); }) {}
+               [window, options, found](const Tensor& x) {
+                 // A MaxUnpool may come later to a shape that is being asked for.
+                 if (!found->wanted && !x.is_abstract()) return max_pool(x, window, options);
+                 MaxPoolResult result = max_pool_with_positions(x, window, options);
+                 const Spatial size(tail(x.shape(), 2));
+                 const std::lock_guard lock(found->mutex);
+                 found->calls.insert_or_assign(std::this_thread::get_id(),
+                                               Found::Call{std::move(result.positions), size});
+                 return result.values;
+               }),
+      found_(std::move(found)) {}
+
+MaxUnpool::MaxUnpool(MaxPool& pool)
+    : Function(fmt::format("MaxUnpool({})", pool.describe()),
+               [found = pool.found_](const Tensor& x) {
+                 std::unique_lock lock(found->mutex);
+                 auto call = found->calls.extract(std::this_thread::get_id());
+                 lock.unlock();
+                 FOVEA_CHECK(!call.empty(),
+                             "there are no positions: the pooling layer has not been called since "
+                             "they were last taken. Call it before, in the same thread.");
+                 return max_unpool(x, call.mapped().positions, call.mapped().size);
+               }) {
+  FOVEA_CHECK(!pool.found_->wanted, "MaxUnpool: {} belongs to another MaxUnpool already",
+              pool.describe());
+  pool.found_->wanted = true;
+}
 
 AvgPool::AvgPool(const Spatial& window, const AvgPoolOptions& options)
     : Function(

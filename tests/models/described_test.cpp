@@ -110,6 +110,47 @@ TEST(Described, ErrorsNameTheLine) {
   EXPECT_CONTAINS(second("max_pool 3x3x3"), "a.net:2: ", "window");
 }
 
+TEST(Described, TakesEveryLayerOfTheRegistry) {
+  const std::string unknown = error_in("input 1x2\nnothing");
+  for (const nn::LayerDef& layer : nn::layers()) {
+    std::string word;  // batch_norm for BatchNorm2d; Dropout2d is a layer of its own
+    for (const char c : layer.name) {
+      if (c >= 'A' && c <= 'Z' && !word.empty()) word += '_';
+      word += static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+    }
+    if (word == "sequential") continue;  // as the text itself
+    if (word != "dropout2d" && word.ends_with('d') && word[word.size() - 2] <= '3')
+      word.resize(word.size() - 2);
+    EXPECT_CONTAINS(unknown + ",", " " + word + ",");
+  }
+}
+
+TEST(Described, UnpoolsWhereAPoolingLineFoundItsMaxima) {
+  const nn::Model net = described(
+      "input 2x4x6\n"
+      "small: max_pool 2\n"
+      "unfold 1\n"
+      "fold 2x3 1\n"
+      "max_unpool small\n"
+      "lp_pool 2 2\n"
+      "pad padding=1 padding_mode=replicate\n"
+      "locally_connected 3 kernel=4x5\n"
+      "flatten\nlayer_norm\nsoftmax\n",
+      "a.net");
+  const std::vector<Tensor> weights = net.parameters();
+  const Tensor x = testing::random_tensor({3, 2, 4, 6}, 1, DType::float32);
+  const auto [values, positions] = max_pool_with_positions(x, 2);
+  const Tensor wide = pad(lp_pool(max_unpool(values, positions, {4, 6}), 2, 2), 1,
+                          {.mode = PaddingMode::replicate});
+  const Tensor y = locally_connected2d(wide, weights[0], {4, 5}, weights[1]);
+  testing::expect_identical(net(x),
+                            softmax(layer_norm(flatten(y), {3}, weights[2], weights[3]), 1));
+  EXPECT_CONTAINS(error_in("input 1x4\na: relu\nmax_unpool a"),
+                  "a.net:3: no max_pool above is called 'a'");
+  EXPECT_CONTAINS(error_in("input 1x4\na: max_pool 2\nmax_unpool a\nmax_pool 2\nmax_unpool a"),
+                  "a.net:5: ", "belongs to another MaxUnpool");
+}
+
 // docs/networks.md: its example is a network, and its table names every layer.
 TEST(Described, IsWhatTheDocumentSays) {
   const std::string document = testing::read_file(FOVEA_SOURCE_DIR "/docs/networks.md");

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <thread>
 
 #include "fovea/fovea.h"
 #include "support/errors.h"
@@ -121,6 +122,8 @@ TEST(Conv, DescribesOnlyWhatIsUnusual) {
   EXPECT_EQ(AvgPool({2, 3}).describe(), "AvgPool(2x3)");
   EXPECT_EQ(MaxPool(3, {.stride = 2, .padding = {{0, 1}}, .ceil_mode = true}).describe(),
             "MaxPool(3, stride=2, padding=0:1, ceil_mode=true)");
+  EXPECT_EQ(Unfold({2, 3}, {.padding = 1}).describe(), "Unfold(2x3, padding=1)");
+  EXPECT_EQ(Fold({6, 6}, {2, 3}, {.stride = 2}).describe(), "Fold(6x6, 2x3, stride=2)");
   EXPECT_EQ(LpPool(2, 3).describe(), "LpPool(2, 3)");
   EXPECT_EQ(Upsample({.size = {7, 5}}).describe(), "Upsample(size=7x5)");
   EXPECT_EQ(BatchNorm2d(64).describe(), "BatchNorm2d(64)");
@@ -138,6 +141,32 @@ TEST(Conv, RefusesAtCreationWhatCannotWork) {
   EXPECT_CONTAINS(error_of([&] { Conv2d(3, 8, {3, -1}, {}, generator); }), "kernel");
   EXPECT_CONTAINS(error_of([&] { Conv2d(3, 8, {3, 3, 3}, {}, generator); }), "kernel");
   EXPECT_CONTAINS(error_of([&] { Linear(0, 8, generator); }), "Linear");
+}
+
+TEST(MaxUnpool, PutsValuesWhereTheLayerInFrontFoundItsMaxima) {
+  MaxPool pool(2);
+  MaxUnpool unpool(pool);
+  const Tensor x = Tensor::from<float>({1, 4, 2, 3, 5, 0}, {1, 1, 6});
+  EXPECT_EQ(unpool(pool(x) * 10).to_vector<double>(), (std::vector<double>{0, 40, 0, 30, 50, 0}));
+  EXPECT_CONTAINS(error_of([&] { unpool(pool(x).slice(2, 0, 2)); }),
+                  "MaxUnpool(MaxPool(2)): max_unpool: ", "[1, 1, 2]", "[1, 1, 3]");
+  EXPECT_EQ(error_of([&] { unpool(x); }),
+            "MaxUnpool(MaxPool(2)): there are no positions: the pooling layer has not been called "
+            "since they were last taken. Call it before, in the same thread.");
+  EXPECT_EQ(error_of([&] { MaxUnpool another(pool); }),
+            "MaxUnpool: MaxPool(2) belongs to another MaxUnpool already");
+}
+
+TEST(MaxUnpool, TakesThePlacesOfItsOwnThread) {
+  MaxPool pool(2);
+  MaxUnpool unpool(pool);
+  const Tensor here = pool(Tensor::from<float>({1, 2, 3, 4}, {1, 1, 4}));
+  std::vector<double> there;
+  std::thread([&] {
+    there = unpool(pool(Tensor::from<float>({2, 1}, {1, 1, 2}))).to_vector<double>();
+  }).join();
+  EXPECT_EQ(there, (std::vector<double>{2, 0}));
+  EXPECT_EQ(unpool(here).to_vector<double>(), (std::vector<double>{0, 2, 0, 4}));
 }
 
 std::vector<std::string> names_of(const std::vector<NamedTensor>& tensors) {
