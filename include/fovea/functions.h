@@ -71,12 +71,14 @@ struct ConvOptions {
   PaddingMode padding_mode = PaddingMode::zeros;
   double padding_value = 0;  // of padding_mode constant
   Spatial dilation = 1;
-  // The input with input_dilation - 1 zeros between its cells: fractional striding [A], as it is
-  // drawn; the zeros are multiplied. conv_transpose computes the same without them. With
-  // padding_mode zeros only.
+  // The input with input_dilation - 1 zeros between its cells: fractional striding [A], computed as
+  // conv_transpose, without them. Only where `stride` is larger (over all dimensions, their
+  // products) are they multiplied, for that computes every result of stride 1. With padding_mode
+  // zeros only.
   Spatial input_dilation = 1;
   std::int64_t groups = 1;
-  bool flip = false;                      // read the kernel backwards in every dimension [A]
+  // Read the kernel backwards in every dimension [A]; the backward one is kept with the weight.
+  bool flip = false;
   std::string_view algorithm = "auto";    // a name of algorithms(), to force one
   Precision precision = Precision::fast;  // of this and of its gradients
   // Bytes of memory beside the tensors that this, and each gradient, may take.

@@ -1,13 +1,16 @@
 // The public operators of the convolution family. Rules for padding become numbers here; what is
-// not an operator of its own is composed: cropping, the zeros of input_dilation, flip, untied bias.
+// not an operator of its own is composed: cropping, input_dilation, untied bias.
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
 #include <utility>
 
 #include "autograd/epilogue.h"
 #include "core/called_as.h"
 #include "core/check.h"
 #include "fovea/functions.h"
+#include "ops/conv_problem.h"
+#include "ops/epilogue.h"
 #include "ops/families.h"
 
 namespace fovea {
@@ -59,37 +62,47 @@ Shape kernel_of(const Tensor& weight) {
   return Shape(std::span<const std::int64_t>(weight.shape().begin() + 2, weight.shape().end()));
 }
 
-// Puts `factor` - 1 zeros between neighbouring cells of each spatial axis.
-Tensor dilate(std::string_view op, const Tensor& input, const Shape& factor) {
-  Tensor result = input;
+// The shape with `factor` - 1 zeros between neighbouring cells of each spatial axis.
+Shape dilated(std::string_view op, Shape shape, const Shape& factor) {
   for (int i = 0; i < factor.rank(); ++i) {
     FOVEA_CHECK(factor[i] >= 1 && factor[i] < kLargest,
                 "{}: input_dilation is {}, but must be at least 1 and below 2^30", op, factor);
     if (factor[i] == 1) continue;
-    Shape shape = result.shape();
-    FOVEA_CHECK(shape[i + 2] >= 1 && (shape[i + 2] - 1) < kLargest / factor[i],
-                "{}: {} cells with input_dilation {} are empty or exceed 2^30", op, shape[i + 2],
+    std::int64_t& size = shape[i + 2];
+    FOVEA_CHECK(size >= 1 && (size - 1) < kLargest / factor[i],
+                "{}: {} cells with input_dilation {} are empty or exceed 2^30", op, size,
                 factor[i]);
-    shape[i + 2] = (shape[i + 2] - 1) * factor[i] + 1;
+    size = (size - 1) * factor[i] + 1;
+  }
+  return shape;
+}
+
+// The input with these zeros.
+Tensor dilate(const Tensor& input, const Shape& factor, const Shape& shape) {
+  Tensor result = input;
+  for (int i = 0; i < factor.rank(); ++i) {
+    if (factor[i] == 1) continue;
+    Shape wider = result.shape();
+    wider[i + 2] = shape[i + 2];
     result = apply1(ops::slice_backward, {result},
                     {{"axis", std::int64_t{i + 2}},
                      {"begin", std::int64_t{0}},
-                     {"end", shape[i + 2]},
+                     {"end", wider[i + 2]},
                      {"step", factor[i]},
-                     {"shape", shape}});
+                     {"shape", wider}});
   }
   return result;
 }
 
-// Takes away the cells that negative amounts name, and sets these to 0.
-Tensor crop(std::string_view op, const Tensor& input, std::vector<Sides>& padding,
-            PaddingMode mode) {
-  Tensor result = input;
+// The cells that negative amounts take away from a tensor of `shape`; sets these amounts to 0.
+std::vector<Sides> take_cuts(std::string_view op, const Shape& shape, std::vector<Sides>& padding,
+                             PaddingMode mode) {
+  std::vector<Sides> cuts(padding.size());
   for (std::size_t i = 0; i < padding.size(); ++i) {
     Sides& sides = padding[i];
     if (sides.before >= 0 && sides.after >= 0) continue;
     const int axis = static_cast<int>(i) + 2;
-    const std::int64_t size = input.shape()[axis];
+    const std::int64_t size = shape[axis];
     FOVEA_CHECK(mode == PaddingMode::zeros || mode == PaddingMode::constant,
                 "{}: padding {} before and {} after is negative, which padding mode {} cannot be",
                 op, sides.before, sides.after, name(mode));
@@ -98,8 +111,18 @@ Tensor crop(std::string_view op, const Tensor& input, std::vector<Sides>& paddin
     FOVEA_CHECK(before > -size && after > -size && before + after > -size,
                 "{}: padding {} before and {} after crops all of the {} cells of axis {}", op,
                 sides.before, sides.after, size, axis);
-    result = result.slice(axis, -before, size + after);
+    cuts[i] = {-before, -after};
     sides = {sides.before - before, sides.after - after};
+  }
+  return cuts;
+}
+
+Tensor crop(const Tensor& input, const std::vector<Sides>& cuts) {
+  Tensor result = input;
+  for (std::size_t i = 0; i < cuts.size(); ++i) {
+    if (cuts[i] == Sides{}) continue;
+    const int axis = static_cast<int>(i) + 2;
+    result = result.slice(axis, cuts[i].before, input.shape()[axis] - cuts[i].after);
   }
   return result;
 }
@@ -141,11 +164,18 @@ bool is_tied(const Tensor& bias) {
   return bias.defined() && bias.rank() == 1;
 }
 
-// Reads the kernel backwards.
+struct Mirror {
+  bool reverse = false;   // read the kernels backwards
+  bool exchange = false;  // the input channels of each group for its output channels
+};
+Tensor mirrored(const Tensor& weight, std::int64_t groups, const Mirror& how) {
+  return apply1(
+      ops::mirror, {weight},
+      {{"groups", groups}, {"reverse", how.reverse}, {"exchange", how.exchange}, {"keep", true}});
+}
+// The option `flip`.
 Tensor flip_kernel(const Tensor& weight) {
-  Shape axes;
-  for (int axis = 2; axis < weight.rank(); ++axis) axes.push_back(axis);
-  return flip(weight, axes);
+  return mirrored(weight, 1, {.reverse = true});
 }
 
 template <class Options>
@@ -153,20 +183,87 @@ std::int64_t precision_of(const Options& options) {
   return static_cast<std::int64_t>(options.precision);
 }
 
-Tensor conv(std::string_view op, int dims, const Tensor& input, const Tensor& weight,
-            const Tensor& bias, const ConvOptions& options, const Epilogue& epilogue) {
+bool any(const std::vector<Sides>& all) {
+  return std::ranges::any_of(all, [](const Sides& sides) { return sides != Sides{}; });
+}
+
+// A convolution of the input with zeros between its cells, as the transposed convolution that
+// computes it without them: with the mirrored kernel, the factor as its stride, and what the
+// padding leaves of the kernel's span as its padding. It gives every result of stride 1.
+struct Undilated {
+  Shape stride;  // those of it that are wanted
+  Shape output;  // sizes
+  std::vector<Sides> padding;
+  std::vector<Sides> around;  // results that no input cell reaches
+};
+
+// Nothing where all results are such, or where it would compute more than the zeros cost. `wide`
+// is the input with the zeros.
+std::optional<Undilated> undilated(const Shape& wide, const Shape& kernel, const Shape& factor,
+                                   const Shape& stride, const Shape& dilation,
+                                   const std::vector<Sides>& padding,
+                                   const std::vector<Sides>& cuts) {
+  Undilated form{.stride = stride, .output = {}, .padding = {}, .around = {}};
+  if (stride.numel() > factor.numel()) return {};
+  for (int i = 0; i < factor.rank(); ++i) {
+    const auto place = static_cast<std::size_t>(i);
+    const std::int64_t reach = dilation[i] * (kernel[i] - 1);
+    const std::int64_t before = reach - padding[place].before + cuts[place].before;
+    const std::int64_t after = reach - padding[place].after + cuts[place].after;
+    Sides around{std::max<std::int64_t>(0, -before), std::max<std::int64_t>(0, -after)};
+    // Of less than a stride at the end, a transposed convolution gives the zeros by itself.
+    around.after -= std::min(around.after, factor[i] - 1);
+    const std::int64_t output = wide[i + 2] + reach - before - after - around.before - around.after;
+    if (output < 1) return {};
+    form.output.push_back(output);
+    form.padding.push_back({std::max<std::int64_t>(0, before), std::max<std::int64_t>(0, after)});
+    form.around.push_back(around);
+  }
+  return form;
+}
+
+Tensor run_undilated(std::string_view op, const Undilated& form, const Tensor& input,
+                     const Tensor& weight, const Tensor& bias, const ConvOptions& options,
+                     const Epilogue& epilogue, const Attributes& attributes) {
+  const int dims = input.rank() - 2;
+  const Tensor w = mirrored(weight, options.groups, {.reverse = !options.flip, .exchange = true});
+  const bool whole = !any(form.around) && form.stride == Shape::filled(dims, 1);
+  const bool with_bias = whole && is_tied(bias);
+  Tensor y = called_as(op, [&] {
+    return apply1(ops::conv_transpose, {input, w, with_bias ? bias : Tensor()},
+                  with_padding(attributes, form.padding, PaddingMode::zeros, 0)
+                      .with("stride", options.input_dilation.expand(dims, op))
+                      .with("output", form.output));
+  });
+  if (any(form.around)) y = pad(y, Padding(form.around));
+  for (int i = 0; i < dims; ++i) {
+    if (form.stride[i] != 1) y = y.slice(i + 2, 0, y.size(i + 2), form.stride[i]);
+  }
+  if (!with_bias) y = add_bias(op, y, bias);
+  const Tensor& residual = epilogue.residual;
+  ops::check_epilogue(
+      op,
+      std::vector<TensorSpec>{spec_of(input), spec_of(weight), spec_of(bias), spec_of(residual)},
+      spec_of(y), {{"slope", epilogue.slope}});
+  if (residual.defined()) y = y + residual;
+  return activate(y.contiguous(Layout::channels_last), epilogue.activation, epilogue.slope);
+}
+
+Tensor convolution(std::string_view op, int dims, const Tensor& input, const Tensor& weight,
+                   const Tensor& bias, const ConvOptions& options, const Epilogue& epilogue) {
   require_ranks(op, dims, input, weight, "C_out, C_in/groups");
   const Shape stride = options.stride.expand(dims, op);
   const Shape dilation = options.dilation.expand(dims, op);
-  const Shape input_dilation = options.input_dilation.expand(dims, op);
-  FOVEA_CHECK(
-      input_dilation == Shape::filled(dims, 1) || options.padding_mode == PaddingMode::zeros,
-      "{}: input_dilation {} needs padding mode zeros, but it is {}", op, input_dilation,
-      name(options.padding_mode));
-  Tensor x = dilate(op, input, input_dilation);
+  const Shape factor = options.input_dilation.expand(dims, op);
+  const bool dilates = factor != Shape::filled(dims, 1);
+  FOVEA_CHECK(!dilates || options.padding_mode == PaddingMode::zeros,
+              "{}: input_dilation {} needs padding mode zeros, but it is {}", op, factor,
+              name(options.padding_mode));
+  const Shape wide = dilated(op, input.shape(), factor);
+  const Shape kernel = kernel_of(weight);
   std::vector<Sides> padding =
-      options.padding.resolve(make_axes(x.shape(), kernel_of(weight), stride, dilation), op);
-  x = crop(op, x, padding, options.padding_mode);
+      options.padding.resolve(make_axes(wide, kernel, stride, dilation), op);
+  const std::vector<Sides> cuts = take_cuts(op, wide, padding, options.padding_mode);
   Attributes attributes = with_padding({{"stride", stride},
                                         {"dilation", dilation},
                                         {"groups", options.groups},
@@ -174,6 +271,21 @@ Tensor conv(std::string_view op, int dims, const Tensor& input, const Tensor& we
                                         {"precision", precision_of(options)},
                                         {"workspace_limit", options.workspace_limit}},
                                        padding, options.padding_mode, options.padding_value);
+  Tensor x = input;
+  if (dilates) {
+    TensorSpec read = make_spec(wide, input.dtype());
+    for (int i = 0; i < dims; ++i) {
+      const Sides& cut = cuts[static_cast<std::size_t>(i)];
+      read.shape[i + 2] -= cut.before + cut.after;
+    }
+    ops::checked_problem(std::string(op), read, spec_of(weight), attributes);
+    const std::optional<Undilated> form =
+        undilated(wide, kernel, factor, stride, dilation, padding, cuts);
+    if (form.has_value())
+      return run_undilated(op, *form, input, weight, bias, options, epilogue, attributes);
+    x = dilate(input, factor, wide);
+  }
+  x = crop(x, cuts);
   const Tensor w = options.flip ? flip_kernel(weight) : weight;
   const bool untied = bias.defined() && !is_tied(bias);
   const Epilogue fused = untied ? Epilogue{.residual = epilogue.residual} : epilogue;
@@ -398,15 +510,15 @@ std::string Padding::to_string() const {
 
 Tensor conv1d(const Tensor& input, const Tensor& weight, const Tensor& bias,
               const ConvOptions& options, const Epilogue& epilogue) {
-  return conv("conv1d", 1, input, weight, bias, options, epilogue);
+  return convolution("conv1d", 1, input, weight, bias, options, epilogue);
 }
 Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
               const ConvOptions& options, const Epilogue& epilogue) {
-  return conv("conv2d", 2, input, weight, bias, options, epilogue);
+  return convolution("conv2d", 2, input, weight, bias, options, epilogue);
 }
 Tensor conv3d(const Tensor& input, const Tensor& weight, const Tensor& bias,
               const ConvOptions& options, const Epilogue& epilogue) {
-  return conv("conv3d", 3, input, weight, bias, options, epilogue);
+  return convolution("conv3d", 3, input, weight, bias, options, epilogue);
 }
 
 Tensor conv_transpose1d(const Tensor& input, const Tensor& weight, const Tensor& bias,
@@ -491,7 +603,7 @@ Tensor pad(const Tensor& input, const Padding& amounts, const PadOptions& option
   const int dims = input.rank() - 2;
   const Shape ones = Shape::filled(dims, 1);
   std::vector<Sides> padding = amounts.resolve(make_axes(input.shape(), ones, ones, ones), "pad");
-  const Tensor kept = crop("pad", input, padding, options.mode);
+  const Tensor kept = crop(input, take_cuts("pad", input.shape(), padding, options.mode));
   const bool none = std::all_of(padding.begin(), padding.end(),
                                 [](const Sides& sides) { return sides == Sides{}; });
   if (none) return kept;

@@ -118,7 +118,8 @@ std::shared_ptr<const Workspace> derive_weights(const ConvArgs& args, const Deri
   Derived* const derived = args.weights == nullptr ? nullptr : args.weights->derived();
   const std::uint64_t version = derived == nullptr ? 0 : args.weights->version();
   if (derived != nullptr) {
-    if (auto kept = derived->find(key, version)) return kept;
+    if (auto kept = derived->find(key, version))
+      return std::static_pointer_cast<const Workspace>(kept);
   }
   auto memory = std::make_shared<Workspace>(bytes);
   fill(memory->as<void>());

@@ -153,7 +153,7 @@ void release_cached_memory() {
   cache().release();
 }
 
-std::shared_ptr<const Workspace> Derived::find(const Key& key, std::uint64_t version) const {
+std::shared_ptr<const void> Derived::find(const Key& key, std::uint64_t version) const {
   const std::lock_guard lock(mutex_);
   for (const Entry& entry : entries_) {
     if (entry.key == key && entry.version == version) return entry.data;
@@ -161,7 +161,7 @@ std::shared_ptr<const Workspace> Derived::find(const Key& key, std::uint64_t ver
   return nullptr;
 }
 
-void Derived::keep(const Key& key, std::uint64_t version, std::shared_ptr<const Workspace> data) {
+void Derived::keep(const Key& key, std::uint64_t version, std::shared_ptr<const void> data) {
   const std::lock_guard lock(mutex_);
   for (Entry& entry : entries_) {
     if (entry.key == key) {

@@ -35,21 +35,21 @@ class Workspace {
   std::size_t bytes_;
 };
 
-// What was derived from the contents of a storage (packed weights) and can be used again until they
-// change.
+// What was derived from the contents of a storage (packed or mirrored weights) and can be used
+// again until they change.
 class Derived {
  public:
-  using Key = std::array<std::int64_t, 24>;  // says what was derived, and how
+  using Key = std::array<std::int64_t, 24>;  // says what was derived, how, and of which type it is
   // What was kept under `key` for `version`; null if there is nothing.
-  std::shared_ptr<const Workspace> find(const Key& key, std::uint64_t version) const;
+  std::shared_ptr<const void> find(const Key& key, std::uint64_t version) const;
   // Replaces what was kept under `key` for any older version.
-  void keep(const Key& key, std::uint64_t version, std::shared_ptr<const Workspace> data);
+  void keep(const Key& key, std::uint64_t version, std::shared_ptr<const void> data);
 
  private:
   struct Entry {
     Key key;
     std::uint64_t version;
-    std::shared_ptr<const Workspace> data;
+    std::shared_ptr<const void> data;
   };
   mutable std::mutex mutex_;
   std::vector<Entry> entries_;

@@ -51,6 +51,7 @@ extern const OpDef sum, max, broadcast;
 extern const OpDef reshape, permute, slice, slice_backward, contiguous;
 // flip.cpp
 extern const OpDef flip;
+extern const OpDef mirror;
 // softmax.cpp
 extern const OpDef softmax, softmax_backward, log_softmax, log_softmax_backward, nll_loss,
     nll_loss_backward;

@@ -95,6 +95,7 @@ constexpr const OpDef* kOperators[] = {
     &ops::slice_backward,
     &ops::contiguous,
     &ops::flip,
+    &ops::mirror,
     &ops::softmax,
     &ops::softmax_backward,
     &ops::log_softmax,

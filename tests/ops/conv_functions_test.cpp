@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "fovea/functions.h"
+#include "fovea/memory.h"
 #include "support/errors.h"
 #include "support/tensors.h"
 
@@ -94,6 +95,51 @@ TEST(Conv, FlipReadsTheKernelBackwards) {
   EXPECT_EQ(conv1d(row({1, 2}), row({3, 4}), {}, {.padding = Padding::full(), .flip = true})
                 .to_vector<double>(),
             (Values{3, 10, 8}));
+}
+
+TEST(Conv, FlippedWeightsAreKeptUntilTheyChange) {
+  const Tensor x = row({1, 0, 0, 2});
+  Tensor w = row({1, 10}).clone();
+  const ConvOptions flipped{.flip = true};
+  const auto memory_of = [&](const ConvOptions& options) {
+    conv1d(x, w, {}, options);
+    reset_high_water();
+    const std::size_t before = memory_stats().in_use;
+    conv1d(x, w, {}, options);
+    return memory_stats().high_water - before;
+  };
+  EXPECT_EQ(memory_of(flipped), memory_of({}));
+  EXPECT_EQ(conv1d(x, w, {}, flipped).to_vector<double>(), (Values{10, 0, 2}));
+  w.copy_from(row({2, 20}));
+  EXPECT_EQ(conv1d(x, w, {}, flipped).to_vector<double>(), (Values{20, 0, 4}));
+}
+
+TEST(Conv, InputDilationTakesBiasesAndEpilogues) {
+  const Tensor x = testing::random_tensor({2, 2, 3, 4}, 1);
+  const Tensor w = testing::random_tensor({3, 2, 3, 2}, 2);
+  const Tensor tied = testing::random_tensor({3}, 3);
+  for (const Spatial& stride : {Spatial(1), Spatial{2, 1}, Spatial(3)}) {
+    for (const std::int64_t padding : {1, 4}) {
+      ConvOptions options{.stride = stride, .padding = padding, .input_dilation = 2};
+      const Tensor plain = conv2d(x, w, {}, options);
+      const Tensor residual = testing::random_tensor(plain.shape(), 4);
+      const Tensor untied =
+          testing::random_tensor({plain.size(1), plain.size(2), plain.size(3)}, 5);
+      const Epilogue epilogue{.residual = residual, .activation = Activation::silu};
+      testing::expect_close(conv2d(x, w, tied, options, epilogue),
+                            silu(plain + tied.reshape({3, 1, 1}) + residual), 1e-14);
+      testing::expect_close(conv2d(x, w, untied, options, epilogue),
+                            silu(plain + untied + residual), 1e-14);
+      EXPECT_CONTAINS(error_of([&] { conv2d(x, w, {}, options, {.residual = x}); }),
+                      "conv2d: the residual is [2, 2, 3, 4]");
+      EXPECT_CONTAINS(error_of([&] { conv2d(x, w, Tensor::zeros({5}, DType::float64), options); }),
+                      "conv2d: ", "bias is [5]");
+    }
+  }
+  EXPECT_CONTAINS(error_of([&] { conv2d(x, w.slice(1, 0, 1), {}, {.input_dilation = 2}); }),
+                  "conv2d: input has 2 channels");
+  EXPECT_CONTAINS(error_of([&] { conv2d(x, w, {}, {.padding = -2, .input_dilation = 2}); }),
+                  "conv2d: ");
 }
 
 TEST(Conv, SaysWhatIsWrongWithItsOptions) {

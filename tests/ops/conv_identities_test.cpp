@@ -323,6 +323,54 @@ RC_GTEST_PROP(ConvIdentity, TransposedIsConvolutionOfTheDilatedInput, ()) {
   RC_ASSERT(close(actual, expected));
 }
 
+// x with the zeros that input_dilation stands for.
+Tensor with_zeros(const Tensor& x, const Shape& factor) {
+  Tensor result = x;
+  for (int i = 0; i < factor.rank(); ++i) {  // each cell becomes a row of its own, which is padded
+    Shape cells = result.shape();
+    std::int64_t in_front = 1;
+    std::int64_t behind = 1;
+    for (int axis = 0; axis < i + 3; ++axis) in_front *= cells[axis];
+    for (int axis = i + 3; axis < cells.rank(); ++axis) behind *= cells[axis];
+    const Tensor row =
+        pad(result.reshape({in_front, 1, 1, behind}), Padding{{0, factor[i] - 1}, {0, 0}});
+    cells[i + 2] *= factor[i];
+    result = row.reshape(cells).slice(i + 2, 0, cells[i + 2] - factor[i] + 1);
+  }
+  return result;
+}
+
+RC_GTEST_PROP(ConvIdentity, InputDilationIsConvolutionOfTheInputWithZerosBetweenItsCells, ()) {
+  const int dims = static_cast<int>(between(1, 3));
+  const std::int64_t groups = between(1, 2);
+  const Shape kernel = sizes(dims, 1, 3);
+  const Shape factor = sizes(dims, 1, 3);
+  const Tensor x = values(joined({2, 2 * groups}, sizes(dims, 3, 4))).set_requires_grad();
+  const Tensor w = values(joined({3 * groups, 2}, kernel)).set_requires_grad();
+  std::vector<Sides> padding;
+  for (int i = 0; i < dims; ++i) padding.push_back({between(-1, 4), between(-1, 4)});
+  ConvOptions options{.stride = Spatial(sizes(dims, 1, 2)),
+                      .padding = Padding(padding),
+                      .dilation = Spatial(sizes(dims, 1, 2)),
+                      .groups = groups,
+                      .flip = between(0, 1) == 1};
+  const Tensor wide = with_zeros(x, factor);
+  for (int i = 0; i < dims; ++i) {
+    const std::int64_t reach = options.dilation.expand(dims, "")[i] * (kernel[i] - 1);
+    const Sides& sides = padding[static_cast<std::size_t>(i)];
+    RC_PRE(wide.size(i + 2) + sides.before + sides.after > reach);
+  }
+  const Tensor expected = conv(wide, w, options);
+  options.input_dilation = Spatial(factor);
+  const Tensor actual = conv(x, w, options);
+  RC_ASSERT(close(actual, expected));
+  const Tensor v = values(expected.shape());
+  const std::vector<Tensor> of_actual = grad({actual}, {x, w}, {.grad_outputs = {v}});
+  const std::vector<Tensor> of_expected = grad({expected}, {x, w}, {.grad_outputs = {v}});
+  RC_ASSERT(close(of_actual[0], of_expected[0]));
+  RC_ASSERT(close(of_actual[1], of_expected[1]));
+}
+
 RC_GTEST_PROP(ConvIdentity, FoldIsTheAdjointOfUnfold, ()) {
   const Layer layer = any_layer();  // with constant padding of 0, all modes are linear
   const Spatial kernel(spatial_of(layer.w));

@@ -1,6 +1,7 @@
 // Example calls of every operator. A new operator gets its lines in the function of its family.
 #include "ops/examples.h"
 
+#include <string>
 #include <utility>
 
 #include "core/tensor_impl.h"
@@ -549,6 +550,16 @@ void add_flip(Collector& all) {
   all.add(ops::flip, "kernel", {all.values({2, 1, 3, 2})}, {{"axes", Shape{-2, -1}}});
   all.add(ops::flip, "channels-last", {channels_last(all.values({2, 3, 2, 4}))},
           {{"axes", Shape{0, 3}}});
+  for (const bool reverse : {false, true}) {
+    for (const bool exchange : {false, true}) {
+      all.add(ops::mirror, std::string(reverse ? "reverse " : "") + (exchange ? "exchange" : ""),
+              {all.values({6, 2, 3, 2})},
+              {{"groups", std::int64_t{2}},
+               {"reverse", reverse},
+               {"exchange", exchange},
+               {"keep", false}});
+    }
+  }
 }
 
 void add_upsample(Collector& all) {
