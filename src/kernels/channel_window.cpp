@@ -30,7 +30,7 @@ HWY_INLINE V inverse_three_quarters(D d, V x) {
   const V bounded = hn::Min(hn::Set(d, std::numeric_limits<float>::max()), x);
   const V root = hn::ApproximateReciprocalSqrt(bounded);
   const V y = hn::Mul(hn::Mul(root, root), hn::ApproximateReciprocalSqrt(root));
-  const V half = hn::Mul(hn::Mul(y, y), bounded);  // x^-1/2
+  const V half = hn::Mul(y, hn::Mul(y, bounded));  // x^-1/2
   const V error = hn::NegMulAdd(half, hn::Mul(half, bounded), hn::Set(d, 1.0F));
   return hn::MulAdd(hn::Mul(y, hn::Set(d, 0.25F)), error, y);
 }
@@ -102,6 +102,128 @@ void write_squares(std::int64_t rows, std::int64_t channels, const T* x, PaddedR
   }
 }
 
+#if HWY_TARGET <= HWY_AVX3
+// The usual window of five over rows of whole vectors stays in registers: nothing is read again at
+// shifted places.
+using Lanes16 = hn::Full512<float>;
+using Row16 = hn::Vec<Lanes16>;
+constexpr std::int64_t kWidth = 16;
+constexpr std::int64_t kLongest = 1024;  // channels, for which there is room on the stack
+
+template <int kLanes>
+HWY_INLINE Row16 shifted(Row16 high, Row16 low) {  // lanes kLanes ... of both in a row
+  return Row16{_mm512_castsi512_ps(
+      _mm512_alignr_epi32(_mm512_castps_si512(high.raw), _mm512_castps_si512(low.raw), kLanes))};
+}
+
+// The sums of five neighbours of a row of vectors, one vector after another, added in the order of
+// window_sum().
+class WindowOfFive {
+ public:
+  // The first two vectors.
+  HWY_INLINE WindowOfFive(Row16 first, Row16 second) : here_(first), next_(second) {
+    const Row16 none = hn::Zero(Lanes16());
+    pairs_before_ = shifted<1>(first, none);
+    pairs_ = hn::Add(first, shifted<1>(second, first));
+  }
+  // The sums around a vector, given the one that comes two after it.
+  HWY_INLINE Row16 sum(Row16 coming) {
+    const Row16 pairs_next = hn::Add(next_, shifted<1>(coming, next_));
+    const Row16 total =
+        hn::Add(hn::Add(shifted<14>(pairs_, pairs_before_), here_), shifted<1>(pairs_next, pairs_));
+    here_ = next_;
+    next_ = coming;
+    pairs_before_ = pairs_;
+    pairs_ = pairs_next;
+    return total;
+  }
+
+ private:
+  Row16 here_, next_, pairs_before_, pairs_;  // of neighbours, each with the one behind it
+};
+
+bool fits_registers(const ResponseNorm& norm, std::int64_t channels) {
+  return norm.size == 5 && norm.beta == 0.75 && channels % kWidth == 0 && channels <= kLongest;
+}
+
+// Calls use(channel, sum) for each vector of a row, sums being over load(channel).
+template <class Load, class Use>
+HWY_INLINE void for_windows(std::int64_t channels, const Load& load, const Use& use) {
+  const Row16 none = hn::Zero(Lanes16());
+  WindowOfFive window(load(0), channels > kWidth ? load(kWidth) : none);
+  for (std::int64_t c = 0; c < channels; c += kWidth)
+    use(c, window.sum(c + 2 * kWidth < channels ? load(c + 2 * kWidth) : none));
+}
+
+void five_normalized(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels,
+                     const float* x, float* y) {
+  const Lanes16 d;
+  const Row16 share = hn::Set(d, static_cast<float>(norm.alpha / static_cast<double>(norm.size)));
+  const Row16 k = hn::Set(d, static_cast<float>(norm.k));
+  for (std::int64_t row = 0; row < rows; ++row, x += channels, y += channels) {
+    for_windows(
+        channels,
+        [&](std::int64_t c) HWY_ATTR {
+          const Row16 value = hn::LoadU(d, x + c);
+          return hn::Mul(value, value);
+        },
+        [&](std::int64_t c, Row16 sum) HWY_ATTR {
+          const Row16 power = inverse_three_quarters(d, hn::MulAdd(share, sum, k));
+          hn::StoreU(hn::Mul(hn::LoadU(d, x + c), power), d, y + c);
+        });
+  }
+}
+
+void five_differentiated(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels,
+                         const float* g, const float* x, float* dx) {
+  const Lanes16 d;
+  const double part = norm.alpha / static_cast<double>(norm.size);
+  const Row16 share = hn::Set(d, static_cast<float>(part));
+  const Row16 k = hn::Set(d, static_cast<float>(norm.k));
+  const Row16 factor = hn::Set(d, static_cast<float>(-2 * part * norm.beta));
+  const Row16 largest = hn::Set(d, std::numeric_limits<float>::max());
+  // A vector of what is direct, then one of the terms of what is not: in arrays of their own, their
+  // addresses would agree in the low 12 bits, and loads wait for stores of which that is true. A
+  // few rows together, so that those of the second loop do not wait for the first.
+  alignas(64) float both[2 * kLongest];
+  const std::int64_t block = kLongest / channels;
+  for (std::int64_t first = 0; first < rows; first += block) {
+    const std::int64_t count = HWY_MIN(block, rows - first);
+    for (std::int64_t row = 0; row < count; ++row) {
+      const float* in = x + (first + row) * channels;
+      const float* gradient = g + (first + row) * channels;
+      float* out = both + 2 * row * channels;
+      for_windows(
+          channels,
+          [&](std::int64_t c) HWY_ATTR {
+            const Row16 value = hn::LoadU(d, in + c);
+            return hn::Mul(value, value);
+          },
+          [&](std::int64_t c, Row16 sum) HWY_ATTR {
+            const Row16 base = hn::MulAdd(share, sum, k);
+            const Row16 power = inverse_three_quarters(d, base);
+            const Row16 root = hn::Mul(power, hn::Mul(power, hn::Min(largest, base)));  // base^-1/2
+            const Row16 scaled = hn::Mul(hn::LoadU(d, gradient + c), power);
+            hn::Store(scaled, d, out + 2 * c);
+            hn::Store(hn::Mul(hn::Mul(scaled, hn::LoadU(d, in + c)), hn::Mul(root, root)), d,
+                      out + 2 * c + kWidth);
+          });
+    }
+    for (std::int64_t row = 0; row < count; ++row) {
+      const float* in = x + (first + row) * channels;
+      const float* from = both + 2 * row * channels;
+      float* out = dx + (first + row) * channels;
+      for_windows(
+          channels, [&](std::int64_t c) HWY_ATTR { return hn::Load(d, from + 2 * c + kWidth); },
+          [&](std::int64_t c, Row16 sum) HWY_ATTR {
+            const Row16 indirect = hn::Mul(factor, hn::Mul(hn::LoadU(d, in + c), sum));
+            hn::StoreU(hn::Add(hn::Load(d, from + 2 * c), indirect), d, out + c);
+          });
+    }
+  }
+}
+#endif
+
 template <class T>
 void rows_normalized(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels, const T* x,
                      T* y) {
@@ -165,6 +287,9 @@ void rows_differentiated(const ResponseNorm& norm, std::int64_t rows, std::int64
 
 void ResponseNormF32(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels,
                      const float* x, float* y) {
+#if HWY_TARGET <= HWY_AVX3
+  if (fits_registers(norm, channels)) return five_normalized(norm, rows, channels, x, y);
+#endif
   rows_normalized(norm, rows, channels, x, y);
 }
 void ResponseNormF64(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels,
@@ -173,6 +298,9 @@ void ResponseNormF64(const ResponseNorm& norm, std::int64_t rows, std::int64_t c
 }
 void ResponseNormBackwardF32(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels,
                              const float* g, const float* x, float* dx) {
+#if HWY_TARGET <= HWY_AVX3
+  if (fits_registers(norm, channels)) return five_differentiated(norm, rows, channels, g, x, dx);
+#endif
   rows_differentiated(norm, rows, channels, g, x, dx);
 }
 void ResponseNormBackwardF64(const ResponseNorm& norm, std::int64_t rows, std::int64_t channels,
