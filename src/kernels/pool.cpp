@@ -4,6 +4,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // The target's own headers follow.
 #include <algorithm>
+#include <type_traits>
 
 #include "hwy/highway.h"
 #include "kernels/lanes-inl.h"
@@ -126,12 +127,12 @@ HWY_INLINE void avg_pool_cells(const PoolPlane& plane, std::int64_t first, std::
   }
 }
 
-template <class T>
-HWY_INLINE void avg_pool_spread(const PoolPlane& plane, std::int64_t first, std::int64_t last,
-                                const T* g, T* dx) {
+// Calls spread(disjoint, cell, window, windows) for each window, which adds to its cells or, where
+// no other window has them, overwrites them.
+template <class T, class Spread>
+HWY_INLINE void for_spread_windows(const PoolPlane& plane, std::int64_t first, std::int64_t last,
+                                   T* dx, const Spread& spread) {
   const std::int64_t channels = plane.channels;
-  const std::size_t begin = static_cast<std::size_t>(first);
-  const std::size_t end = static_cast<std::size_t>(last);
   const PoolCoverage coverage(plane);
   // Cells become zero as the windows come to them, while their lines are in the cache for what is
   // added: up to the last cell of the window's row, and all of them in the end.
@@ -142,24 +143,79 @@ HWY_INLINE void avg_pool_spread(const PoolPlane& plane, std::int64_t first, std:
       std::fill(dx + zeros * channels + first, dx + zeros * channels + last, T{0});
     }
   };
-  PoolWindows windows(plane, 0);
-  for (std::int64_t cell = 0; cell < plane.outputs(); ++cell, windows.advance()) {
-    const PoolWindow window = windows.current();
-    const T divisor = static_cast<T>(windows.divisor());
-    if (window.count > 0) {
-      const std::int64_t last_cell = window.base + window.cells[window.count - 1];
-      clear_until(std::min(plane.inputs(), (last_cell / ahead + 1) * ahead));
+  const auto all = [&](auto disjoint) HWY_ATTR {
+    PoolWindows windows(plane, 0);
+    for (std::int64_t cell = 0; cell < plane.outputs(); ++cell, windows.advance()) {
+      const PoolWindow window = windows.current();
+      if (window.count > 0) {
+        const std::int64_t last_cell = window.base + window.cells[window.count - 1];
+        clear_until(std::min(plane.inputs(), (last_cell / ahead + 1) * ahead));
+      }
+      spread(disjoint, cell, window, windows);
     }
-    for_lanes<T>(begin, end, [&](auto d, std::size_t c) HWY_ATTR {
+  };
+  coverage.disjoint ? all(std::true_type()) : all(std::false_type());
+  clear_until(plane.inputs());
+}
+
+template <bool kOverwrite, class D, class V, class T>
+HWY_INLINE void put(D d, V value, T* target) {
+  hn::StoreU(kOverwrite ? value : hn::Add(hn::LoadU(d, target), value), d, target);
+}
+
+template <class T>
+HWY_INLINE void avg_pool_spread(const PoolPlane& plane, std::int64_t first, std::int64_t last,
+                                const T* g, T* dx) {
+  const std::int64_t channels = plane.channels;
+  const auto spread = [&](auto disjoint, std::int64_t cell, const PoolWindow& window,
+                          const PoolWindows& windows) HWY_ATTR {
+    const T divisor = static_cast<T>(windows.divisor());
+    const auto lanes = [&](auto d, std::size_t c) HWY_ATTR {
       const auto share = hn::Div(hn::LoadU(d, g + cell * channels + c), hn::Set(d, divisor));
       T* base = dx + window.base * channels + c;
       for (std::int64_t k = 0; k < window.count; ++k) {
         T* target = base + window.cells[k] * channels;
-        hn::StoreU(coverage.disjoint ? share : hn::Add(hn::LoadU(d, target), share), d, target);
+        put<decltype(disjoint)::value>(d, share, target);
       }
-    });
-  }
-  clear_until(plane.inputs());
+    };
+    for_lanes<T>(static_cast<std::size_t>(first), static_cast<std::size_t>(last), lanes);
+  };
+  for_spread_windows(plane, first, last, dx, spread);
+}
+
+// As many positions as `d` has lanes, as integers of their width.
+template <class D, class Narrow = hn::Rebind<Index<D>, D>>
+HWY_INLINE hn::Vec<Narrow> load_positions(D, const std::int64_t* positions) {
+  const Narrow narrow;
+  HWY_ALIGN Index<D> indices[hn::MaxLanes(narrow)];
+  for (std::size_t i = 0; i < hn::Lanes(narrow); ++i)
+    indices[i] = static_cast<Index<D>>(positions[i]);
+  return hn::Load(narrow, indices);
+}
+
+// Each cell of a window takes what belongs to it: faster than writing to the positions, one by one.
+template <class T>
+HWY_INLINE void max_pool_spread(const PoolPlane& plane, std::int64_t first, std::int64_t last,
+                                const T* g, const std::int64_t* positions, T* dx) {
+  const std::int64_t channels = plane.channels;
+  const auto spread = [&](auto disjoint, std::int64_t cell, const PoolWindow& window,
+                          const PoolWindows&) HWY_ATTR {
+    const auto lanes = [&](auto d, std::size_t c) HWY_ATTR {
+      using D = decltype(d);
+      const auto value = hn::LoadU(d, g + cell * channels + c);
+      const auto where = load_positions(d, positions + cell * channels + c);
+      T* base = dx + window.base * channels + c;
+      for (std::int64_t k = 0; k < window.count; ++k) {
+        T* target = base + window.cells[k] * channels;
+        const auto here = hn::Set(hn::Rebind<Index<D>, D>(),
+                                  static_cast<Index<D>>(window.base + window.cells[k]));
+        const auto part = hn::IfThenElseZero(hn::RebindMask(d, hn::Eq(where, here)), value);
+        put<decltype(disjoint)::value>(d, part, target);
+      }
+    };
+    for_lanes<T>(static_cast<std::size_t>(first), static_cast<std::size_t>(last), lanes);
+  };
+  for_spread_windows(plane, first, last, dx, spread);
 }
 
 // One name per type: HWY_EXPORT takes no templates.
@@ -187,6 +243,14 @@ void AvgPoolBackwardF64(const PoolPlane& plane, std::int64_t first, std::int64_t
                         const double* g, double* dx) {
   avg_pool_spread(plane, first, last, g, dx);
 }
+void MaxPoolBackwardF32(const PoolPlane& plane, std::int64_t first, std::int64_t last,
+                        const float* g, const std::int64_t* positions, float* dx) {
+  max_pool_spread(plane, first, last, g, positions, dx);
+}
+void MaxPoolBackwardF64(const PoolPlane& plane, std::int64_t first, std::int64_t last,
+                        const double* g, const std::int64_t* positions, double* dx) {
+  max_pool_spread(plane, first, last, g, positions, dx);
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace fovea::kernels
@@ -201,6 +265,8 @@ HWY_EXPORT(AvgPoolF32);
 HWY_EXPORT(AvgPoolF64);
 HWY_EXPORT(AvgPoolBackwardF32);
 HWY_EXPORT(AvgPoolBackwardF64);
+HWY_EXPORT(MaxPoolBackwardF32);
+HWY_EXPORT(MaxPoolBackwardF64);
 
 template <>
 void max_pool(const PoolPlane& plane, std::int64_t first, std::int64_t last, const float* x,
@@ -245,6 +311,18 @@ void avg_pool_backward(const PoolPlane& plane, std::int64_t first, std::int64_t 
     return avg_pool_lines_backward(plane, g, dx);
   }
   HWY_DYNAMIC_DISPATCH(AvgPoolBackwardF64)(plane, first, last, g, dx);
+}
+template <>
+void max_pool_backward(const PoolPlane& plane, std::int64_t first, std::int64_t last,
+                       const float* g, const std::int64_t* positions, float* dx) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(MaxPoolBackwardF32)(plane, first, last, g, positions, dx);
+}
+template <>
+void max_pool_backward(const PoolPlane& plane, std::int64_t first, std::int64_t last,
+                       const double* g, const std::int64_t* positions, double* dx) {
+  detect_simd();
+  HWY_DYNAMIC_DISPATCH(MaxPoolBackwardF64)(plane, first, last, g, positions, dx);
 }
 
 }  // namespace fovea::kernels

@@ -45,6 +45,12 @@ template <class T>
 void max_pool(const PoolPlane& plane, std::int64_t first, std::int64_t last, const T* x, T* y,
               std::int64_t* positions);
 
+// Its gradient for one sample and channels [first, last): g, positions [outputs, C] -> dx [inputs,
+// C]. A position outside of its window gets nothing.
+template <class T>
+void max_pool_backward(const PoolPlane& plane, std::int64_t first, std::int64_t last, const T* g,
+                       const std::int64_t* positions, T* dx);
+
 // Sum over each window, divided by the product of its axes' counts.
 template <class T>
 void avg_pool(const PoolPlane& plane, std::int64_t first, std::int64_t last, const T* x, T* y);

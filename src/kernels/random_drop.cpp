@@ -25,7 +25,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Wide = hn::ScalableTag<std::uint64_t>;
 using WideVector = hn::Vec<Wide>;
 
-constexpr std::size_t kBlocks = 128;  // counters of one batch, four numbers each
+constexpr std::size_t kBlocks = 192;  // counters of one batch, four numbers each
 constexpr std::size_t kNumbers = 4 * kBlocks;
 
 // The product of the low halves of the lanes.
@@ -34,23 +34,57 @@ HWY_INLINE WideVector product(WideVector a, WideVector b) {
   return hn::MulEven(hn::BitCast(narrow, a), hn::BitCast(narrow, b));
 }
 
+// The high halves of the lanes, in the low ones.
+HWY_INLINE WideVector high(WideVector x) {
+  return hn::ShiftRight<32>(x);
+}
+
+// What all counters of a batch share after two rounds of ten: the upper half of the counter is one
+// number, and so is the stream, so that only half of the first round and half of the second depend
+// on the counter.
+struct Shared {
+  Shared(const DropRule& rule, std::uint64_t counter) {
+    const std::uint64_t key0 = rule.seed & kLow;
+    const std::uint64_t key1 = rule.seed >> 32;
+    const std::uint64_t product1 = kMultiplier1 * (rule.stream & kLow);
+    const std::uint64_t s0 = (product1 >> 32) ^ (counter >> 32) ^ key0;  // after one round
+    const std::uint64_t product0 = kMultiplier0 * s0;
+    first = (rule.stream >> 32) ^ key1;
+    low1 = product1 & kLow;
+    second0 = low1 ^ ((key0 + kWeyl0) & kLow);
+    second2 = (product0 >> 32) ^ ((key1 + kWeyl1) & kLow);
+    low0 = product0 & kLow;
+  }
+
+  static constexpr std::uint64_t kLow = 0xFFFFFFFF;
+  static constexpr std::uint64_t kMultiplier0 = 0xD2511F53;
+  static constexpr std::uint64_t kMultiplier1 = 0xCD9E8D57;
+  static constexpr std::uint64_t kWeyl0 = 0x9E3779B9;
+  static constexpr std::uint64_t kWeyl1 = 0xBB67AE85;
+  std::uint64_t first, low1, second0, second2, low0;
+};
+
 // The four numbers of the counters of one vector.
 struct State {
-  HWY_INLINE State(const DropRule& rule, WideVector counter) {
+  // After two rounds.
+  HWY_INLINE State(const Shared& shared, WideVector counter) {
     const Wide d;
-    s0 = counter;
-    s1 = hn::ShiftRight<32>(counter);
-    s2 = hn::Set(d, rule.stream);
-    s3 = hn::Set(d, rule.stream >> 32);
+    const auto product0 = product(hn::Set(d, Shared::kMultiplier0), counter);
+    const auto mixed = hn::Xor(high(product0), hn::Set(d, shared.first));
+    const auto product1 = product(hn::Set(d, Shared::kMultiplier1), mixed);
+    s0 = hn::Xor(high(product1), hn::Set(d, shared.second0));
+    s1 = product1;
+    s2 = hn::Xor(product0, hn::Set(d, shared.second2));
+    s3 = hn::Set(d, shared.low0);
   }
 
   HWY_INLINE void round(WideVector key0, WideVector key1) {
     const Wide d;
-    const auto product0 = product(hn::Set(d, std::uint64_t{0xD2511F53}), s0);
-    const auto product1 = product(hn::Set(d, std::uint64_t{0xCD9E8D57}), s2);
-    s0 = hn::Xor3(hn::ShiftRight<32>(product1), s1, key0);
+    const auto product0 = product(hn::Set(d, Shared::kMultiplier0), s0);
+    const auto product1 = product(hn::Set(d, Shared::kMultiplier1), s2);
+    s0 = hn::Xor3(high(product1), s1, key0);
     s1 = product1;
-    s2 = hn::Xor3(hn::ShiftRight<32>(product0), s3, key1);
+    s2 = hn::Xor3(high(product0), s3, key1);
     s3 = product0;
   }
 
@@ -58,9 +92,12 @@ struct State {
   HWY_INLINE void store(std::uint32_t* out) const {
     const Wide d;
     const hn::Repartition<std::uint32_t, Wide> narrow;
-    const auto low = hn::Set(d, std::uint64_t{0xFFFFFFFF});
-    const auto first = hn::Or(hn::And(s0, low), hn::ShiftLeft<32>(s1));
-    const auto second = hn::Or(hn::And(s2, low), hn::ShiftLeft<32>(s3));
+    const auto pair = [&](WideVector even, WideVector odd) HWY_ATTR {
+      return hn::BitCast(
+          d, hn::OddEven(hn::DupEven(hn::BitCast(narrow, odd)), hn::BitCast(narrow, even)));
+    };
+    const auto first = pair(s0, s1);
+    const auto second = pair(s2, s3);
     hn::Store(hn::BitCast(narrow, hn::InterleaveLower(d, first, second)), narrow, out);
     hn::Store(hn::BitCast(narrow, hn::InterleaveUpper(d, first, second)), narrow,
               out + 2 * hn::Lanes(d));
@@ -69,8 +106,9 @@ struct State {
   WideVector s0, s1, s2, s3;
 };
 
-// The numbers of counters block, block + 1, ... in order. A round is a chain of a multiplication, a
-// shift and an exclusive or, each waiting for the one before: four vectors go through it together.
+// The numbers of counters block, block + 1, ... in order, whose upper halves are alike. A round is
+// a chain of a multiplication, a shift and an exclusive or, each waiting for the one before:
+// several vectors go through it together.
 void draw(const DropRule& rule, std::uint64_t block, std::uint32_t* HWY_RESTRICT numbers) {
   const Wide d;
   const std::size_t lanes = hn::Lanes(d);
@@ -79,30 +117,32 @@ void draw(const DropRule& rule, std::uint64_t block, std::uint32_t* HWY_RESTRICT
   HWY_ALIGN std::uint64_t places[hn::MaxLanes(d)];
   for (std::size_t lane = 0; lane < lanes; ++lane) places[lane] = lane / 2 + lane % 2 * lanes / 2;
   const auto step = hn::Set(d, lanes);
+  const Shared shared(rule, block);
   auto counter = hn::Add(hn::Set(d, block), hn::Load(d, places));
-  for (std::size_t i = 0; i < kBlocks; i += 4 * lanes) {
-    State a(rule, counter);
+  const auto next = [&]() HWY_ATTR {
+    const State state(shared, counter);
     counter = hn::Add(counter, step);
-    State b(rule, counter);
-    counter = hn::Add(counter, step);
-    State c(rule, counter);
-    counter = hn::Add(counter, step);
-    State e(rule, counter);
-    counter = hn::Add(counter, step);
-    auto key0 = hn::Set(d, rule.seed);
-    auto key1 = hn::Set(d, rule.seed >> 32);
-    for (int count = 0; count < 10; ++count) {
-      a.round(key0, key1);
-      b.round(key0, key1);
-      c.round(key0, key1);
-      e.round(key0, key1);
-      key0 = hn::Add(key0, hn::Set(d, std::uint64_t{0x9E3779B9}));
-      key1 = hn::Add(key1, hn::Set(d, std::uint64_t{0xBB67AE85}));
+    return state;
+  };
+  for (std::size_t i = 0; i < kBlocks; i += 6 * lanes) {
+    State a = next();
+    State b = next();
+    State c = next();
+    State e = next();
+    State f = next();
+    State g = next();
+    auto key0 = hn::Set(d, rule.seed + 2 * Shared::kWeyl0);
+    auto key1 = hn::Set(d, (rule.seed >> 32) + 2 * Shared::kWeyl1);
+    for (int count = 2; count < 10; ++count) {
+      for (State* state : {&a, &b, &c, &e, &f, &g}) state->round(key0, key1);
+      key0 = hn::Add(key0, hn::Set(d, Shared::kWeyl0));
+      key1 = hn::Add(key1, hn::Set(d, Shared::kWeyl1));
     }
-    a.store(numbers + 4 * i);
-    b.store(numbers + 4 * (i + lanes));
-    c.store(numbers + 4 * (i + 2 * lanes));
-    e.store(numbers + 4 * (i + 3 * lanes));
+    std::uint32_t* out = numbers + 4 * i;
+    for (const State* state : {&a, &b, &c, &e, &f, &g}) {
+      state->store(out);
+      out += 4 * lanes;
+    }
   }
 }
 

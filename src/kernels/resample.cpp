@@ -191,38 +191,65 @@ struct Readers {
   std::vector<T> weights;
 };
 
+// The rows of g that read a row of the input.
+template <class T>
+struct RowReaders {
+  RowReaders(const ResamplePlane& all, const T* gradient)
+      : plane(all), g(gradient), slow(plane.axes[0]), middle(plane.axes[1]) {}
+
+  // Of input row `row`, counted over all samples.
+  void list(std::int64_t row) {
+    const std::int64_t rows = plane.axes[0].inputs * plane.axes[1].inputs;
+    const std::int64_t a = row % rows / plane.axes[1].inputs;
+    const std::int64_t b = row % plane.axes[1].inputs;
+    const T* sample = g + row / rows * plane.outputs() * plane.channels;
+    sources.clear();
+    weights.clear();
+    for (std::size_t i = slow.begin(a); i < slow.end(a); ++i) {
+      for (std::size_t j = middle.begin(b); j < middle.end(b); ++j) {
+        const std::int64_t output = slow.outputs[i] * plane.axes[1].outputs + middle.outputs[j];
+        sources.push_back(sample + output * plane.axes[2].outputs * plane.channels);
+        weights.push_back(slow.weights[i] * middle.weights[j]);
+      }
+    }
+  }
+  // Part `part` of `parts` of each row: to the cache.
+  HWY_INLINE void fetch(std::int64_t part, std::int64_t parts) const {
+    constexpr auto kLine = static_cast<std::int64_t>(64 / sizeof(T));
+    const std::int64_t size = plane.axes[2].outputs * plane.channels;
+    for (const T* source : sources) {
+      for (std::int64_t i = part * size / parts; i < (part + 1) * size / parts; i += kLine)
+        hwy::Prefetch(source + i);
+    }
+  }
+
+  const ResamplePlane& plane;
+  const T* g;
+  const Readers<T> slow;
+  const Readers<T> middle;
+  std::vector<const T*> sources;
+  std::vector<T> weights;
+};
+
 template <class T>
 void rows_gathered(const ResamplePlane& plane, std::int64_t first, std::int64_t last, const T* g,
                    T* dx) {
-  const ResampleAxis& middle = plane.axes[1];
   const ResampleAxis& fast = plane.axes[2];
   const std::int64_t channels = plane.channels;
   const auto width = static_cast<std::size_t>(channels);
-  const Readers<T> slow_readers(plane.axes[0]);
-  const Readers<T> middle_readers(middle);
   const Readers<T> readers(fast);
-  const std::int64_t rows = plane.axes[0].inputs * middle.inputs;
   const auto row_size = static_cast<std::size_t>(fast.outputs * channels);
   const Workspace memory(row_size * sizeof(T));
   T* row_sum = memory.as<T>();
+  RowReaders<T> rows(plane, g);
+  rows.list(first);
   std::vector<const T*> sources;
-  std::vector<T> weights;
   for (std::int64_t row = first; row < last; ++row) {
-    const std::int64_t a = row % rows / middle.inputs;
-    const std::int64_t b = row % middle.inputs;
-    const T* sample = g + row / rows * plane.outputs() * channels;
-    sources.clear();
-    weights.clear();
-    for (std::size_t i = slow_readers.begin(a); i < slow_readers.end(a); ++i) {
-      for (std::size_t j = middle_readers.begin(b); j < middle_readers.end(b); ++j) {
-        const std::int64_t output =
-            slow_readers.outputs[i] * middle.outputs + middle_readers.outputs[j];
-        sources.push_back(sample + output * fast.outputs * channels);
-        weights.push_back(slow_readers.weights[i] * middle_readers.weights[j]);
-      }
-    }
-    weighted_sum(sources.size(), sources.data(), weights.data(), row_size, row_sum);
+    weighted_sum(rows.sources.size(), rows.sources.data(), rows.weights.data(), row_size, row_sum);
+    // What comes next is fetched from memory while this row is dealt with in the cache.
+    if (row + 1 < last) rows.list(row + 1);
     for (std::int64_t cell = 0; cell < fast.inputs; ++cell) {
+      if (row + 1 < last) rows.fetch(cell, fast.inputs);
       const std::size_t begin = readers.begin(cell);
       const std::size_t count = readers.end(cell) - begin;
       sources.resize(count);

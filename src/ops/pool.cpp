@@ -3,7 +3,8 @@
 //
 // Max pooling is a choice of cells, so its derivative moves numbers along the recorded positions:
 // pool_scatter adds them up, pool_gather reads them back, and each is the other's derivative. Which
-// cells a window reads comes from pool_geometry.h.
+// cells a window reads comes from pool_geometry.h; pool_scatter that is given the windows walks
+// over them.
 #include <algorithm>
 
 #include "core/check.h"
@@ -53,7 +54,7 @@ void max_pool_run(Inputs inputs, const Attributes& attributes, Outputs outputs) 
 
 std::vector<Tensor> max_pool_backward(const BackwardCall& call) {
   return {apply1(pool_scatter, {call.grads[0], call.outputs[1]},
-                 {{"input", spatial_of(call.input_specs[0].shape)}})};
+                 call.attributes.with("input", spatial_of(call.input_specs[0].shape)))};
 }
 
 OpField max_pool_field(Specs, const Attributes& attributes) {
@@ -105,6 +106,13 @@ std::vector<TensorSpec> pool_scatter_infer(Specs inputs, const Attributes& attri
   const Shape& spatial = attributes.integers("input");
   FOVEA_CHECK(spatial.rank() == g.shape.rank() - 2,
               "pool_scatter: input sizes {} do not fit the gradient {}", spatial, g.shape);
+  if (attributes.has("window")) {
+    const Shape output = pool_geometry("pool_scatter", spatial, attributes).output();
+    FOVEA_CHECK(spatial_of(g.shape) == output,
+                "pool_scatter: the gradient {} has spatial sizes {}, but pooling an input of {} "
+                "gives {}",
+                g.shape, spatial_of(g.shape), spatial, output);
+  }
   return {make_spec(with_spatial(g.shape, spatial), g.dtype, Layout::channels_last)};
 }
 
@@ -143,7 +151,30 @@ void scatter(std::string_view op, Inputs inputs, const Shape& spatial, Tensor& o
   });
 }
 
+void scatter_by_windows(Inputs inputs, const Attributes& attributes, Tensor& output) {
+  const Tensor g = dense(inputs[0], Layout::channels_last);
+  const Tensor positions = dense(inputs[1], Layout::channels_last);
+  const PoolTables tables(pool_geometry("pool_scatter", attributes.integers("input"), attributes),
+                          g.size(1));
+  const kernels::PoolPlane& plane = tables.plane();
+  const std::int64_t* where = positions.data<std::int64_t>();
+  dispatch_floating(g.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T* gradient = g.data<T>();
+    T* to = output.mutable_data<T>();
+    for_channel_blocks(g.size(0), plane.channels, plane.inputs(),
+                       [&](std::int64_t n, std::int64_t first, std::int64_t last) {
+                         const std::int64_t from = n * plane.outputs() * plane.channels;
+                         kernels::max_pool_backward(plane, first, last, gradient + from,
+                                                    where + from,
+                                                    to + n * plane.inputs() * plane.channels);
+                       });
+  });
+}
+
+// With the attributes of max_pool, the windows that the positions are in; without, anywhere.
 void pool_scatter_run(Inputs inputs, const Attributes& attributes, Outputs outputs) {
+  if (attributes.has("window")) return scatter_by_windows(inputs, attributes, outputs[0]);
   scatter("pool_scatter", inputs, attributes.integers("input"), outputs[0],
           [](auto& target, auto value) { target += value; });
 }
