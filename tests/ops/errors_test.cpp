@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "fovea/conv.h"
 #include "ops/families.h"
 #include "support/errors.h"
 
@@ -24,7 +25,12 @@ class Refusals {
  public:
   void add(const OpDef& op, std::vector<Tensor> inputs, const Attributes& attributes,
            const std::string& message) {
-    list_.push_back({&op, std::move(inputs), attributes, fmt::format("{}: {}", op.name, message)});
+    add_as(op.name, op, std::move(inputs), attributes, message);
+  }
+  // Where the message names what the user called.
+  void add_as(std::string_view name, const OpDef& op, std::vector<Tensor> inputs,
+              const Attributes& attributes, const std::string& message) {
+    list_.push_back({&op, std::move(inputs), attributes, fmt::format("{}: {}", name, message)});
   }
   std::vector<Refusal> take() { return std::move(list_); }
 
@@ -170,6 +176,8 @@ void add_reductions_and_views(Refusals& all) {
   all.add(ops::reshape, {zeros({2, 3})}, {{"shape", Shape{4, -1}}},
           "shape [2, 3] has 6 elements, which [4, -1] cannot hold: they do not divide by 4, the "
           "product of the other sizes");
+  all.add(ops::flip, {zeros({2, 3})}, {{"axes", Shape{2}}},
+          "axis 2 is outside the 2 axes of the tensor; give -2 to 1");
   all.add(ops::permute, {zeros({2, 3})}, {{"axes", Shape{0, 0}}},
           "[0, 0] names axis 0 twice; each axis of shape [2, 3] must occur once");
   const Attributes slice = {{"axis", std::int64_t{2}},
@@ -198,6 +206,10 @@ void add_matrices_and_losses(Refusals& all) {
       ops::linear, {zeros({2, 3}), zeros({3, 4}), {}}, {},
       "input has 3 features (shape [2, 3]) but weight [3, 4] needs 4. Weights are [out, in]: is "
       "this one transposed? Use weight.permute({1, 0}).");
+  all.add_as("linear", ops::linear_fused, {zeros({2, 3}), zeros({4, 3}), {}, zeros({2, 3})},
+             {{"activation", std::int64_t{0}}, {"slope", 0.0}},
+             "the residual is [2, 3], but it is added to the output of input [2, 3] and weight [4, "
+             "3], which is [2, 4]; both must have one shape");
   all.add(ops::matmul, {zeros({2, 3}), zeros({4, 3})}, {},
           "[2, 3] has 3 columns but [4, 3] has 4 rows; they must be equal. Is the second one "
           "transposed? Use b.permute({1, 0}).");
@@ -214,14 +226,103 @@ void add_matrices_and_losses(Refusals& all) {
           "gradient has 1 axes (shape [2]), expected 0");
 }
 
+void add_convolutions(Refusals& all) {
+  const Attributes conv = {{"stride", Shape{1, 1}},        {"dilation", Shape{1, 1}},
+                           {"groups", std::int64_t{1}},    {"before", Shape{0, 0}},
+                           {"after", Shape{0, 0}},         {"padding_mode", std::int64_t{0}},
+                           {"padding_value", 0.0},         {"algorithm", std::string("auto")},
+                           {"precision", std::int64_t{0}}, {"workspace_limit", kNoWorkspaceLimit}};
+  const Tensor x = zeros({1, 2, 5, 5});
+  const Tensor w = zeros({3, 2, 3, 3});
+  const Tensor narrow = zeros({3, 4, 3, 3});
+  all.add_as(
+      "conv2d", ops::conv, {x, narrow, {}}, conv,
+      "input has 2 channels (shape [1, 2, 5, 5]) but weight [3, 4, 3, 3] with groups=1 needs 4.");
+  all.add_as("conv2d", ops::conv_fused, {x, w, {}, zeros({1, 3, 2, 3})},
+             conv.with("activation", std::int64_t{0}).with("slope", 0.0),
+             "the residual is [1, 3, 2, 3], but it is added to the output of input [1, 2, 5, 5] "
+             "and weight [3, 2, 3, 3], which is [1, 3, 3, 3]; both must have one shape");
+  all.add(ops::conv_backward_data, {zeros({1, 3, 2, 3}), w}, conv.with("input", Shape{5, 5}),
+          "the gradient is [1, 3, 2, 3], but the output of mb1ic2ih5oc3oh3kh3 is [1, 3, 3, 3]");
+  all.add(ops::conv_backward_weights, {x, zeros({1, 3, 2, 3})}, conv.with("kernel", Shape{3, 3}),
+          "the gradient is [1, 3, 2, 3], but the output of mb1ic2ih5oc3oh3kh3 is [1, 3, 3, 3]");
+  all.add_as("conv_transpose2d", ops::conv_transpose, {x, w, {}}, conv.with("output", Shape{7, 7}),
+             "input has 2 channels (shape [1, 2, 5, 5]) but weight [3, 2, 3, 3] needs 3: it is "
+             "[C_in, C_out/groups, kernel...].");
+  all.add(ops::mirror, {w},
+          {{"groups", std::int64_t{2}}, {"reverse", true}, {"exchange", true}, {"keep", false}},
+          "weights [C_out, C_in/groups, kernel...] with groups=2 are needed, but the shape is [3, "
+          "2, 3, 3]");
+}
+
+void add_patches(Refusals& all) {
+  const Attributes window = {{"kernel", Shape{3, 3}},
+                             {"stride", Shape{1, 1}},
+                             {"dilation", Shape{1, 1}},
+                             {"before", Shape{0, 0}},
+                             {"after", Shape{0, 0}}};
+  all.add(ops::unfold, {zeros({1, 2, 2, 5})}, window,
+          "the kernel does not fit along H: dilation*(kernel-1)+1 = 1*(3-1)+1 = 3, but input + "
+          "padding = 2+0+0 = 2. Use a smaller kernel or dilation, or more padding.");
+  all.add(ops::fold, {zeros({1, 10, 9})}, window.with("input", Shape{5, 5}),
+          "the columns [1, 10, 9] hold 10 values each, which is not a multiple of the 9 taps of "
+          "kernel [3, 3]");
+  const Attributes groups = {{"groups", std::int64_t{1}}};
+  const Tensor columns = zeros({1, 6, 4});
+  const Tensor w = zeros({4, 3, 5});
+  all.add_as("locally_connected", ops::local_product, {columns, w}, groups,
+             "weight is [4, 3, 5], but 4 output positions and patches of 6 values in 1 groups need "
+             "[4, C_out, 6]: [positions, C_out, C_in/groups * taps]");
+  all.add_as(
+      "locally_connected", ops::local_product_columns, {zeros({1, 2, 4}), w}, groups,
+      "the outputs are [1, 2, 4], but columns [1, 5, 4] and weight [4, 3, 5] give [1, 3, 4]");
+  all.add_as(
+      "locally_connected", ops::local_product_weights, {columns, zeros({1, 3, 5})}, groups,
+      "the outputs are [1, 3, 5], but columns [1, 6, 4] and weight [4, 3, 6] give [1, 3, 4]");
+  const Attributes reflected = {{"before", Shape{2}},
+                                {"after", Shape{0}},
+                                {"padding_mode", static_cast<std::int64_t>(PaddingMode::reflect)},
+                                {"padding_value", 0.0}};
+  all.add(ops::pad, {zeros({1, 1, 2})}, reflected,
+          "reflect padding along W is 2 before and 0 after, but 2 cells can be mirrored at most 1 "
+          "far (input - 1); use less padding, or replicate or circular");
+  all.add(ops::pad_backward, {zeros({1, 1, 4})}, reflected.with("input", Shape{3}),
+          "the gradient is [1, 1, 4], but [1, 1, 3] padded is [1, 1, 5]");
+}
+
+void add_signals(Refusals& all) {
+  const Attributes axes = {{"axes", Shape{2}}, {"inverse", false}};
+  all.add(ops::fft, {zeros({2, 3}), zeros({2, 3})}, axes, "there is no axis 2 in [2, 3]");
+  const Attributes correlation = {{"first", Shape{0}},
+                                  {"count", Shape{3}},
+                                  {"period", Shape{0}},
+                                  {"method", std::string("direct")}};
+  all.add(ops::correlate, {zeros({5}), zeros({3, 2})}, correlation,
+          "the kernel has 2 axes (shape [3, 2]), expected 1");
+  all.add(ops::convolve, {zeros({5}), zeros({3, 2})}, correlation,
+          "the kernel has 2 axes (shape [3, 2]), expected 1");
+}
+
 std::vector<Refusal> refusals() {
   Refusals all;
+  add_convolutions(all);
+  add_patches(all);
+  add_signals(all);
   add_pooling(all);
   add_norm(all);
   add_pointwise(all);
   add_reductions_and_views(all);
   add_matrices_and_losses(all);
   return all.take();
+}
+
+TEST(OperatorErrors, HaveACaseForEveryOperator) {
+  std::set<std::string_view> tried;
+  for (const Refusal& refusal : refusals()) tried.insert(refusal.op->name);
+  // These take every shape and type.
+  const std::set<std::string_view> take_all = {"cast", "contiguous"};
+  for (const OpDef* op : operators())
+    EXPECT_NE(tried.contains(op->name), take_all.contains(op->name)) << op->name;
 }
 
 TEST(OperatorErrors, SayExactlyWhatDoesNotFit) {
