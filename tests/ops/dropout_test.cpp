@@ -10,6 +10,7 @@
 #include "fovea/executor.h"
 #include "fovea/functions.h"
 #include "fovea/random.h"
+#include "kernels/random_drop.h"
 #include "support/settings.h"
 
 namespace fovea {
@@ -54,6 +55,22 @@ TEST(Dropout, DrawsTheNumbersOfPhiloxOnEverySimdTarget) {
         ASSERT_EQ(values[static_cast<std::size_t>(i)], kept ? 4 : 0) << i;
       }
     }
+  });
+}
+
+// So many elements that the counter takes more than 32 bits.
+TEST(Dropout, DrawsTheNumbersOfPhiloxForLargeCounters) {
+  constexpr std::uint64_t kSeed = 0xFEDCBA9876543210;
+  constexpr std::uint64_t kStream = 0x8000000180000007;
+  constexpr std::uint64_t kBlock = (std::uint64_t{3} << 32) - 8192;
+  constexpr std::uint64_t kThreshold = std::uint64_t{1} << 31;
+  const std::vector<float> ones(4 * 8192, 1.0F);
+  std::vector<float> kept(ones.size());
+  testing::for_simd_targets([&] {
+    kernels::drop<float>({.seed = kSeed, .stream = kStream, .threshold = kThreshold}, kBlock,
+                         std::ssize(ones), 1.0F, ones.data(), kept.data());
+    for (std::size_t i = 0; i < ones.size(); ++i)
+      ASSERT_EQ(kept[i] != 0, philox(kSeed, kStream, kBlock + i / 4)[i % 4] >= kThreshold) << i;
   });
 }
 

@@ -150,6 +150,27 @@ TEST(LocalResponseNorm, DividesByItsNeighbours) {
                4 * roundoff(DType::float64));
 }
 
+TEST(LocalResponseNorm, Float32AgreesWithFloat64ForAnyNumberOfChannels) {
+  for (const std::int64_t channels : {1, 16, 31, 48, 64, 80, 1024, 1040}) {
+    for (const double beta : {0.75, 0.5}) {
+      const ResponseNormOptions options{.alpha = 0.7, .beta = beta, .k = 1.5};
+      const Tensor exact = random_tensor({2, channels, 5, 7}, 3, DType::float64, -2, 2);
+      const Tensor v = random_tensor(exact.shape(), 4);
+      const auto both = [&](const Tensor& values) {
+        const Tensor x = values.detach().set_requires_grad();
+        const Tensor y = local_response_norm(x, 5, options);
+        return std::vector<Tensor>{y, grad({y}, {x}, {.grad_outputs = {v.to(x.dtype())}}).front()};
+      };
+      const std::vector<Tensor> expected = both(exact.to(DType::float32).to(DType::float64));
+      for_simd_targets([&] {
+        const std::vector<Tensor> actual = both(exact.to(DType::float32));
+        for (std::size_t i = 0; i < 2; ++i)
+          expect_close(actual[i].to(DType::float64), expected[i], 32 * roundoff(DType::float32));
+      });
+    }
+  }
+}
+
 TEST(Norm, SameBitsForAnyNumberOfThreads) {
   const Tensor values = random_tensor({3, 40, 60, 31}, 8, DType::float32);
   std::vector<Tensor> first;

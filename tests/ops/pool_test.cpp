@@ -6,6 +6,7 @@
 
 #include "fovea/autograd.h"
 #include "fovea/functions.h"
+#include "ops/families.h"
 #include "support/errors.h"
 #include "support/settings.h"
 #include "support/tensors.h"
@@ -120,6 +121,27 @@ PoolOptions options_of(const Case& pool) {
   return {.stride = Spatial(pool.stride),
           .padding = padding_of(pool),
           .dilation = Spatial(pool.dilation)};
+}
+
+// Along the windows, and along the positions alone.
+TEST(MaxPool, GradientIsTheSameForWindowsAndForPositions) {
+  for (const Case& pool : kCases) {
+    for (const DType dtype : {DType::float32, DType::float64}) {
+      const Tensor x = random_tensor(pool.input, 1, dtype).set_requires_grad();
+      std::vector<Sides> padding;
+      for (const std::int64_t amount : pool.padding) padding.push_back({amount, amount});
+      const PoolOptions options{.stride = Spatial(pool.stride),
+                                .padding = Padding(padding),
+                                .dilation = Spatial(pool.dilation)};
+      const auto [y, positions] = max_pool_with_positions(x, Spatial(pool.window), options);
+      const Tensor g = random_tensor(y.shape(), 2, dtype);
+      const Shape space(std::span<const std::int64_t>(pool.input.begin() + 2, pool.input.end()));
+      const Tensor expected = apply1(ops::pool_scatter, {g, positions}, {{"input", space}});
+      const GradOptions keep{.retain_graph = true, .grad_outputs = {g}};
+      for_simd_targets(
+          [&, &result = y] { expect_identical(grad({result}, {x}, keep).front(), expected); });
+    }
+  }
 }
 
 TEST(MaxPool, TakesTheMaximumOfEachWindowAndItsPosition) {
