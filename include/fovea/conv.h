@@ -42,13 +42,14 @@ FOVEA_API std::string_view name(Pass pass);
 
 // What `auto` may take: fast, any algorithm, as cuDNN does; in float32 the relative error of the
 // fastest is about 1e-6. exact: only those that add the products as they are
-// (Candidate::error_growth of 1), not winograd or fft.
+// (Candidate::error_growth of 1), not winograd or fft. These combine many inputs in each result:
+// one that is infinite or not a number makes more results so than the definition does; with `exact`
+// it does not.
 enum class Precision : std::uint8_t { fast, exact };
 inline constexpr std::array<Precision, 2> kPrecisions = {Precision::fast, Precision::exact};
 FOVEA_API std::string_view name(Precision precision);
 
-// What an epilogue (functions.h) may do to sums. relu6 is clamp to [0, 6]; each other one is the
-// function of that name.
+// What an epilogue (functions.h) may do to sums: the function of that name.
 enum class Activation : std::uint8_t {
   none,
   relu,

@@ -79,7 +79,7 @@ struct ConvOptions {
   std::int64_t groups = 1;
   // Read the kernel backwards in every dimension [A]; the backward one is kept with the weight.
   bool flip = false;
-  std::string_view algorithm = "auto";    // a name of algorithms(), to force one
+  std::string algorithm = "auto";         // a name of algorithms(), to force one
   Precision precision = Precision::fast;  // of this and of its gradients
   // Bytes of memory beside the tensors that this, and each gradient, may take.
   std::int64_t workspace_limit = kNoWorkspaceLimit;
@@ -117,7 +117,7 @@ struct ConvTransposeOptions {
   Spatial dilation = 1;
   std::int64_t groups = 1;
   bool flip = false;
-  std::string_view algorithm = "auto";
+  std::string algorithm = "auto";
   Precision precision = Precision::fast;
   std::int64_t workspace_limit = kNoWorkspaceLimit;
 };
@@ -283,7 +283,8 @@ FOVEA_API Tensor flip(const Tensor& input, const Shape& axes);
 // All axes from `start` on become one, in C, H, W order.
 FOVEA_API Tensor flatten(const Tensor& input, int start = 1);
 
-FOVEA_API Tensor relu(const Tensor& input);                             // max(x, 0)
+FOVEA_API Tensor relu(const Tensor& input);   // max(x, 0)
+FOVEA_API Tensor relu6(const Tensor& input);  // clamp(x, 0, 6), with no slope at the ends
 FOVEA_API Tensor leaky_relu(const Tensor& input, double slope = 0.01);  // slope x below zero
 FOVEA_API Tensor elu(const Tensor& input, double scale = 1);  // scale (e^x - 1) below zero
 FOVEA_API Tensor sigmoid(const Tensor& input);                // 1 / (1 + e^-x)

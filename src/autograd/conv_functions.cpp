@@ -267,7 +267,7 @@ Tensor convolution(std::string_view op, int dims, const Tensor& input, const Ten
   Attributes attributes = with_padding({{"stride", stride},
                                         {"dilation", dilation},
                                         {"groups", options.groups},
-                                        {"algorithm", std::string(options.algorithm)},
+                                        {"algorithm", options.algorithm},
                                         {"precision", precision_of(options)},
                                         {"workspace_limit", options.workspace_limit}},
                                        padding, options.padding_mode, options.padding_value);
@@ -397,7 +397,7 @@ Tensor conv_transpose(std::string_view op, int dims, const Tensor& input, const 
   const Attributes attributes = with_padding({{"stride", options.stride.expand(dims, op)},
                                               {"dilation", options.dilation.expand(dims, op)},
                                               {"groups", options.groups},
-                                              {"algorithm", std::string(options.algorithm)},
+                                              {"algorithm", options.algorithm},
                                               {"precision", precision_of(options)},
                                               {"workspace_limit", options.workspace_limit},
                                               {"output", output}},
@@ -538,9 +538,9 @@ Tensor unfold(const Tensor& input, const Spatial& kernel, const WindowOptions& o
   require_spatial("unfold", input);
   std::vector<Sides> padding =
       options.padding.resolve(window_axes("unfold", input.shape(), kernel, options), "unfold");
-  Tensor x = input;
+  Tensor x = crop(input, take_cuts("unfold", input.shape(), padding, options.padding_mode));
   if (options.padding_mode != PaddingMode::zeros) {
-    x = pad(input, Padding(padding), {options.padding_mode, options.padding_value});
+    x = pad(x, Padding(padding), {options.padding_mode, options.padding_value});
     std::fill(padding.begin(), padding.end(), Sides{});
   }
   return apply1(ops::unfold, {x},

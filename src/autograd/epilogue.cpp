@@ -36,27 +36,7 @@ Tensor apply_with_epilogue(const OpDef& plain, const OpDef& fused, std::vector<T
 }  // namespace autograd
 
 Tensor activate(const Tensor& input, Activation activation, double slope) {
-  switch (activation) {
-    case Activation::none:
-      return input;
-    case Activation::relu:
-      return relu(input);
-    case Activation::relu6:
-      return clamp(input, 0, 6);
-    case Activation::leaky_relu:
-      return leaky_relu(input, slope);
-    case Activation::sigmoid:
-      return sigmoid(input);
-    case Activation::tanh:
-      return tanh(input);
-    case Activation::gelu:
-      return gelu(input);
-    case Activation::silu:
-      return silu(input);
-    case Activation::hardswish:
-      return hardswish(input);
-  }
-  FOVEA_ASSERT(false);
+  return ops::activated(input, activation, slope);
 }
 
 }  // namespace fovea

@@ -85,7 +85,7 @@ Attributes reduce_attributes(const Tensor& input, const Shape& axes, bool keep_a
   Shape all;
   bool chosen[kMaxRank] = {};
   for (const std::int64_t axis : axes) {
-    const int place = normalize_axis(static_cast<int>(axis), input.rank(), op);
+    const int place = normalize_axis(axis, input.rank(), op);
     FOVEA_CHECK(!chosen[place], "{}: axis {} is named twice in {}", op, axis, axes);
     chosen[place] = true;
   }
@@ -258,8 +258,8 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
     return autograd::apply_with_epilogue(ops::linear, ops::linear_fused, {rows, weight, bias}, {},
                                          with);
   };
-  const bool rows_fit = weight.rank() == 2 && input.rank() > 2 && input.size(-1) == weight.size(1);
-  if (!rows_fit) return product(input, epilogue);
+  if (weight.rank() != 2 || input.rank() == 2 || input.rank() == 0) return product(input, epilogue);
+  ops::require_features("linear", input.shape(), weight.shape());
   Shape shape = input.shape();
   shape[shape.rank() - 1] = weight.size(0);
   Epilogue of_rows = epilogue;
@@ -326,6 +326,9 @@ Tensor silu(const Tensor& input) {
 }
 Tensor hardswish(const Tensor& input) {
   return apply1(ops::hardswish, {input});
+}
+Tensor relu6(const Tensor& input) {
+  return apply1(ops::relu6, {input});
 }
 Tensor softplus(const Tensor& input) {
   return apply1(ops::softplus, {input});
@@ -510,10 +513,11 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target,
   return mean(smooth * logarithms) * -classes;
 }
 
-// -t log s(x) - (1 - t) log(1 - s(x)) = log(1 + e^x) - t x
+// -t log s(x) - (1 - t) log(1 - s(x)), each logarithm as a softplus: log(1 + e^x) - t x would
+// cancel.
 Tensor bce_with_logits(const Tensor& logits, const Tensor& target) {
   require_pair("bce_with_logits", logits, "logits", target, "target");
-  return mean(softplus(logits) - logits * target);
+  return mean(target * softplus(-logits) + (1 - target) * softplus(logits));
 }
 
 Tensor mse_loss(const Tensor& input, const Tensor& target) {

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <utility>
@@ -219,16 +220,17 @@ class BackwardPass {
       inputs.push_back(restore(saved, saved.node, *node.op));
     for (const SavedTensor& saved : node.outputs)
       outputs.push_back(restore(saved, pending.node, *node.op));
-    bool needs[32] = {};
-    for (std::size_t i = 0; i < node.edges.size(); ++i) needs[i] = leads_on(node.edges[i]);
+    const std::size_t count = node.edges.size();
+    const auto needs = std::make_unique<bool[]>(count);  // a vector of bool has no span
+    for (std::size_t i = 0; i < count; ++i) needs[i] = leads_on(node.edges[i]);
     const BackwardCall call{.inputs = inputs,
                             .outputs = outputs,
                             .input_specs = node.input_specs,
                             .grads = pending.grads,
-                            .needs_grad = std::span<const bool>(needs, node.edges.size()),
+                            .needs_grad = std::span<const bool>(needs.get(), count),
                             .attributes = node.attributes};
     const std::vector<Tensor> grads = node.op->backward(call);
-    FOVEA_ASSERT(grads.size() <= node.edges.size());
+    FOVEA_ASSERT(grads.size() <= count);
     for (std::size_t i = 0; i < grads.size(); ++i) {
       if (!grads[i].defined() || !needs[i]) continue;
       FOVEA_ASSERT(grads[i].shape() == node.input_specs[i].shape,
@@ -281,6 +283,11 @@ void run_pass(BackwardPass& pass, const std::vector<Tensor>& outputs, const Grad
   pass.run();
 }
 
+// Whether a mask of operands has operand i, of which there may be more than bits.
+bool named_in(std::uint32_t mask, std::size_t i) {
+  return i < 32 && ((mask >> i) & 1) != 0;
+}
+
 }  // namespace
 
 // Long chains are taken apart one node at a time: the default would recurse once per node.
@@ -327,13 +334,13 @@ void record(const OpDef& op, const std::vector<Tensor>& inputs, const Attributes
     }
     node->edges.push_back(std::move(edge));
     node->input_specs.push_back(spec_of(inputs[i]));
-    const bool saved = inputs[i].defined() && ((op.saves.inputs >> i) & 1) != 0;
+    const bool saved = inputs[i].defined() && named_in(op.saves.inputs, i);
     node->inputs.push_back(saved ? save_input(inputs[i]) : SavedTensor());
   }
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     node->output_specs.push_back(spec_of(outputs[i]));
     SavedTensor saved;
-    if (((op.saves.outputs >> i) & 1) != 0) {
+    if (named_in(op.saves.outputs, i)) {
       saved.data = outputs[i].detach();
       saved.version = outputs[i].version();
       saved.requires_grad = is_floating(outputs[i].dtype());

@@ -1,8 +1,9 @@
-// Epilogues: which kernel computes which activation.
+// Epilogues: what each activation is, and which kernel computes it.
 #include "conv/epilogue.h"
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "core/check.h"
 #include "fovea/executor.h"
@@ -14,6 +15,68 @@ namespace conv {
 namespace {
 
 constexpr std::int64_t kGrain = 32768;  // results of one task
+
+double share(double x) {
+  return 1 / (1 + std::exp(-x));
+}
+
+// An activation: its definition, and the kernel that computes it where it is no matter of bounds.
+struct Line {
+  Activation activation;
+  std::string_view name;
+  double (*value)(double slope, double x);
+  std::optional<kernels::Unary> unary;
+  std::optional<kernels::Curve> curve;
+};
+
+constexpr Line kLines[] = {
+    {Activation::none, "none", [](double, double x) { return x; }, {}, {}},
+    {Activation::relu,
+     "relu",
+     [](double, double x) { return x > 0 || std::isnan(x) ? x : 0; },
+     {},
+     {}},
+    {Activation::relu6,
+     "relu6",
+     [](double, double x) { return std::isnan(x) ? x : std::clamp(x, 0.0, 6.0); },
+     {},
+     {}},
+    {Activation::leaky_relu,
+     "leaky_relu",
+     [](double slope, double x) { return x > 0 ? x : slope * x; },
+     {},
+     kernels::Curve::leaky_relu},
+    {Activation::sigmoid,
+     "sigmoid",
+     [](double, double x) { return share(x); },
+     kernels::Unary::sigmoid,
+     {}},
+    {Activation::tanh,
+     "tanh",
+     [](double, double x) { return std::tanh(x); },
+     kernels::Unary::tanh,
+     {}},
+    {Activation::gelu,
+     "gelu",
+     [](double, double x) { return x * std::erfc(-x * std::sqrt(0.5)) / 2; },
+     {},
+     kernels::Curve::gelu},
+    {Activation::silu,
+     "silu",
+     [](double, double x) { return x * share(x); },
+     {},
+     kernels::Curve::silu},
+    {Activation::hardswish,
+     "hardswish",
+     [](double, double x) { return x * std::clamp(x / 6 + 0.5, 0.0, 1.0); },
+     {},
+     kernels::Curve::hardswish},
+};
+static_assert(std::ranges::equal(kLines, kActivations, {}, &Line::activation));
+
+const Line& line_of(Activation activation) {
+  return kLines[static_cast<std::size_t>(activation)];
+}
 
 }  // namespace
 
@@ -33,30 +96,9 @@ Finish<T>::Finish(const ConvArgs& args)
 
 template <class T>
 void Finish<T>::rest(std::int64_t count, T* results) const {
-  const auto unary = [&](kernels::Unary op) {
-    kernels::unary(op, {.columns = count}, results, results);
-  };
-  const auto curve = [&](kernels::Curve f) {
-    kernels::curve(f, {.a = slope_}, count, results, results);
-  };
-  switch (activation_) {
-    case Activation::none:
-    case Activation::relu:
-    case Activation::relu6:
-      return;
-    case Activation::leaky_relu:
-      return curve(kernels::Curve::leaky_relu);
-    case Activation::sigmoid:
-      return unary(kernels::Unary::sigmoid);
-    case Activation::tanh:
-      return unary(kernels::Unary::tanh);
-    case Activation::gelu:
-      return curve(kernels::Curve::gelu);
-    case Activation::silu:
-      return curve(kernels::Curve::silu);
-    case Activation::hardswish:
-      return curve(kernels::Curve::hardswish);
-  }
+  const Line& line = line_of(activation_);
+  if (line.unary) kernels::unary(*line.unary, {.columns = count}, results, results);
+  if (line.curve) kernels::curve(*line.curve, {.a = slope_}, count, results, results);
 }
 
 template <class T>
@@ -81,54 +123,13 @@ template void finish_results<float>(const ConvProblem&, const ConvArgs&);
 template void finish_results<double>(const ConvProblem&, const ConvArgs&);
 
 double activate(Activation activation, double slope, double value) {
-  const auto share = [](double x) { return 1 / (1 + std::exp(-x)); };
-  switch (activation) {
-    case Activation::none:
-      return value;
-    case Activation::relu:
-      return value > 0 || std::isnan(value) ? value : 0;
-    case Activation::relu6:
-      return std::isnan(value) ? value : std::clamp(value, 0.0, 6.0);
-    case Activation::leaky_relu:
-      return value > 0 ? value : slope * value;
-    case Activation::sigmoid:
-      return share(value);
-    case Activation::tanh:
-      return std::tanh(value);
-    case Activation::gelu:
-      return value * std::erfc(-value * std::sqrt(0.5)) / 2;
-    case Activation::silu:
-      return value * share(value);
-    case Activation::hardswish:
-      return value * std::clamp(value / 6 + 0.5, 0.0, 1.0);
-  }
-  FOVEA_ASSERT(false);
+  return line_of(activation).value(slope, value);
 }
 
 }  // namespace conv
 
 std::string_view name(Activation activation) {
-  switch (activation) {
-    case Activation::none:
-      return "none";
-    case Activation::relu:
-      return "relu";
-    case Activation::relu6:
-      return "relu6";
-    case Activation::leaky_relu:
-      return "leaky_relu";
-    case Activation::sigmoid:
-      return "sigmoid";
-    case Activation::tanh:
-      return "tanh";
-    case Activation::gelu:
-      return "gelu";
-    case Activation::silu:
-      return "silu";
-    case Activation::hardswish:
-      return "hardswish";
-  }
-  FOVEA_ASSERT(false);
+  return conv::line_of(activation).name;
 }
 
 }  // namespace fovea

@@ -3,8 +3,8 @@
 // The bias is each algorithm's own, as the start of its sum. For the rest it holds a Finish: its
 // kernels do at_store() as they store, and rest() follows while the results are in the cache; one
 // whose kernels store plain sums calls all() on each piece that it has stored; one for teaching
-// ends with finish_results(). A new activation is a name in fovea/conv.h, here a line in
-// epilogue.cpp, and one in each of the lists that the compiler then names.
+// ends with finish_results(). A new activation is a name in fovea/conv.h, and a line in the tables
+// of epilogue.cpp here and in ops.
 #pragma once
 
 #include <cstdint>

@@ -103,12 +103,29 @@ std::size_t index_of(std::string_view name) {
       std::find(std::begin(kAlgorithms), std::end(kAlgorithms), &wanted) - std::begin(kAlgorithms));
 }
 
+void require_accepted(const std::optional<std::string>& refusal, const ConvProblem& problem,
+                      Pass pass, const PlanOptions& options) {
+  FOVEA_CHECK(!refusal, "conv: '{}' was asked for, but refuses {} of {}: {}", options.algorithm,
+              name(pass), problem.to_string(), refusal.value_or(""));
+}
+
+void require_limit(const PlanOptions& options) {
+  FOVEA_CHECK(options.workspace_limit >= 0,
+              "conv: workspace_limit is {}, but must be at least 0 bytes", options.workspace_limit);
+}
+
+// The one asked for by name; the others are not asked.
+const ConvAlgorithm& named(const ConvProblem& problem, Pass pass, const PlanOptions& options) {
+  require_limit(options);
+  const ConvAlgorithm& wanted = find(options.algorithm);
+  require_accepted(why_not(wanted, problem, pass, options), problem, pass, options);
+  return wanted;
+}
+
 void take_forced(Choice& choice, const ConvProblem& problem, Pass pass,
                  const PlanOptions& options) {
   choice.chosen = index_of(options.algorithm);
-  const std::optional<std::string>& reason = choice.candidates[choice.chosen].refusal;
-  FOVEA_CHECK(!reason, "conv: '{}' was asked for, but refuses {} of {}: {}", options.algorithm,
-              name(pass), problem.to_string(), reason.value_or(""));
+  require_accepted(choice.candidates[choice.chosen].refusal, problem, pass, options);
   choice.reason = "it was asked for by name";
 }
 
@@ -158,8 +175,7 @@ void take_predicted(Choice& choice, const ConvProblem& problem, Pass pass,
 }
 
 Choice make_choice(const ConvProblem& problem, Pass pass, const PlanOptions& options) {
-  FOVEA_CHECK(options.workspace_limit >= 0,
-              "conv: workspace_limit is {}, but must be at least 0 bytes", options.workspace_limit);
+  require_limit(options);
   Choice choice = ask_all(problem, pass, options);
   if (options.algorithm != "auto") {
     take_forced(choice, problem, pass, options);
@@ -237,10 +253,10 @@ const ConvAlgorithm* find_algorithm(std::string_view name) {
 }
 
 const ConvAlgorithm& choose(const ConvProblem& problem, Pass pass, const PlanOptions& options) {
+  if (options.algorithm != "auto") return named(problem, pass, options);
   const auto decide = [&]() -> const ConvAlgorithm& {
     return *kAlgorithms[make_choice(problem, pass, options).chosen];
   };
-  if (options.algorithm != "auto") return decide();
   return remembered.answer({.problem = problem,
                             .pass = pass,
                             .precision = options.precision,
@@ -315,6 +331,12 @@ void run_conv(const Plan& plan, const Tensor& first, const Tensor& second, Tenso
                           to_weights ? kWeights : kCells);
   }
   conv::require_operand(plan, second, "second", to_weights ? y : w, to_weights ? kCells : kWeights);
+  for (const Tensor* operand : {&first, &second}) {
+    FOVEA_CHECK(operand->impl()->storage != result.impl()->storage,
+                "run_conv: the result shares its memory with the {} tensor, which is read while "
+                "the result is written; give one of its own",
+                operand == &first ? "first" : "second");
+  }
   dispatch_floating(problem.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     conv::run(problem, plan.pass, {.algorithm = plan.algorithm},

@@ -202,11 +202,11 @@ Tensor allocate_tensor(const TensorSpec& spec, bool abstract) {
   return Tensor(std::move(impl));
 }
 
-int normalize_axis(int axis, int rank, std::string_view op) {
+int normalize_axis(std::int64_t axis, int rank, std::string_view op) {
   FOVEA_CHECK(axis >= -rank && axis < rank,
               "{}: axis {} is outside the {} axes of the tensor; give {} to {}", op, axis, rank,
               -rank, rank - 1);
-  return axis < 0 ? axis + rank : axis;
+  return static_cast<int>(axis < 0 ? axis + rank : axis);
 }
 
 namespace view {

@@ -65,7 +65,7 @@ T* writable(Tensor& tensor) {
 
 // From a negative or positive axis to 0 ... rank - 1; throws Error, naming `op`, if there is none
 // such.
-int normalize_axis(int axis, int rank, std::string_view op);
+int normalize_axis(std::int64_t axis, int rank, std::string_view op);
 
 // Unrecorded views; the public methods of the same names record.
 namespace view {

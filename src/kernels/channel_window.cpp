@@ -51,7 +51,7 @@ struct InversePower {
     if (beta == 0.75) return hn::Div(one, hn::Mul(root, hn::Sqrt(root)));
     if (beta == 0.5) return hn::Div(one, root);
     if (beta == 1) return hn::Div(one, x);
-    return exponential(d, hn::Mul(hn::Set(d, static_cast<T>(-beta)), hn::Log(d, x)));
+    return power(d, x, -beta);
   }
 };
 

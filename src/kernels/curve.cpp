@@ -180,7 +180,7 @@ struct Clamp {
   double low, high;
 };
 
-// Small whole exponents by multiplication, halves by square roots, others as e^(a log x).
+// Small whole exponents by multiplication, halves by square roots, others as e^(a log |x|).
 struct Pow {
   explicit Pow(const CurveParameters& p) : exponent(p.a) {}
   template <class D>
@@ -198,8 +198,9 @@ struct Pow {
     constexpr double kMultiplied = 16;
     const auto one = constant(d, 1);
     const double size = std::abs(a);
+    const bool whole = size == std::floor(size);
     if (2 * size == std::floor(2 * size) && size <= kMultiplied) {
-      auto result = size == std::floor(size) ? one : hn::Sqrt(x);
+      auto result = whole ? one : hn::Sqrt(x);
       auto square = x;
       for (int bits = static_cast<int>(size); bits > 0; bits /= 2) {
         if (bits % 2 == 1) result = hn::Mul(result, square);
@@ -207,16 +208,8 @@ struct Pow {
       }
       return a < 0 ? hn::Div(one, result) : result;
     }
-    using T = hn::TFromD<D>;
-    const auto zero = hn::Zero(d);
-    const auto infinity = hn::Set(d, std::numeric_limits<T>::infinity());
-    const auto y = exponential(d, hn::Mul(constant(d, a), hn::Log(d, x)));
-    const auto at_zero = a < 0 ? infinity : zero;
-    const auto at_infinity = a < 0 ? zero : infinity;
-    const auto finite = hn::IfThenElse(hn::Eq(x, zero), at_zero, y);
-    const auto positive = hn::IfThenElse(hn::Eq(x, infinity), at_infinity, finite);
-    const auto nan = hn::Set(d, std::numeric_limits<T>::quiet_NaN());
-    return hn::IfThenElse(hn::Ge(x, zero), positive, nan);
+    const auto y = power(d, whole ? hn::Abs(x) : x, a);
+    return std::fmod(size, 2) == 1 ? hn::CopySign(y, x) : y;
   }
   double exponent;
 };
@@ -328,6 +321,19 @@ struct Softplus {
   }
 };
 
+struct Relu6 {
+  explicit Relu6(const CurveParameters&) {}
+  template <class D>
+  HWY_INLINE Vector<D> value(D d, Vector<D> x) const {
+    return at_most(d, 6, at_least(d, 0, x));
+  }
+  template <class D>
+  HWY_INLINE Vector<D> slope(D d, Vector<D> x) const {
+    const auto inside = hn::And(hn::Gt(x, hn::Zero(d)), hn::Lt(x, constant(d, 6)));
+    return hn::IfThenElseZero(inside, constant(d, 1));
+  }
+};
+
 // Calls run(functor) with the functor of `f`.
 template <class Run>
 void with_curve(Curve f, const CurveParameters& parameters, const Run& run) {
@@ -352,6 +358,8 @@ void with_curve(Curve f, const CurveParameters& parameters, const Run& run) {
       return run(Hardswish(parameters));
     case Curve::softplus:
       return run(Softplus(parameters));
+    case Curve::relu6:
+      return run(Relu6(parameters));
   }
 }
 

@@ -16,6 +16,7 @@ enum class Curve : std::uint8_t {
   silu,        // x sigmoid(x)
   hardswish,   // x clamp(x / 6 + 1/2, 0, 1)
   softplus,    // log(1 + e^x)
+  relu6,       // clamp(x, 0, 6), flat at both ends
 };
 
 struct CurveParameters {

@@ -7,7 +7,6 @@
 #include "kernels/elementwise.h"
 
 #include <cstddef>
-#include <limits>
 
 #include "kernels/simd.h"
 
@@ -15,7 +14,6 @@
 #define HWY_TARGET_INCLUDE "kernels/elementwise.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // The target's own headers follow.
-#include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
 #include "kernels/exponential-inl.h"
 #include "kernels/lanes-inl.h"
@@ -24,19 +22,6 @@ HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
 namespace HWY_NAMESPACE {
 namespace {
-
-// Highway's log is accurate to a few ulp inside its documented range; extended to zero, infinity
-// and NaN.
-template <class D, class V>
-HWY_INLINE V log_everywhere(D d, V x) {
-  using T = hn::TFromD<D>;
-  const V infinity = hn::Set(d, std::numeric_limits<T>::infinity());
-  const V nan = hn::Set(d, std::numeric_limits<T>::quiet_NaN());
-  const V zero = hn::Zero(d);
-  const V finite = hn::IfThenElse(hn::Eq(x, zero), hn::Neg(infinity), hn::Log(d, x));
-  const V y = hn::IfThenElse(hn::Eq(x, infinity), infinity, finite);
-  return hn::IfThenElse(hn::Ge(x, zero), y, nan);  // NaN compares false
-}
 
 struct Neg {
   template <class D, class V>
@@ -55,7 +40,7 @@ struct Exp {
 struct Log {
   template <class D, class V>
   HWY_INLINE V operator()(D d, V x) const {
-    return log_everywhere(d, x);
+    return logarithm(d, x);
   }
 };
 

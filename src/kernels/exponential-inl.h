@@ -1,4 +1,4 @@
-// e^x and its relatives for whole vectors. Included once per SIMD target.
+// e^x, log x and their relatives for whole vectors. Included once per SIMD target.
 //
 // float32 has functions of its own, shorter than Highway's: x = n ln 2 + r with |r| <= ln 2 / 2,
 // e^r = 1 + r + r^2 q(r) with q a polynomial (interpolated at Chebyshev nodes),
@@ -116,6 +116,23 @@ HWY_INLINE V exponential(D d, V x) {
   const V infinity = hn::Set(d, std::numeric_limits<double>::infinity());
   const V y = exponential_in_range(d, at_most(d, 709.782712893384, x));
   return hn::IfThenElse(hn::Gt(x, largest), infinity, y);
+}
+
+// log x for any x: minus infinity of zero, NaN below.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V logarithm(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V infinity = hn::Set(d, std::numeric_limits<T>::infinity());
+  const V nan = hn::Set(d, std::numeric_limits<T>::quiet_NaN());
+  const V finite = hn::IfThenElse(hn::Eq(x, hn::Zero(d)), hn::Neg(infinity), hn::Log(d, x));
+  const V y = hn::IfThenElse(hn::Eq(x, infinity), infinity, finite);
+  return hn::IfThenElse(hn::Ge(x, hn::Zero(d)), y, nan);  // NaN compares false
+}
+
+// x^a = e^(a log x) for x >= 0 and a other than 0, which would multiply infinity; NaN below.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V power(D d, V x, double a) {
+  return exponential(d, hn::Mul(hn::Set(d, static_cast<hn::TFromD<D>>(a)), logarithm(d, x)));
 }
 
 // e^x - 1 for x <= 0.

@@ -8,8 +8,8 @@
 #define HWY_TARGET_INCLUDE "kernels/lp_pool.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // The target's own headers follow.
-#include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
+#include "kernels/exponential-inl.h"
 #include "kernels/lanes-inl.h"
 #include "kernels/pool_window.h"
 
@@ -18,24 +18,14 @@ namespace fovea::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// x^p for x >= 0.
-template <class D, class V, class T = hn::TFromD<D>>
-HWY_INLINE V power(D d, V x, double p) {
-  const V zero = hn::Zero(d);
-  const V y = hn::Exp(d, hn::Mul(hn::Set(d, static_cast<T>(p)), hn::Log(d, x)));
-  return hn::IfThenElse(hn::Eq(x, zero), zero, y);
-}
-
-// Each norm: the term of one cell, the root of a sum, the factor g y^(1-p) of a window, and the
-// gradient of a cell that has it.
+// Each norm: that of `count` cells, of which cell(k) are the sizes; what all gradients of a window
+// with norm y and gradient g have in common; and the gradient of a cell x.
 struct Sum {
   explicit Sum(double) {}
-  template <class D, class V>
-  HWY_INLINE V term(D, V x) const {
-    return hn::Abs(x);
-  }
-  template <class D, class V>
-  HWY_INLINE V root(D, V sum) const {
+  template <class D, class Cells>
+  HWY_INLINE hn::Vec<D> of(D d, std::int64_t count, const Cells& cell) const {
+    auto sum = hn::Zero(d);
+    for (std::int64_t k = 0; k < count; ++k) sum = hn::Add(sum, cell(k));
     return sum;
   }
   template <class D, class V>
@@ -51,12 +41,13 @@ struct Sum {
 
 struct Euclid {
   explicit Euclid(double) {}
-  template <class D, class V>
-  HWY_INLINE V term(D, V x) const {
-    return hn::Mul(x, x);
-  }
-  template <class D, class V>
-  HWY_INLINE V root(D, V sum) const {
+  template <class D, class Cells>
+  HWY_INLINE hn::Vec<D> of(D d, std::int64_t count, const Cells& cell) const {
+    auto sum = hn::Zero(d);
+    for (std::int64_t k = 0; k < count; ++k) {
+      const auto size = cell(k);
+      sum = hn::MulAdd(size, size, sum);
+    }
     return hn::Sqrt(sum);
   }
   template <class D, class V>
@@ -70,24 +61,36 @@ struct Euclid {
   }
 };
 
+// Powers are taken of shares, |x| / max |x| and |x| / y, which a large p does not carry out of
+// range.
 struct General {
   explicit General(double exponent) : p(exponent) {}
+  template <class D, class Cells>
+  HWY_INLINE hn::Vec<D> of(D d, std::int64_t count, const Cells& cell) const {
+    const auto zero = hn::Zero(d);
+    auto largest = zero;
+    for (std::int64_t k = 0; k < count; ++k) largest = hn::Max(largest, cell(k));
+    const auto scaled = hn::And(hn::Gt(largest, zero), hn::IsFinite(largest));
+    const auto unit = hn::IfThenElse(scaled, largest, hn::Set(d, 1));
+    auto sum = zero;
+    for (std::int64_t k = 0; k < count; ++k) {
+      sum = hn::Add(sum, power(d, hn::Div(cell(k), unit), p));
+    }
+    return hn::Mul(unit, power(d, sum, 1 / p));
+  }
+  template <class V>
+  struct Window {
+    V g;
+    V y;
+  };
   template <class D, class V>
-  HWY_INLINE V term(D d, V x) const {
-    return power(d, hn::Abs(x), p);
+  HWY_INLINE Window<V> factor(D, V g, V y) const {
+    return {g, y};
   }
   template <class D, class V>
-  HWY_INLINE V root(D d, V sum) const {
-    return power(d, sum, 1 / p);
-  }
-  template <class D, class V>
-  HWY_INLINE V factor(D d, V g, V y) const {
-    return hn::Mul(g, power(d, y, 1 - p));
-  }
-  template <class D, class V>
-  HWY_INLINE V slope(D d, V factor, V x) const {
-    const V size = hn::Mul(factor, power(d, hn::Abs(x), p - 1));
-    return hn::CopySign(size, hn::Xor(size, x));
+  HWY_INLINE V slope(D d, Window<V> window, V x) const {
+    const V size = hn::Mul(window.g, power(d, hn::Div(hn::Abs(x), window.y), p - 1));
+    return hn::IfThenZeroElse(hn::Eq(x, hn::Zero(d)), hn::CopySign(size, hn::Xor(size, x)));
   }
   double p;
 };
@@ -103,11 +106,10 @@ void norm_cells(const PoolPlane& plane, const Norm& norm, std::int64_t first, st
     T* out = y + cell * channels;
     for_lanes<T>(0, static_cast<std::size_t>(channels), [&](auto d, std::size_t c) HWY_ATTR {
       const T* base = sample + window.base * channels + c;
-      auto sum = hn::Zero(d);
-      for (std::int64_t k = 0; k < window.count; ++k) {
-        sum = hn::Add(sum, norm.term(d, hn::LoadU(d, base + window.cells[k] * channels)));
-      }
-      hn::StoreU(norm.root(d, sum), d, out + c);
+      const auto cell = [&](std::int64_t k) HWY_ATTR {
+        return hn::Abs(hn::LoadU(d, base + window.cells[k] * channels));
+      };
+      hn::StoreU(norm.of(d, window.count, cell), d, out + c);
     });
   }
 }

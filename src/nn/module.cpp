@@ -10,6 +10,7 @@
 #include "core/tensor_impl.h"
 #include "fovea/autograd.h"
 #include "fovea/nn.h"
+#include "nn/blame.h"
 
 namespace fovea::nn {
 namespace {
@@ -33,15 +34,9 @@ Module::~Module() = default;
 
 Tensor Module::operator()(const Tensor& input) {
   const autograd::LayerScope scope(name_, this, [this] { return describe(); });
-  if (!children_.empty()) return forward(input);
   // Of a layer made of others the innermost one says where the mistake is.
-  try {
-    return forward(input);
-  } catch (const Error& error) {
-    const std::string layer = describe() + ": ";
-    if (std::string_view(error.what()).starts_with(layer)) throw;
-    throw Error(layer + error.what());
-  }
+  if (!children_.empty()) return forward(input);
+  return blaming(*this, [&] { return forward(input); });
 }
 
 std::vector<NamedTensor> Module::named_parameters() const {

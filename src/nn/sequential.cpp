@@ -4,6 +4,7 @@
 #include "autograd/trace.h"
 #include "core/check.h"
 #include "fovea/nn.h"
+#include "nn/blame.h"
 
 namespace fovea::nn {
 
@@ -40,10 +41,15 @@ std::string Sequential::describe() const {
 }
 
 Tensor Sequential::run(const Step& step, const Tensor& input) {
-  if (step.norm != nullptr) return step.norm->after(*step.conv, input, step.epilogue);
-  if (step.conv != nullptr)
+  if (step.linear != nullptr) {
+    return blaming(*step.linear, [&] {
+      return linear(input, step.linear->weight, step.linear->bias, step.epilogue);
+    });
+  }
+  return blaming(*step.conv, [&] {
+    if (step.norm != nullptr) return step.norm->after(*step.conv, input, step.epilogue);
     return step.conv->with_weights(input, step.conv->weight, step.conv->bias, step.epilogue);
-  return linear(input, step.linear->weight, step.linear->bias, step.epilogue);
+  });
 }
 
 Tensor Sequential::forward(const Tensor& input) {

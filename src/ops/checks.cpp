@@ -1,6 +1,8 @@
 // The shared checks.
 #include "ops/checks.h"
 
+#include <fmt/format.h>
+
 #include "core/check.h"
 
 namespace fovea::ops {
@@ -30,6 +32,22 @@ void require_same_shape(std::string_view op, const TensorSpec& a, std::string_vi
 void require_rank(std::string_view op, const TensorSpec& spec, std::string_view what, int rank) {
   FOVEA_CHECK(spec.shape.rank() == rank, "{}: {} has {} axes (shape {}), expected {}", op, what,
               spec.shape.rank(), spec.shape, rank);
+}
+
+void require_features(std::string_view op, const Shape& input, const Shape& weight) {
+  const std::int64_t given = input[input.rank() - 1];
+  const std::int64_t needed = weight[1];
+  if (given == needed) return;
+  std::string_view hint;
+  if (given == weight[0]) {
+    hint = ": is this one transposed? Use weight.permute({1, 0}).";
+  } else if (input.rank() > 2 && input[0] > 0 && input.numel() / input[0] == needed) {
+    hint = ". Flatten the input first: flatten(input) makes one axis of all but the batch.";
+  }
+  throw_error(
+      fmt::format("{}: input has {} features (the last axis of {}) but weight {} needs {}. "
+                  "Weights are [out, in]{}",
+                  op, given, input, weight, needed, hint.empty() ? "." : hint));
 }
 
 Shape spatial_of(const Shape& shape) {

@@ -15,6 +15,9 @@ void require_same_shape(std::string_view op, const TensorSpec& a, std::string_vi
                         const TensorSpec& b, std::string_view b_name);
 void require_rank(std::string_view op, const TensorSpec& spec, std::string_view what, int rank);
 
+// That the last axis of an input is what weights [out, in] need.
+void require_features(std::string_view op, const Shape& input, const Shape& weight);
+
 // The sizes behind [N, C].
 Shape spatial_of(const Shape& shape);
 

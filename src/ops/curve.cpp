@@ -104,6 +104,7 @@ constexpr CurveDef kCurves[] = {
     {Curve::hardswish, "hardswish", "hardswish_backward", &hardswish_backward, "", "",
      hardswish_slope},
     {Curve::softplus, "softplus", "softplus_backward", &softplus_backward, "", "", softplus_slope},
+    {Curve::relu6, "relu6", "relu6_backward", &relu6_backward, "", "", nullptr},
 };
 
 constexpr const CurveDef& def_of(Curve curve) {
@@ -230,5 +231,7 @@ const OpDef hardswish = curve_op<Curve::hardswish>();
 const OpDef hardswish_backward = slope_op<Curve::hardswish>();
 const OpDef softplus = curve_op<Curve::softplus>();
 const OpDef softplus_backward = slope_op<Curve::softplus>();
+const OpDef relu6 = curve_op<Curve::relu6>();
+const OpDef relu6_backward = slope_op<Curve::relu6>();
 
 }  // namespace fovea::ops

@@ -1,6 +1,7 @@
 // What fused operators share.
 #include "ops/epilogue.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/check.h"
@@ -9,6 +10,33 @@
 
 namespace fovea::ops {
 namespace {
+
+// What computes an activation, and g f'(s) from y = f(s); null where f' does not follow from y.
+struct ActivationOps {
+  Activation activation;
+  const OpDef* forward;
+  const OpDef* through;
+};
+constexpr ActivationOps kOps[] = {
+    {Activation::none, nullptr, nullptr},
+    {Activation::relu, &relu, &relu_backward},
+    {Activation::relu6, &relu6, &relu6_backward},
+    {Activation::leaky_relu, &leaky_relu, &leaky_relu_backward},
+    {Activation::sigmoid, &sigmoid, &sigmoid_backward},
+    {Activation::tanh, &tanh, &tanh_backward},
+    {Activation::gelu, &gelu, nullptr},
+    {Activation::silu, &silu, nullptr},
+    {Activation::hardswish, &hardswish, nullptr},
+};
+static_assert(std::ranges::equal(kOps, kActivations, {}, &ActivationOps::activation));
+
+const ActivationOps& ops_of(Activation activation) {
+  return kOps[static_cast<std::size_t>(activation)];
+}
+
+Attributes parameters(Activation activation, double slope) {
+  return activation == Activation::leaky_relu ? Attributes{{"slope", slope}} : Attributes();
+}
 
 Activation activation_of(const Attributes& attributes) {
   return static_cast<Activation>(attributes.integer("activation"));
@@ -34,47 +62,24 @@ void set_activation(conv::ConvArgs& args, const Attributes& attributes) {
   args.activation_slope = attributes.number("slope");
 }
 
+Tensor activated(const Tensor& sums, Activation activation, double slope) {
+  if (activation == Activation::none) return sums;
+  return apply1(*ops_of(activation).forward, {sums}, parameters(activation, slope));
+}
+
 bool slope_shows_in_output(Activation activation, double slope) {
-  switch (activation) {
-    case Activation::none:
-    case Activation::relu:
-    case Activation::relu6:
-    case Activation::sigmoid:
-    case Activation::tanh:
-      return true;
-    case Activation::leaky_relu:
-      return slope >= 0;
-    case Activation::gelu:
-    case Activation::silu:
-    case Activation::hardswish:
-      return false;
-  }
-  FOVEA_ASSERT(false);
+  if (activation == Activation::none) return true;
+  // A negative slope turns the sign round.
+  if (activation == Activation::leaky_relu && slope < 0) return false;
+  return ops_of(activation).through != nullptr;
 }
 
 Tensor through_activation(const Tensor& g, const Tensor& y, const Attributes& attributes) {
   const Activation activation = activation_of(attributes);
-  switch (activation) {
-    case Activation::none:
-      return g;
-    case Activation::relu:
-      return apply1(relu_backward, {g, y});
-    case Activation::relu6: {
-      const Tensor below = apply1(add_scalar, {apply1(neg, {y})}, {{"value", 6.0}});
-      return apply1(relu_backward, {apply1(relu_backward, {g, y}), below});
-    }
-    case Activation::leaky_relu:
-      return apply1(leaky_relu_backward, {g, y}, {{"slope", attributes.number("slope")}});
-    case Activation::sigmoid:
-      return apply1(sigmoid_backward, {g, y});
-    case Activation::tanh:
-      return apply1(tanh_backward, {g, y});
-    case Activation::gelu:
-    case Activation::silu:
-    case Activation::hardswish:
-      break;
-  }
-  FOVEA_ASSERT(false, "the gradient of a fused {} was asked for", name(activation));
+  if (activation == Activation::none) return g;
+  const OpDef* const through = ops_of(activation).through;
+  FOVEA_ASSERT(through != nullptr, "the gradient of a fused {} was asked for", name(activation));
+  return apply1(*through, {g, y}, parameters(activation, attributes.number("slope")));
 }
 
 }  // namespace fovea::ops

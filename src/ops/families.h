@@ -23,7 +23,8 @@ extern const OpDef pad, pad_backward;
 extern const OpDef linear, linear_fused, matmul;
 // pool.cpp: max_pool gives values and positions; pool_scatter and pool_gather are adjoint to each
 // other.
-extern const OpDef max_pool, adaptive_max_pool, pool_scatter, pool_gather, max_unpool;
+extern const OpDef max_pool, adaptive_max_pool, pool_scatter, pool_gather, max_unpool,
+    max_unpool_gradient;
 // avg_pool.cpp
 extern const OpDef avg_pool, avg_pool_backward, adaptive_avg_pool, adaptive_avg_pool_backward,
     lp_pool, lp_pool_backward;
@@ -41,7 +42,7 @@ extern const OpDef relu, relu_backward, sigmoid, sigmoid_backward, tanh, tanh_ba
 // curve.cpp: each backward operator takes (g, x).
 extern const OpDef abs, abs_backward, clamp, clamp_backward, pow, pow_backward, erf, erf_backward,
     leaky_relu, leaky_relu_backward, elu, elu_backward, gelu, gelu_backward, silu, silu_backward,
-    hardswish, hardswish_backward, softplus, softplus_backward;
+    hardswish, hardswish_backward, softplus, softplus_backward, relu6, relu6_backward;
 // upsample.cpp, concat.cpp
 extern const OpDef upsample, upsample_backward, concat;
 // reduce.cpp: sum and largest element over axes; broadcast repeats axes of size one without

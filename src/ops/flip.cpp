@@ -20,7 +20,7 @@ using Reversed = std::array<bool, kMaxRank>;
 Reversed reversed_axes(const Shape& shape, const Attributes& attributes) {
   Reversed reversed{};
   for (const std::int64_t axis : attributes.integers("axes")) {
-    const int place = normalize_axis(static_cast<int>(axis), shape.rank(), "flip");
+    const int place = normalize_axis(axis, shape.rank(), "flip");
     FOVEA_CHECK(!reversed[static_cast<std::size_t>(place)], "flip: axis {} is named twice in {}",
                 axis, attributes.integers("axes"));
     reversed[static_cast<std::size_t>(place)] = true;

@@ -4,6 +4,13 @@
 // With batch M, K input and N output channels the three passes of such a convolution are the three
 // products a b^T, a b and a^T b, each of row-major matrices: so a transposed operand of matmul
 // costs no copy.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+#include <vector>
+
 #include "conv/algorithms.h"
 #include "core/check.h"
 #include "core/dispatch.h"
@@ -55,15 +62,8 @@ std::vector<TensorSpec> linear_infer(Specs inputs, const Attributes&) {
   require_floating("linear", x);
   require_same_dtype("linear", x, w);
   require_rank("linear", w, "weight", 2);
-  FOVEA_CHECK(x.shape.rank() == 2, "linear: input must be [N, in], but its shape is {}.{}", x.shape,
-              x.shape.rank() > 2
-                  ? " Flatten it first: flatten(input) makes one axis of all but the batch."
-                  : " Add a batch axis: input.reshape({1, -1}).");
-  FOVEA_CHECK(
-      x.shape[1] == w.shape[1],
-      "linear: input has {} features (shape {}) but weight {} needs {}. Weights are [out, in]{}",
-      x.shape[1], x.shape, w.shape, w.shape[1],
-      x.shape[1] == w.shape[0] ? ": is this one transposed? Use weight.permute({1, 0})." : ".");
+  FOVEA_CHECK(x.shape.rank() == 2, "linear: input must be [..., in], but its shape is {}", x.shape);
+  require_features("linear", x.shape, w.shape);
   FOVEA_CHECK(x.shape[0] >= 1 && x.shape[1] >= 1 && w.shape[0] >= 1,
               "linear: input {} and weight {} must not have an axis of size zero", x.shape,
               w.shape);
@@ -136,6 +136,14 @@ std::vector<Tensor> linear_fused_backward(const BackwardCall& call) {
 
 // --- matmul
 
+// The call that transposes each matrix of a batch.
+std::string transposition(int rank) {
+  std::vector<int> axes(static_cast<std::size_t>(rank));
+  std::iota(axes.begin(), axes.end(), 0);
+  std::iter_swap(axes.end() - 1, axes.end() - 2);
+  return fmt::format("permute({{{}}})", fmt::join(axes, ", "));
+}
+
 std::vector<TensorSpec> matmul_infer(Specs inputs, const Attributes&) {
   const TensorSpec& a = inputs[0];
   const TensorSpec& b = inputs[1];
@@ -153,10 +161,11 @@ std::vector<TensorSpec> matmul_infer(Specs inputs, const Attributes&) {
   }
   const std::int64_t columns = a.shape[rank - 1];
   const std::int64_t rows = b.shape[rank - 2];
-  FOVEA_CHECK(
-      columns == rows, "matmul: {} has {} columns but {} has {} rows; they must be equal{}",
-      a.shape, columns, b.shape, rows,
-      columns == b.shape[rank - 1] ? ". Is the second one transposed? Use b.permute({1, 0})." : "");
+  FOVEA_CHECK(columns == rows, "matmul: {} has {} columns but {} has {} rows; they must be equal{}",
+              a.shape, columns, b.shape, rows,
+              columns == b.shape[rank - 1]
+                  ? ". Is the second one transposed? Use b." + transposition(rank) + "."
+                  : "");
   FOVEA_CHECK(a.shape.numel() >= 1 && b.shape.numel() >= 1,
               "matmul: {} and {} must not have an axis of size zero", a.shape, b.shape);
   Shape shape = a.shape;

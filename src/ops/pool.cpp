@@ -2,9 +2,9 @@
 // positions [D section 3].
 //
 // Max pooling is a choice of cells, so its derivative moves numbers along the recorded positions:
-// pool_scatter adds them up, pool_gather reads them back, and each is the other's derivative. Which
-// cells a window reads comes from pool_geometry.h; pool_scatter that is given the windows walks
-// over them.
+// pool_scatter adds them up, pool_gather reads them back, and each is the other's derivative; so
+// are max_unpool, which writes them, and max_unpool_gradient. Which cells a window reads comes from
+// pool_geometry.h; pool_scatter that is given the windows walks over them.
 #include <algorithm>
 
 #include "core/check.h"
@@ -183,15 +183,19 @@ std::vector<Tensor> pool_scatter_backward(const BackwardCall& call) {
   return {apply1(pool_gather, {call.grads[0], call.inputs[1]}), Tensor()};
 }
 
-std::vector<TensorSpec> pool_gather_infer(Specs inputs, const Attributes&) {
+// What a gradient is read back into: a number for each position.
+std::vector<TensorSpec> gathered(std::string_view op, Specs inputs) {
   const TensorSpec& x = inputs[0];
-  require_floating("pool_gather", x);
-  check_positions("pool_gather", inputs[1]);
+  require_floating(op, x);
+  check_positions(op, inputs[1]);
   const Shape& shape = inputs[1].shape;
   FOVEA_CHECK(x.shape.rank() == shape.rank() && x.shape[0] == shape[0] && x.shape[1] == shape[1],
-              "pool_gather: input {} and positions {} must agree in batch and channels", x.shape,
-              shape);
+              "{}: input {} and positions {} must agree in batch and channels", op, x.shape, shape);
   return {make_spec(shape, x.dtype, Layout::channels_last)};
+}
+
+std::vector<TensorSpec> pool_gather_infer(Specs inputs, const Attributes&) {
+  return gathered("pool_gather", inputs);
 }
 
 void pool_gather_run(Inputs inputs, const Attributes&, Outputs outputs) {
@@ -243,10 +247,51 @@ void max_unpool_run(Inputs inputs, const Attributes& attributes, Outputs outputs
           [](auto& target, auto value) { target = value; });
 }
 
-// Where windows overlapped, a place was written more than once: with the same value, for the
-// maximum is one, and each of those who wrote it has the gradient.
 std::vector<Tensor> max_unpool_backward(const BackwardCall& call) {
-  return {apply1(pool_gather, {call.grads[0], call.inputs[1]}), Tensor()};
+  return {apply1(max_unpool_gradient, {call.grads[0], call.inputs[1]}), Tensor()};
+}
+
+std::vector<TensorSpec> max_unpool_gradient_infer(Specs inputs, const Attributes&) {
+  return gathered("max_unpool_gradient", inputs);
+}
+
+// Of a place that several values were written to, the last one has the gradient.
+void max_unpool_gradient_run(Inputs inputs, const Attributes&, Outputs outputs) {
+  const Tensor g = dense(inputs[0], Layout::channels_last);
+  const Tensor positions = dense(inputs[1], Layout::channels_last);
+  const std::int64_t channels = g.size(1);
+  const std::int64_t cells = spatial_of(positions.shape()).numel();
+  const std::int64_t places = spatial_of(g.shape()).numel();
+  dispatch_floating(g.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const T* const from = g.data<T>();
+    const std::int64_t* const where = positions.data<std::int64_t>();
+    T* const to = writable<T>(outputs[0]);
+    const auto block = [&](std::int64_t n, std::int64_t first, std::int64_t last) {
+      const std::int64_t begin = n * cells * channels;
+      std::vector<std::int64_t> writer(static_cast<std::size_t>(places));
+      for (std::int64_t cell = 0; cell < cells; ++cell) {
+        check_position_values("max_unpool", where + begin + cell * channels + first, last - first,
+                              places);
+      }
+      for (std::int64_t c = first; c < last; ++c) {
+        const std::int64_t end = begin + cells * channels;
+        for (std::int64_t at = begin + c; at < end; at += channels)
+          writer[static_cast<std::size_t>(where[at])] = at;
+        for (std::int64_t at = begin + c; at < end; at += channels) {
+          const bool stayed = writer[static_cast<std::size_t>(where[at])] == at;
+          to[at] = stayed ? from[(n * places + where[at]) * channels + c] : T{0};
+        }
+      }
+    };
+    for_channel_blocks(g.size(0), channels, places, block);
+  });
+}
+
+std::vector<Tensor> max_unpool_gradient_backward(const BackwardCall& call) {
+  return {apply1(max_unpool, {call.grads[0], call.inputs[1]},
+                 {{"output", spatial_of(call.input_specs[0].shape)}}),
+          Tensor()};
 }
 
 }  // namespace
@@ -278,5 +323,10 @@ const OpDef max_unpool = {.name = "max_unpool",
                           .run = max_unpool_run,
                           .backward = max_unpool_backward,
                           .saves = {.inputs = 0b10}};
+const OpDef max_unpool_gradient = {.name = "max_unpool_gradient",
+                                   .infer = max_unpool_gradient_infer,
+                                   .run = max_unpool_gradient_run,
+                                   .backward = max_unpool_gradient_backward,
+                                   .saves = {.inputs = 0b10}};
 
 }  // namespace fovea::ops

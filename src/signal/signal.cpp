@@ -70,8 +70,7 @@ Complex transform(const Complex& x, const Shape& axes, bool inverse) {
   require_defined(inverse ? "ifft" : "fft", x);
   Shape along;
   for (int i = 0; i < (axes.empty() ? x.re.rank() : axes.rank()); ++i) {
-    along.push_back(axes.empty() ? i
-                                 : normalize_axis(static_cast<int>(axes[i]), x.re.rank(), "fft"));
+    along.push_back(axes.empty() ? i : normalize_axis(axes[i], x.re.rank(), "fft"));
   }
   const auto parts = apply(ops::fft, {x.re, x.im}, {{"axes", along}, {"inverse", inverse}});
   if (!inverse) return {parts[0], parts[1]};

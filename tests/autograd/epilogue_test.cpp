@@ -107,6 +107,21 @@ TEST(Epilogue, ANegativeSlopeIsComputedApartForItsGradient) {
   EXPECT_EQ(grad({sum(y)}, {x})[0].to_vector<double>(), (std::vector<double>{-3, 1}));
 }
 
+TEST(Epilogue, HasTheSlopeOfTheOperatorApartAtEveryKink) {
+  const std::vector<double> kinks = {0, 6, 3, -1, 7};
+  for (const Activation activation : kActivations) {
+    const Tensor fused = Tensor::from(kinks, {1, 1, 5}).set_requires_grad();
+    const Tensor apart = Tensor::from(kinks, {1, 1, 5}).set_requires_grad();
+    const Tensor one = Tensor::ones({1, 1, 1}, DType::float64);
+    sum(conv1d(fused, one, {}, {}, {.activation = activation})).backward();
+    sum(activate(apart, activation)).backward();
+    for (std::int64_t i = 0; i < 5; ++i) {
+      EXPECT_NEAR(fused.grad().at({0, 0, i}), apart.grad().at({0, 0, i}), 1e-15)
+          << name(activation) << ' ' << i;
+    }
+  }
+}
+
 TEST(Epilogue, FollowsAnUntiedBias) {
   const Tensor x = random_tensor({2, 2, 5}, 1);
   const Tensor w = random_tensor({3, 2, 3}, 2);

@@ -172,6 +172,17 @@ TEST(Tape, ViewsPassGradientsToTheirBase) {
   EXPECT_EQ(x.grad().to_vector<double>(), (std::vector<double>{0, 4, 6, 0, 10, 12}));
 }
 
+TEST(Tape, AnOperatorMayHaveManyInputs) {
+  std::vector<Tensor> parts;
+  for (int i = 0; i < 100; ++i) parts.push_back(variable({1.0 * i, 2}));
+  const Tensor all = concat(parts, 0);
+  sum(all * all).backward();
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(parts[static_cast<std::size_t>(i)].grad().to_vector<double>(),
+              (std::vector<double>{2.0 * i, 4}));
+  }
+}
+
 TEST(Tape, ALongChainNeitherRecursesNorLeaks) {
   const std::size_t before = memory_stats().in_use;
   {

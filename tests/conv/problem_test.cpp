@@ -225,7 +225,7 @@ TEST(Planner, ForcedAlgorithmIsTheOneThatRuns) {
       const ConvProblem problem = ConvProblem::parse(descriptor);
       run_pass(problem, pass, algorithm.name, random_buffers<float>(problem, 1));
       EXPECT_EQ(last_algorithm(), algorithm.name);
-      EXPECT_EQ(make_plan(problem, pass, {.algorithm = algorithm.name}).reason,
+      EXPECT_EQ(make_plan(problem, pass, {.algorithm = std::string(algorithm.name)}).reason,
                 "it was asked for by name");
     }
     EXPECT_GT(passes, 0) << algorithm.name;
@@ -233,9 +233,18 @@ TEST(Planner, ForcedAlgorithmIsTheOneThatRuns) {
     conv2d(Tensor::ones(problem.input_shape()), Tensor::ones(problem.weight_shape()), {},
            {.padding = problem.axes[0].padding.before,
             .groups = problem.groups,
-            .algorithm = algorithm.name});
+            .algorithm = std::string(algorithm.name)});
     EXPECT_EQ(last_algorithm(), algorithm.name);
   }
+}
+
+TEST(Planner, RefusesAResultInTheMemoryOfAnOperand) {
+  const ConvProblem problem = ConvProblem::parse("mb1ic8iw4oc8kw1");
+  Tensor x = Tensor::ones({1, 8, 4});
+  EXPECT_CONTAINS(error_of([&] {
+                    run_conv(make_plan(problem, Pass::forward), x, Tensor::ones({8, 8, 1}), x);
+                  }),
+                  "run_conv", "first", "memory");
 }
 
 TEST(Planner, GivesPointwiseProblemsOfFewPositionsToDotProducts) {

@@ -215,6 +215,18 @@ TEST(Module, ErrorsSayInWhichLayer) {
             "[2, 3, 4, 4] needs [3]");
 }
 
+TEST(Sequential, ErrorsSayInWhichLayerAlsoWhereLayersAreComputedAsOne) {
+  Sequential net;
+  net.add<Conv2d>("", 5, 6, 3);
+  net.add<BatchNorm2d>("", 6);
+  net.add<Relu>("");
+  EXPECT_CONTAINS(error_of([&] { net(Tensor::zeros({2, 3, 4, 4})); }), "Conv2d(5, 6, kernel=3): ");
+  Sequential head;
+  head.add<Linear>("", 4, 2);
+  head.add<Tanh>("");
+  EXPECT_CONTAINS(error_of([&] { head(Tensor::zeros({2, 3})); }), "Linear(4, 2): ");
+}
+
 TEST(Sequential, RunsItsLayersInOrder) {
   Sequential net;
   net.add<Relu>("");

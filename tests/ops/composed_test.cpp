@@ -107,6 +107,20 @@ TEST(BceWithLogits, StaysFiniteWhereTheSigmoidIsOneOrZero) {
             "bce_with_logits: logits is [2] but target is [1]; they must have one shape");
 }
 
+TEST(BceWithLogits, KeepsItsDigitsWhereTheLossIsSmall) {
+  for (const float x : {14.0F, 17.0F, 30.0F}) {
+    const float expected = std::log1p(std::exp(-x));
+    const auto loss = [](float logit, float target) {
+      return bce_with_logits(Tensor::from({logit}, {1}), Tensor::from({target}, {1})).item<float>();
+    };
+    EXPECT_NEAR(loss(x, 1) / expected, 1, 1e-6) << x;
+    EXPECT_NEAR(loss(-x, 0) / expected, 1, 1e-6) << x;
+  }
+  const Tensor zero = Tensor::zeros({1}).set_requires_grad();
+  bce_with_logits(zero, Tensor::ones({1})).backward();
+  EXPECT_FLOAT_EQ(zero.grad().item<float>(), -0.5F);
+}
+
 TEST(Dropout2d, DropsWholeChannels) {
   Generator generator{.seed = 3};
   const Tensor y = dropout2d(Tensor::ones({4, 16, 3, 3}), 0.5, generator);

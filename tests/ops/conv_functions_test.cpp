@@ -224,6 +224,10 @@ TEST(Unfold, PutsPatchesIntoColumnsChannelByChannel) {
   EXPECT_EQ(unfold(x, 2, {.padding = {{0, 1}}, .padding_mode = PaddingMode::circular})
                 .to_vector<double>(),
             (Values{1, 2, 3, 2, 3, 1, 10, 20, 30, 20, 30, 10}));
+  for (const PaddingMode mode : {PaddingMode::zeros, PaddingMode::constant}) {
+    EXPECT_EQ(unfold(x, 1, {.padding = {{-1, 0}}, .padding_mode = mode}).to_vector<double>(),
+              (Values{2, 3, 20, 30}));
+  }
   EXPECT_EQ(fold(unfold(x, 2), 3, 2).to_vector<double>(), (Values{1, 4, 3, 10, 40, 30}));
 }
 

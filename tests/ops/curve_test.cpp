@@ -34,6 +34,7 @@ const CurveCase kCurves[] = {
     {"hardswish", hardswish, [](double x) { return x * std::clamp(x / 6 + 0.5, 0.0, 1.0); }},
     {"softplus", softplus,
      [](double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }},
+    {"relu6", relu6, [](double x) { return std::clamp(x, 0.0, 6.0); }},
     {"elu", [](const Tensor& x) { return elu(x, 0.5); },
      [](double x) { return x > 0 ? x : 0.5 * std::expm1(x); }},
     {"leaky_relu", [](const Tensor& x) { return leaky_relu(x, 0.1); },
@@ -104,8 +105,13 @@ TEST(Pow, TakesWholeHalfAndOtherExponents) {
       }
     }
   }
-  const Tensor negative = Tensor::from<double>({-2}, {1});
-  EXPECT_EQ(pow(negative, 3).at({0}), -8);
+  const Tensor negative = Tensor::from<double>({-2, -1, -INFINITY}, {3});
+  for (const double exponent : {3.0, 17.0, 20.0, 101.0, -17.0, -18.0}) {
+    const std::vector<double> y = pow(negative, exponent).to_vector<double>();
+    EXPECT_NEAR(y[0] / std::pow(-2, exponent), 1, 64 * roundoff(DType::float64)) << exponent;
+    EXPECT_EQ(y[1], std::pow(-1, exponent)) << exponent;
+    EXPECT_EQ(y[2], std::pow(-INFINITY, exponent)) << exponent;
+  }
   EXPECT_TRUE(std::isnan(pow(negative, 0.3).at({0})));
 }
 

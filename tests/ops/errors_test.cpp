@@ -97,6 +97,9 @@ void add_pooling(Refusals& all) {
       ops::max_unpool, {zeros({1, 2, 2, 2}), zeros({1, 2, 2, 2})}, to,
       "positions must be int64 [N, C, spatial...] as max_pool gives them, got float32 [1, 2, 2, "
       "2]");
+  all.add(ops::max_unpool_gradient, {zeros({1, 2, 2, 2}), zeros({1, 2, 2, 2})}, {},
+          "positions must be int64 [N, C, spatial...] as max_pool gives them, got float32 [1, 2, 2, "
+          "2]");
 }
 
 void add_norm(Refusals& all) {
@@ -138,9 +141,10 @@ void add_pointwise(Refusals& all) {
   const Attributes options = {{"value", 1.0}, {"low", 0.0},   {"high", 1.0},
                               {"slope", 0.1}, {"scale", 1.0}, {"exponent", 2.0}};
   for (const OpDef* op :
-       {&ops::neg, &ops::exp, &ops::log, &ops::sqrt, &ops::add_scalar, &ops::mul_scalar, &ops::relu,
-        &ops::sigmoid, &ops::tanh, &ops::abs, &ops::clamp, &ops::pow, &ops::erf, &ops::leaky_relu,
-        &ops::elu, &ops::gelu, &ops::silu, &ops::hardswish, &ops::softplus}) {
+       {&ops::neg,        &ops::exp,  &ops::log,       &ops::sqrt,       &ops::add_scalar,
+        &ops::mul_scalar, &ops::relu, &ops::sigmoid,   &ops::tanh,       &ops::abs,
+        &ops::clamp,      &ops::pow,  &ops::erf,       &ops::leaky_relu, &ops::elu,
+        &ops::gelu,       &ops::silu, &ops::hardswish, &ops::softplus,   &ops::relu6}) {
     all.add(*op, {bytes}, options, not_floating);
   }
   for (const OpDef* op :
@@ -158,7 +162,7 @@ void add_pointwise(Refusals& all) {
   for (const OpDef* op :
        {&ops::abs_backward, &ops::clamp_backward, &ops::pow_backward, &ops::erf_backward,
         &ops::leaky_relu_backward, &ops::elu_backward, &ops::gelu_backward, &ops::silu_backward,
-        &ops::hardswish_backward, &ops::softplus_backward}) {
+        &ops::hardswish_backward, &ops::softplus_backward, &ops::relu6_backward}) {
     all.add(*op, {zeros({2, 3}), zeros({2, 2})}, options,
             "the gradient is [2, 3] but the input is [2, 2]; they must have one shape");
   }
@@ -204,8 +208,8 @@ void add_reductions_and_views(Refusals& all) {
 void add_matrices_and_losses(Refusals& all) {
   all.add(
       ops::linear, {zeros({2, 3}), zeros({3, 4}), {}}, {},
-      "input has 3 features (shape [2, 3]) but weight [3, 4] needs 4. Weights are [out, in]: is "
-      "this one transposed? Use weight.permute({1, 0}).");
+      "input has 3 features (the last axis of [2, 3]) but weight [3, 4] needs 4. Weights are [out, "
+      "in]: is this one transposed? Use weight.permute({1, 0}).");
   all.add_as("linear", ops::linear_fused, {zeros({2, 3}), zeros({4, 3}), {}, zeros({2, 3})},
              {{"activation", std::int64_t{0}}, {"slope", 0.0}},
              "the residual is [2, 3], but it is added to the output of input [2, 3] and weight [4, "

@@ -297,6 +297,13 @@ void add_adaptive_pool(Collector& all) {
   const Tensor places = Tensor::from<std::int64_t>({4, 0, 2, 7, 5, 3, 6, 1}, {1, 2, 2, 2});
   all.add(ops::max_unpool, "2d", {channels_last(all.values({1, 2, 2, 2})), channels_last(places)},
           {{"output", Shape{2, 4}}});
+  // As of overlapping windows: of a place written twice, the second value stays.
+  const Tensor twice = Tensor::from<std::int64_t>({4, 0, 4, 7, 5, 3, 5, 5}, {1, 2, 2, 2});
+  all.add(ops::max_unpool, "2d, places written twice",
+          {channels_last(all.values({1, 2, 2, 2})), channels_last(twice)},
+          {{"output", Shape{2, 4}}});
+  all.add(ops::max_unpool_gradient, "2d",
+          {channels_last(all.values({1, 2, 2, 4})), channels_last(twice)});
 }
 
 void add_pool(Collector& all) {
@@ -468,6 +475,7 @@ void add_curves(Collector& all) {
       {&ops::silu, &ops::silu_backward, {}},
       {&ops::hardswish, &ops::hardswish_backward, {}, -4, 4},
       {&ops::softplus, &ops::softplus_backward, {}},
+      {&ops::relu6, &ops::relu6_backward, {}, -4, 9},
   };
   for (const CurveExample& e : curves) {
     // Evenly spread, so that none lies at a kink.

@@ -51,7 +51,7 @@ std::optional<Roles> call_conv(int dims, std::string_view algorithm, const Json&
                        .dilation = Spatial(shape_of(options["dilation"])),
                        .groups = options["groups"],
                        .flip = options.value("flip", false),
-                       .algorithm = algorithm};
+                       .algorithm = std::string(algorithm)};
   if (options.contains("padding")) {
     given.padding = options["padding"] == "same" ? Padding::same() : Padding::same_lower();
   } else {

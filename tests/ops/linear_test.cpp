@@ -96,7 +96,10 @@ TEST(Linear, ErrorsGiveTheFix) {
                     linear(Tensor::zeros({64, 16, 5, 5}), w);
                   }),
                   "linear", "[64, 16, 5, 5]", "flatten(input)");
-  EXPECT_CONTAINS(error_of([&] { linear(Tensor::zeros({400}), w); }), "linear", "batch axis");
+  EXPECT_CONTAINS(error_of([&] {
+                    linear(Tensor::zeros({2, 5, 3}), w);
+                  }),
+                  "3 features", "needs 400");
   EXPECT_CONTAINS(error_of([&] {
                     linear(Tensor::zeros({64, 256}), w);
                   }),
@@ -124,6 +127,10 @@ TEST(Matmul, ErrorsGiveTheFix) {
                   "matmul", "3 columns", "4 rows", "transposed");
   EXPECT_CONTAINS(error_of([] { matmul(Tensor::zeros({2, 3}), Tensor::zeros({3})); }), "[M, K]");
   EXPECT_CONTAINS(error_of([] {
+                    matmul(Tensor::zeros({2, 3, 4}), Tensor::zeros({2, 5, 4}));
+                  }),
+                  "b.permute({0, 2, 1})");
+  EXPECT_CONTAINS(error_of([] {
                     matmul(Tensor::zeros({2, 0}), Tensor::zeros({0, 3}));
                   }),
                   "size zero");
@@ -135,6 +142,13 @@ TEST(Linear, TakesAnyNumberOfAxesInFront) {
   const Tensor y = linear(x, w);
   EXPECT_EQ(y.shape(), (Shape{2, 3, 5}));
   expect_close(y.reshape({6, 5}), linear(x.reshape({6, 4}), w), 0);
+}
+
+TEST(Linear, TakesASingleSample) {
+  const Tensor w = Tensor::from<float>({1, 2, 3, 4, 5, 6}, {2, 3});
+  const Tensor y = linear(Tensor::ones({3}), w, Tensor::from<float>({1, -1}, {2}));
+  EXPECT_EQ(y.shape(), Shape({2}));
+  EXPECT_EQ(y.to_vector<float>(), (std::vector<float>{7, 14}));
 }
 
 TEST(Matmul, BatchesBroadcast) {

@@ -171,6 +171,14 @@ TEST(LocalResponseNorm, Float32AgreesWithFloat64ForAnyNumberOfChannels) {
   }
 }
 
+TEST(LocalResponseNorm, KeepsNanForAnyExponent) {
+  const Tensor x = Tensor::from<float>({1, NAN, 1, 1}, {1, 4, 1, 1});
+  for (const double beta : {0.5, 0.75, 1.0, 1.3}) {
+    const auto y = local_response_norm(x, 3, {.beta = beta}).to_vector<float>();
+    for (std::size_t i = 0; i < 4; ++i) EXPECT_EQ(std::isnan(y[i]), i < 3) << beta << ' ' << i;
+  }
+}
+
 TEST(Norm, SameBitsForAnyNumberOfThreads) {
   const Tensor values = random_tensor({3, 40, 60, 31}, 8, DType::float32);
   std::vector<Tensor> first;

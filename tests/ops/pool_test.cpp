@@ -326,6 +326,30 @@ TEST(LpPool, IsANormWhateverTheSigns) {
   EXPECT_CONTAINS(error_of([&] { lp_pool(x, 0.5, 2); }), "p is 0.5");
 }
 
+TEST(LpPool, TakesAnyPowerOfAnyNumber) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const auto norm = [](std::initializer_list<float> values, double p) {
+    const Tensor x = Tensor::from(values, {1, 1, static_cast<std::int64_t>(values.size())});
+    return lp_pool(x, p, static_cast<std::int64_t>(values.size())).item<float>();
+  };
+  for (const double p : {1.0, 2.0, 3.0}) {
+    EXPECT_TRUE(std::isnan(norm({kNan, 1}, p))) << p;
+    EXPECT_EQ(norm({-kInfinity, 1}, p), kInfinity) << p;
+    EXPECT_EQ(norm({0, 0}, p), 0) << p;
+  }
+  EXPECT_FLOAT_EQ(norm({10}, 50), 10);
+  EXPECT_FLOAT_EQ(norm({-2, 0}, 200), 2);
+  EXPECT_FLOAT_EQ(norm({1e13F, 1e13F}, 3), 1e13F * std::cbrt(2.0F));
+
+  const Tensor x = Tensor::from({-1e-20F, 0.0F, 2e-20F}, {1, 1, 3}).set_requires_grad();
+  sum(lp_pool(x, 3, 3)).backward();
+  const double y = std::cbrt(9.0);
+  EXPECT_NEAR(x.grad().at({0, 0, 0}), -1 / (y * y), 1e-6);
+  EXPECT_EQ(x.grad().at({0, 0, 1}), 0);
+  EXPECT_NEAR(x.grad().at({0, 0, 2}), 4 / (y * y), 1e-6);
+}
+
 TEST(MaxUnpool, PutsMaximaBackAmongZeros) {
   const Tensor x = random_tensor({2, 3, 4, 6}, 11, DType::float64, 0.5, 1);
   const auto [values, positions] = max_pool_with_positions(x, 2);
@@ -337,6 +361,14 @@ TEST(MaxUnpool, PutsMaximaBackAmongZeros) {
   EXPECT_NEAR(sum(back).item<double>(), sum(values).item<double>(), 1e-12);
   EXPECT_CONTAINS(error_of([&] { max_unpool(values, positions, 1); }), "position",
                   "outside the input plane of 1 cells");
+}
+
+TEST(MaxUnpool, OfAPlaceWrittenTwiceTheLastValueHasTheGradient) {
+  const Tensor x = Tensor::from<double>({1, 2}, {1, 1, 2}).set_requires_grad();
+  const Tensor y = max_unpool(x, Tensor::zeros({1, 1, 2}, DType::int64), 3);
+  EXPECT_EQ(y.to_vector<double>(), (std::vector<double>{2, 0, 0}));
+  sum(y).backward();
+  EXPECT_EQ(x.grad().to_vector<double>(), (std::vector<double>{0, 1}));
 }
 
 TEST(Pool, SameBitsForAnyNumberOfThreads) {

@@ -13,6 +13,7 @@
 #include "fovea/random.h"
 #include "fovea/version.h"
 #include "ops/families.h"
+#include "support/errors.h"
 
 namespace fovea {
 namespace {
@@ -144,6 +145,13 @@ TEST(Sum, IsTheSameBitsForAnyNumberOfThreads) {
   EXPECT_EQ(channels[0], channels[2]);
   EXPECT_EQ(totals[0], totals[1]);
   EXPECT_EQ(totals[0], totals[2]);
+}
+
+TEST(Sum, RefusesAnAxisBeyondWhatAnIntHolds) {
+  EXPECT_CONTAINS(fovea::testing::error_of([] {
+                    sum(Tensor::ones({2, 3}), {std::int64_t{1} << 32});
+                  }),
+                  "sum", "4294967296", "2 axes");
 }
 
 TEST(Sum, MeanDividesByTheNumberOfElements) {
