@@ -47,7 +47,8 @@ struct LoaderOptions {
   std::uint64_t seed = 1;  // of the shuffling
   std::int64_t epoch = 0;  // the first one; each epoch has an order of its own
   bool drop_last = false;  // leave out a last batch that is not full
-  int prefetch = 2;        // batches prepared ahead, on one background thread; 0: none
+  int prefetch = 2;        // batches prepared ahead, on background threads; 0: none
+  int threads = 2;         // at most so many of them, each with a batch of its own
 };
 
 // Where a loader stands: the epoch, counted from 0, and how many of its batches were handed out.

@@ -1,10 +1,11 @@
-// The loader: an order drawn from (seed, epoch), cut into batches, which one background thread
-// prepares ahead. The thread changes when a batch is made, never what is in it.
+// The loader: an order drawn from (seed, epoch), cut into batches, which background threads prepare
+// ahead: each takes the next batch that nobody has taken, as far as `prefetch` allows. The threads
+// change when a batch is made, never what is in it or which comes next.
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <deque>
 #include <exception>
+#include <map>
 #include <mutex>
 #include <numeric>
 #include <optional>
@@ -53,25 +54,20 @@ class Loader::Stream {
         batches_(batch_count(dataset_->size(), options)),
         position_(std::move(position)),
         taken_(position_->batch) {
-    if (options_.prefetch == 0 || taken_ == batches_) return;
+    started_ = taken_;
+    const std::int64_t ahead = std::min<std::int64_t>(options_.prefetch, batches_ - taken_);
+    const std::int64_t threads = std::min<std::int64_t>(ahead, options_.threads);
     try {
-      producer_ = std::thread([this, first = taken_] { produce(first); });
+      while (static_cast<std::int64_t>(producers_.size()) < threads)
+        producers_.emplace_back([this] { produce(); });
     } catch (const std::system_error& error) {
+      stop();
       throw_error(
           fmt::format("loader: cannot start a thread ({}); use prefetch = 0", error.what()));
     }
   }
 
-  ~Stream() {
-    if (!producer_.joinable()) return;
-    stop_ = true;
-    {
-      const std::lock_guard lock(
-          mutex_);  // or the producer could miss the news between test and wait
-    }
-    changed_.notify_all();
-    producer_.join();
-  }
+  ~Stream() { stop(); }
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
@@ -84,13 +80,19 @@ class Loader::Stream {
     }
     std::optional<Batch> batch;
     try {
-      batch = producer_.joinable() ? take() : make_batch(taken_);
+      if (producers_.empty()) {
+        batch = make_batch(taken_);
+        ++taken_;
+      } else {
+        batch = take();
+      }
     } catch (...) {
+      stop();
       taken_ = batches_;
       failed_ = true;
       throw;
     }
-    position_->batch = ++taken_;
+    position_->batch = taken_;
     return batch;
   }
 
@@ -102,33 +104,44 @@ class Loader::Stream {
 
   std::optional<Batch> take() {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return !queue_.empty(); });
-    Prepared prepared = std::move(queue_.front());
-    queue_.pop_front();
+    changed_.wait(lock, [this] { return ready_.contains(taken_); });
+    Prepared prepared = std::move(ready_.extract(taken_).mapped());
+    ++taken_;
     lock.unlock();
     changed_.notify_all();
     if (prepared.error) std::rethrow_exception(prepared.error);
     return std::move(prepared.batch);
   }
 
-  void produce(std::int64_t first) {
-    for (std::int64_t index = first; index < batches_ && !stop_; ++index) {
+  void produce() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      changed_.wait(lock, [this] {
+        return stop_ || started_ == batches_ || started_ < taken_ + options_.prefetch;
+      });
+      if (stop_ || started_ == batches_) return;
+      const std::int64_t index = started_++;
+      lock.unlock();
       Prepared prepared;
       try {
         prepared.batch = make_batch(index);
       } catch (...) {
         prepared.error = std::current_exception();
       }
-      const bool last = prepared.error != nullptr;
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [this] {
-        return stop_ || queue_.size() < static_cast<std::size_t>(options_.prefetch);
-      });
-      if (stop_) return;
-      queue_.push_back(std::move(prepared));
-      lock.unlock();
+      lock.lock();
+      ready_.emplace(index, std::move(prepared));
       changed_.notify_all();
-      if (last) return;
+    }
+  }
+
+  void stop() {
+    stop_ = true;
+    {
+      const std::lock_guard lock(mutex_);  // or one could miss the news between test and wait
+    }
+    changed_.notify_all();
+    for (std::thread& producer : producers_) {
+      if (producer.joinable()) producer.join();
     }
   }
 
@@ -159,14 +172,15 @@ class Loader::Stream {
   const std::vector<std::int64_t> order_;
   const std::int64_t batches_;
   const std::shared_ptr<LoaderPosition> position_;
-  std::int64_t taken_;
   bool failed_ = false;
 
-  std::mutex mutex_;  // of queue_
+  std::mutex mutex_;          // of the three below, while there are producers
+  std::int64_t taken_;        // batches before this one were handed out
+  std::int64_t started_ = 0;  // and those before this one are ready or being made
+  std::map<std::int64_t, Prepared> ready_;
   std::condition_variable changed_;
-  std::deque<Prepared> queue_;
   std::atomic<bool> stop_{false};
-  std::thread producer_;
+  std::vector<std::thread> producers_;
 };
 
 Loader::Loader(std::shared_ptr<const Dataset> dataset, const LoaderOptions& options)
@@ -175,6 +189,8 @@ Loader::Loader(std::shared_ptr<const Dataset> dataset, const LoaderOptions& opti
   FOVEA_CHECK(options_.batch >= 1, "loader: batch is {}, but must be at least 1", options_.batch);
   FOVEA_CHECK(options_.prefetch >= 0, "loader: prefetch is {}, but must not be negative",
               options_.prefetch);
+  FOVEA_CHECK(options_.threads >= 1, "loader: threads is {}, but must be at least 1",
+              options_.threads);
   FOVEA_CHECK(options_.epoch >= 0, "loader: epoch is {}, but must not be negative", options_.epoch);
   next_.epoch = options_.epoch;
 }

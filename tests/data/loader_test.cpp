@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <barrier>
 #include <numeric>
 #include <set>
 #include <stdexcept>
@@ -56,9 +57,14 @@ std::vector<std::int64_t> labels_of(Loader& loader) {
   return labels;
 }
 
-std::vector<std::int64_t> shuffled(std::uint64_t seed, std::int64_t epoch, int prefetch) {
-  Loader loader(std::make_shared<Counting>(101),
-                {.batch = 7, .shuffle = true, .seed = seed, .epoch = epoch, .prefetch = prefetch});
+std::vector<std::int64_t> shuffled(std::uint64_t seed, std::int64_t epoch, int prefetch,
+                                   int threads = 2) {
+  Loader loader(std::make_shared<Counting>(101), {.batch = 7,
+                                                  .shuffle = true,
+                                                  .seed = seed,
+                                                  .epoch = epoch,
+                                                  .prefetch = prefetch,
+                                                  .threads = threads});
   return labels_of(loader);
 }
 
@@ -97,8 +103,29 @@ TEST(Loader, OrderDependsOnSeedAndEpochAlone) {
   EXPECT_EQ(shuffled(1, 0, 2), first);
   EXPECT_EQ(shuffled(1, 0, 0), first);
   EXPECT_EQ(shuffled(1, 0, 9), first);
+  EXPECT_EQ(shuffled(1, 0, 9, 1), first);
+  EXPECT_EQ(shuffled(1, 0, 99, 5), first);
   EXPECT_NE(shuffled(1, 1, 2), first);
   EXPECT_NE(shuffled(2, 0, 2), first);
+}
+
+TEST(Loader, SeveralThreadsPrepareDifferentBatchesAtOnce) {
+  // The first sample of a batch waits until the next batch has begun as well.
+  class Waiting : public Counting {
+   public:
+    Waiting() : Counting(40) {}
+    void read(std::int64_t index, std::span<float> sample) const override {
+      Counting::read(index, sample);
+      if (index % 10 == 0) both_.arrive_and_wait();
+    }
+
+   private:
+    mutable std::barrier<> both_{2};
+  };
+  Loader loader(std::make_shared<Waiting>(), {.batch = 10, .prefetch = 4, .threads = 2});
+  const auto labels = labels_of(loader);
+  EXPECT_EQ(labels.size(), 40U);
+  EXPECT_TRUE(std::is_sorted(labels.begin(), labels.end()));
 }
 
 TEST(Loader, EachBeginStartsTheNextEpoch) {
@@ -221,6 +248,7 @@ TEST(Loader, WrongOptionsAreRefused) {
   const auto dataset = std::make_shared<Counting>(1);
   EXPECT_CONTAINS(error_of([&] { Loader(dataset, {.batch = 0}); }), "batch is 0");
   EXPECT_CONTAINS(error_of([&] { Loader(dataset, {.prefetch = -1}); }), "prefetch is -1");
+  EXPECT_CONTAINS(error_of([&] { Loader(dataset, {.threads = 0}); }), "threads is 0");
   EXPECT_CONTAINS(error_of([&] { Loader(dataset, {.epoch = -1}); }), "epoch is -1");
   EXPECT_CONTAINS(error_of([&] { Loader(nullptr, {}); }), "null");
 }
