@@ -30,6 +30,30 @@ if(FOVEA_BUILD_BENCH)
   fovea_find(benchmark benchmark::benchmark libbenchmark-dev)
 endif()
 
+# Formats that only some users want: without its library, a reader says so when it is called.
+# fovea_format(<FORMAT> <pkg-config module> <Debian package>): with it, FORMAT is in
+# optional_formats, and the target fovea_format_FORMAT links the library.
+find_package(PkgConfig QUIET)
+set(optional_formats "")
+macro(fovea_format format module debian_package)
+  if(FOVEA_WITH_${format})
+    if(PkgConfig_FOUND)
+      pkg_check_modules(FOVEA_${format} QUIET IMPORTED_TARGET ${module})
+    endif()
+    if(TARGET PkgConfig::FOVEA_${format})
+      add_library(fovea_format_${format} INTERFACE)
+      target_link_libraries(fovea_format_${format} INTERFACE PkgConfig::FOVEA_${format})
+      list(APPEND optional_formats ${format})
+    else()
+      message(STATUS "Fovea is built without ${format}: there is no package ${debian_package}")
+    endif()
+  endif()
+endmacro()
+
+fovea_format(JPEG libjpeg libjpeg62-turbo-dev)
+fovea_format(ZIP libzip libzip-dev)
+fovea_format(AUDIO sndfile libsndfile1-dev)
+
 if(missing_packages)
   list(JOIN missing_packages " " missing_packages)
   message(FATAL_ERROR

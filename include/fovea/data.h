@@ -10,6 +10,7 @@
 
 #include "fovea/export.h"
 #include "fovea/nn.h"
+#include "fovea/readers.h"
 #include "fovea/shape.h"
 #include "fovea/tensor.h"
 
@@ -123,13 +124,5 @@ struct SourceDef {
 FOVEA_API std::span<const SourceDef> sources();
 // Opens "NAME" or "NAME:PATH". Throws Error that lists the names if there is none such.
 FOVEA_API std::shared_ptr<const Dataset> open(const std::string& source, Split split);
-
-// Reads one IDX file of unsigned bytes, plain or gzip: uint8, of the file's shape. (Format: LeCun's
-// MNIST page.)
-FOVEA_API Tensor read_idx(const std::string& path);
-// 8-bit grey or RGB images: uint8 [C, H, W] (channels-last memory); alpha is dropped, palettes are
-// expanded.
-FOVEA_API Tensor read_png(const std::string& path);
-FOVEA_API void write_png(const std::string& path, const Tensor& image);
 
 }  // namespace fovea::data

@@ -18,6 +18,7 @@
 #include "fovea/optim.h"
 #include "fovea/plan.h"
 #include "fovea/random.h"
+#include "fovea/readers.h"
 #include "fovea/save.h"
 #include "fovea/shape.h"
 #include "fovea/signal.h"

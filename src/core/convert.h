@@ -1,6 +1,8 @@
 // Conversion between element types that is defined for every value.
 #pragma once
 
+#include <bit>
+#include <cstdint>
 #include <limits>
 #include <type_traits>
 
@@ -20,6 +22,20 @@ To convert(From value) {
     }
   }
   return static_cast<To>(value);
+}
+
+// Exact: every IEEE half is a float.
+inline float widen_half(std::uint16_t bits) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000U) << 16;
+  const std::uint32_t exponent = (bits >> 10) & 0x1fU;
+  const std::uint32_t mantissa = bits & 0x3ffU;
+  if (exponent == 0) {  // zero and the subnormals: multiples of 2^-24
+    const float magnitude = static_cast<float>(mantissa) * 0x1p-24F;
+    return sign != 0 ? -magnitude : magnitude;
+  }
+  constexpr std::uint32_t kRebias = 127 - 15;
+  const std::uint32_t wide = exponent == 0x1f ? 0xffU : exponent + kRebias;
+  return std::bit_cast<float>(sign | (wide << 23) | (mantissa << 13));
 }
 
 }  // namespace fovea

@@ -4,97 +4,19 @@
 // The file is not trusted. A plain file must have exactly the size that its header asks for, which
 // is checked before memory is reserved; a gzip file must not claim more than deflate can pack into
 // its size.
-#include <zlib.h>
-
 #include <algorithm>
 #include <array>
-#include <cstring>
-#include <limits>
-#include <memory>
-#include <utility>
-#include <vector>
 
 #include "core/check.h"
 #include "core/input_file.h"
+#include "data/byte_stream.h"
 #include "fovea/data.h"
 
 namespace fovea::data {
 namespace {
 
-constexpr std::size_t kChunk = std::size_t{1} << 20;
-constexpr std::int64_t kMostInflation = 1032;  // deflate: 258 bytes from two bits
 constexpr int kUnsignedByte = 0x08;  // the element type; MNIST and its relatives have no other
 constexpr int kMaxAxes = 4;
-
-// The bytes of a file, inflated if it is a gzip file.
-class ByteStream {
- public:
-  virtual ~ByteStream() = default;
-  // Reads up to `count` bytes; fewer only at the end.
-  virtual std::size_t read(std::uint8_t* out, std::size_t count) = 0;
-};
-
-class PlainStream : public ByteStream {
- public:
-  explicit PlainStream(InputFile& file) : file_(file) {}
-  std::size_t read(std::uint8_t* out, std::size_t count) override { return file_.read(out, count); }
-
- private:
-  InputFile& file_;
-};
-
-class GzipStream : public ByteStream {
- public:
-  explicit GzipStream(InputFile& file)
-      : file_(file),
-        input_(std::clamp<std::size_t>(static_cast<std::size_t>(file.size()), 1, kChunk)) {
-    constexpr int kGzipOnly = 16 + MAX_WBITS;
-    const int status = inflateInit2(&zlib_, kGzipOnly);
-    FOVEA_CHECK(status == Z_OK, "read_idx: zlib cannot start (status {})", status);
-  }
-  ~GzipStream() override { inflateEnd(&zlib_); }
-  GzipStream(const GzipStream&) = delete;
-  GzipStream& operator=(const GzipStream&) = delete;
-
-  std::size_t read(std::uint8_t* out, std::size_t count) override {
-    zlib_.next_out = out;
-    zlib_.avail_out = static_cast<uInt>(count);  // at most kChunk
-    while (zlib_.avail_out > 0) {
-      if (zlib_.avail_in == 0 && !refill()) break;
-      // A gzip file may consist of several members; anything else behind one is an error here.
-      if (std::exchange(between_members_, false)) inflateReset(&zlib_);
-      const int status = inflate(&zlib_, Z_NO_FLUSH);
-      FOVEA_CHECK(status == Z_OK || status == Z_STREAM_END,
-                  "read_idx: '{}' is not a valid gzip file ({}): download it again", file_.path(),
-                  zlib_.msg != nullptr ? zlib_.msg : zError(status));
-      between_members_ = status == Z_STREAM_END;
-    }
-    return count - zlib_.avail_out;
-  }
-
- private:
-  bool refill() {
-    zlib_.next_in = input_.data();
-    zlib_.avail_in = static_cast<uInt>(file_.read(input_.data(), input_.size()));
-    FOVEA_CHECK(
-        zlib_.avail_in > 0 || between_members_,
-        "read_idx: '{}' ends in the middle of its gzip data: it is truncated, download it again",
-        file_.path());
-    return zlib_.avail_in > 0;
-  }
-
-  InputFile& file_;
-  std::vector<std::uint8_t> input_;
-  z_stream zlib_{};
-  bool between_members_ = false;
-};
-
-bool is_gzip(InputFile& file) {
-  std::array<std::uint8_t, 2> magic{};
-  const std::size_t count = file.read(magic.data(), magic.size());
-  std::rewind(file.stream());
-  return count == magic.size() && magic[0] == 0x1f && magic[1] == 0x8b;
-}
 
 struct Header {
   Shape shape;
@@ -140,8 +62,7 @@ Header read_header(ByteStream& stream, const std::string& path) {
 }
 
 Tensor read_plain(InputFile& file) {
-  PlainStream stream(file);
-  const Header header = read_header(stream, file.path());
+  const Header header = read_header(*open_plain(file), file.path());
   FOVEA_CHECK(header.bytes == file.size(),
               "read_idx: '{}' has {} bytes, but its header, shape {}, asks for {}: the file is {}",
               file.path(), file.size(), header.shape, header.bytes,
@@ -152,27 +73,23 @@ Tensor read_plain(InputFile& file) {
 }
 
 Tensor read_gzip(InputFile& file) {
-  GzipStream stream(file);
-  const Header header = read_header(stream, file.path());
+  const auto stream = open_gzip("read_idx", file);
+  const Header header = read_header(*stream, file.path());
   FOVEA_CHECK(header.bytes / kMostInflation <= file.size(),
               "read_idx: '{}' has {} bytes, but its header, shape {}, asks for {}, more than gzip "
               "can pack into them: it is damaged",
               file.path(), file.size(), header.shape, header.bytes);
   Tensor tensor = Tensor::empty(header.shape, DType::uint8);
   auto* out = tensor.mutable_data<std::uint8_t>();
-  for (std::size_t done = 0; done < header.elements;) {
-    const std::size_t wanted = std::min(kChunk, header.elements - done);
-    const std::size_t count = stream.read(out + done, wanted);
-    done += count;
-    FOVEA_CHECK(
-        count == wanted,
-        "read_idx: '{}' holds {} elements, but its header, shape {}, asks for {}: it is damaged",
-        file.path(), done, header.shape, header.elements);
-  }
+  const std::size_t count = stream->read(out, header.elements);
+  FOVEA_CHECK(
+      count == header.elements,
+      "read_idx: '{}' holds {} elements, but its header, shape {}, asks for {}: it is damaged",
+      file.path(), count, header.shape, header.elements);
   // Asking for one byte more also makes zlib verify the check sum.
   std::uint8_t extra = 0;
   FOVEA_CHECK(
-      stream.read(&extra, 1) == 0,
+      stream->read(&extra, 1) == 0,
       "read_idx: '{}' holds more than the {} elements of its header, shape {}: it is damaged",
       file.path(), header.elements, header.shape);
   return tensor;

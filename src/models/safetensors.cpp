@@ -17,6 +17,7 @@
 
 #include "core/atomic_file.h"
 #include "core/check.h"
+#include "core/convert.h"
 #include "core/dispatch.h"
 #include "core/input_file.h"
 #include "core/printable.h"
@@ -55,20 +56,6 @@ constexpr std::array kTypes = {
     TypeDef{"F16", 2, DType::float32, Stored::half},
     TypeDef{"BF16", 2, DType::float32, Stored::bfloat},
 };
-
-// Exact: every IEEE half is a float.
-float widen_half(std::uint16_t bits) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000U) << 16;
-  const std::uint32_t exponent = (bits >> 10) & 0x1fU;
-  const std::uint32_t mantissa = bits & 0x3ffU;
-  if (exponent == 0) {  // zero and the subnormals: multiples of 2^-24
-    const float magnitude = static_cast<float>(mantissa) * 0x1p-24F;
-    return sign != 0 ? -magnitude : magnitude;
-  }
-  constexpr std::uint32_t kRebias = 127 - 15;
-  const std::uint32_t wide = exponent == 0x1f ? 0xffU : exponent + kRebias;
-  return std::bit_cast<float>(sign | (wide << 23) | (mantissa << 13));
-}
 
 float widen_bfloat(std::uint16_t bits) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
