@@ -16,7 +16,14 @@
 
 namespace fovea::data {
 
-enum class Split : std::uint8_t { train, test };
+enum class Split : std::uint8_t { train, validation, test };
+FOVEA_API std::string_view name(Split split);  // "train", "validation", "test"
+
+// A sample that was left out because it cannot be read.
+struct Broken {
+  std::string name;    // of the file, or of the place in it
+  std::string reason;  // the message of the error
+};
 
 // Labelled samples of one shape, readable from several threads at once.
 class FOVEA_API Dataset {
@@ -27,13 +34,26 @@ class FOVEA_API Dataset {
   virtual Shape sample_shape() const = 0;
   // Names of the classes, in the order of the labels.
   virtual const std::vector<std::string>& classes() const = 0;
-  // Statistics per channel of inputs in 0..1, over the training split.
+  // Statistics per channel over the training split; bytes count as 0..1.
   virtual std::vector<double> mean() const = 0;
   virtual std::vector<double> stddev() const = 0;
-  // Writes sample `index`, scaled to 0..1 and normalised to zero mean and unit deviation, in
-  // channels-last order.
+  // Writes sample `index`, normalised to zero mean and unit deviation, in channels-last order.
   virtual void read(std::int64_t index, std::span<float> sample) const = 0;
   virtual std::int64_t label(std::int64_t index) const = 0;
+  // What sample `index` was read from, for messages: a file, or a place in one.
+  virtual std::string name(std::int64_t index) const;
+  // What was left out.
+  virtual std::vector<Broken> broken() const;
+};
+
+// A data set with its splits, which share what they read.
+class FOVEA_API Source {
+ public:
+  virtual ~Source();
+  virtual bool has(Split split) const = 0;
+  // Reads what the split needs, once; it outlives the source. Throws Error if there is no such
+  // split. May be called from several threads at once.
+  virtual std::shared_ptr<const Dataset> open(Split split) const = 0;
 };
 
 // One batch: images float32 [N, C, spatial...] (channels-last memory), labels int64 [N].
@@ -116,13 +136,23 @@ FOVEA_API std::shared_ptr<const Dataset> mnist(const std::string& folder, Split 
 // where FOVEA_DATA is set, from $FOVEA_DATA/fashion-mnist and nowhere else.
 FOVEA_API std::shared_ptr<const Dataset> fashion_mnist(Split split);
 
+class Arguments;
+struct SourceOption {
+  std::string_view name;     // "size"
+  std::string_view values;   // "N or HxW"
+  std::string_view meaning;  // with the default
+};
 struct SourceDef {
   std::string_view name;  // what --data takes: "fashion-mnist", or "mnist" in "mnist:DIR"
+  std::string_view path;  // what stands behind the colon: "DIR"; empty: nothing
   std::string_view summary;
-  std::shared_ptr<const Dataset> (*open)(const std::string& path, Split split);
+  std::vector<SourceOption> options;
+  std::shared_ptr<const Source> (*open)(const Arguments& arguments);
 };
 FOVEA_API std::span<const SourceDef> sources();
-// Opens "NAME" or "NAME:PATH". Throws Error that lists the names if there is none such.
+// Opens "NAME", "NAME:PATH" or "NAME:PATH?key=value&key=value". Throws Error that lists the names,
+// or the options, if there is none such.
+FOVEA_API std::shared_ptr<const Source> open(const std::string& source);
 FOVEA_API std::shared_ptr<const Dataset> open(const std::string& source, Split split);
 
 }  // namespace fovea::data

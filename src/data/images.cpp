@@ -1,0 +1,78 @@
+// Folders of images: PNG and JPEG, of any size where the options say what size they get.
+#include "core/check.h"
+#include "data/fit.h"
+#include "data/folder.h"
+#include "data/source_list.h"
+
+namespace fovea::data {
+namespace {
+
+struct ImageOptions {
+  Shape size;  // [height, width]; empty: as it is
+  Fit resize = Fit::crop;
+  std::int64_t channels = 0;  // 0: as it is
+};
+
+// Rec. 601 luma, or grey three times.
+Tensor with_channels(const Tensor& image, std::int64_t channels) {
+  if (channels == 0 || image.size(0) == channels) return image;
+  const Tensor cells = image.permute({1, 2, 0}).contiguous();
+  Tensor result = Tensor::empty({image.size(1), image.size(2), channels}, DType::uint8);
+  const auto* in = cells.data<std::uint8_t>();
+  auto* out = result.mutable_data<std::uint8_t>();
+  const std::int64_t pixels = image.size(1) * image.size(2);
+  for (std::int64_t i = 0; i < pixels; ++i) {
+    if (channels == 3) {
+      for (int c = 0; c < 3; ++c) out[3 * i + c] = in[i];
+    } else {
+      const int light = 299 * in[3 * i] + 587 * in[3 * i + 1] + 114 * in[3 * i + 2];
+      out[i] = static_cast<std::uint8_t>((light + 500) / 1000);
+    }
+  }
+  return result.permute({2, 0, 1});
+}
+
+class ImageSamples : public FileSamples {
+ public:
+  ImageSamples(LabelledFiles files, const ImageOptions& options)
+      : FileSamples(std::move(files)), options_(options) {}
+
+  Tensor decode(std::int64_t index) const override {
+    JpegOptions jpeg;
+    // Coarse decoding would change what is cut out of the middle.
+    if (!options_.size.empty() && options_.resize != Fit::none) {
+      jpeg.least_height = options_.size[0];
+      jpeg.least_width = options_.size[1];
+    }
+    const Tensor image = with_channels(read_image(path(index), jpeg), options_.channels);
+    return options_.size.empty() ? image : fit(image, options_.size, options_.resize);
+  }
+  std::string advice() const override {
+    return "; size=64 (or HxW) gives all of them one size, channels=1 or 3 the same channels";
+  }
+
+ private:
+  ImageOptions options_;
+};
+
+}  // namespace
+
+std::vector<SourceOption> image_options() {
+  return {{"size", "N or HxW", "give all images this size (default: they must have one)"},
+          fit_option(),
+          {"channels", "1, 3 or any", "make all grey or all colour (default: any, but all alike)"}};
+}
+
+std::shared_ptr<const Source> open_images(const Arguments& arguments) {
+  ImageOptions options;
+  options.size = arguments.sizes("size", 2);
+  options.resize = fit_from(arguments);
+  constexpr std::int64_t kChannels[] = {0, 1, 3};
+  options.channels = kChannels[arguments.choice("channels", {"any", "1", "3"})];
+  return split_source(
+      arguments,
+      collection_of<ImageSamples>(
+          find_files(arguments.op(), arguments.path(), {".png", ".jpg", ".jpeg"}), options));
+}
+
+}  // namespace fovea::data
