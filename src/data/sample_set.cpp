@@ -264,8 +264,8 @@ SampleSet::Moments SampleSet::sort_out(const std::vector<Decoded>& all,
   for (std::size_t i = 0; i < all.size(); ++i) {
     const std::int64_t index = indices_[i];
     FOVEA_CHECK(all[i].misfit.empty(), "{}: '{}' is {}, but '{}' is {}{}", options.op,
-                samples_->name(index), all[i].misfit, samples_->name(first_),
-                fmt::format("{} {}", fovea::name(dtype_), shape_), samples_->advice());
+                samples_->name(index), all[i].misfit, samples_->name(first_), raw_shape(),
+                samples_->advice());
     FOVEA_CHECK(all[i].broken.empty() || options.skip_broken, "{}: {}{}", options.op, all[i].broken,
                 kSkipAdvice);
     if (!all[i].broken.empty()) {
@@ -342,6 +342,10 @@ std::int64_t SampleSet::label(std::int64_t index) const {
 std::string SampleSet::name(std::int64_t index) const {
   check_index(index);
   return samples_->name(indices_[static_cast<std::size_t>(index)]);
+}
+
+std::string SampleSet::raw_shape() const {
+  return fmt::format("{} {}", fovea::name(dtype_), shape_);
 }
 
 void SampleSet::check_index(std::int64_t index) const {

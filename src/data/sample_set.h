@@ -44,6 +44,8 @@ class SampleSet : public Dataset {
 
   const Statistics& statistics() const { return statistics_; }
   std::string advice() const { return samples_->advice(); }
+  // Of the raw samples: "uint8 [3, 64, 64]".
+  std::string raw_shape() const;
 
  private:
   class Moments;

@@ -145,28 +145,30 @@ class SplitSource : public Source {
   };
 
   std::shared_ptr<const SampleSet> set_of(Split split) const {
-    auto& set = sets_[static_cast<std::size_t>(split)];
-    if (set != nullptr) return set;
+    auto& opened = sets_[static_cast<std::size_t>(split)];
+    if (opened != nullptr) return opened;
     std::optional<Statistics> statistics = collection_.statistics;
     if (!statistics && split != Split::train) statistics = set_of(Split::train)->statistics();
     Part part = part_of(split);
     FOVEA_CHECK(!part.indices.empty(), "{}: there are no {} samples{}", rules_.set.op,
                 fovea::data::name(split),
                 split == Split::train ? "" : " in the part that was asked for");
-    set = std::make_shared<SampleSet>(part.samples, std::move(part.indices), collection_.classes,
-                                      rules_.set, std::move(statistics));
+    auto set =
+        std::make_shared<const SampleSet>(part.samples, std::move(part.indices),
+                                          collection_.classes, rules_.set, std::move(statistics));
     FOVEA_CHECK(set->size() > 0, "{}: none of the {} {} samples can be read; the first: {}",
                 rules_.set.op, set->broken().size(), fovea::data::name(split),
                 set->broken()[0].reason);
     if (split != Split::train) check_same_shape(*set);
-    return set;
+    opened = std::move(set);
+    return opened;
   }
 
   void check_same_shape(const SampleSet& set) const {
     const auto& train = sets_[static_cast<std::size_t>(Split::train)];
-    FOVEA_CHECK(train == nullptr || set.sample_shape() == train->sample_shape(),
+    FOVEA_CHECK(train == nullptr || set.raw_shape() == train->raw_shape(),
                 "{}: '{}' is {}, but the training samples are {}{}", rules_.set.op, set.name(0),
-                set.sample_shape(), train->sample_shape(), train->advice());
+                set.raw_shape(), train->raw_shape(), train->advice());
   }
 
   Part part_of(Split split) const {
@@ -174,8 +176,8 @@ class SplitSource : public Source {
                                  : split == Split::validation ? collection_.validation
                                                               : nullptr;
     if (reader) return whole(reader());
-    if (!train_) cut_training_samples();
-    return {.samples = *train_, .indices = cuts_[static_cast<std::size_t>(split)]};
+    if (train_ == nullptr) cut_training_samples();
+    return {.samples = train_, .indices = cuts_[static_cast<std::size_t>(split)]};
   }
 
   static Part whole(std::shared_ptr<const Samples> samples) {
@@ -200,7 +202,7 @@ class SplitSource : public Source {
   const Collection collection_;
 
   mutable std::mutex mutex_;  // of what follows, which is filled when it is needed
-  mutable std::optional<std::shared_ptr<const Samples>> train_;
+  mutable std::shared_ptr<const Samples> train_;
   mutable std::array<Indices, 3> cuts_;  // of the training samples, by split
   mutable std::array<std::shared_ptr<const SampleSet>, 3> sets_;
 };
