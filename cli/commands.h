@@ -16,6 +16,7 @@ Action train_command(CLI::App& app);
 Action evaluate_command(CLI::App& app);
 Action predict_command(CLI::App& app);
 Action sample_command(CLI::App& app);
+Action data_command(CLI::App& app);
 Action models_command(CLI::App& app);
 Action inspect_command(CLI::App& app);
 Action conv_command(CLI::App& app);

@@ -1,7 +1,6 @@
 // fovea evaluate: accuracy and loss of a trained network on a data set.
 #include <fmt/format.h>
 
-#include <map>
 #include <memory>
 
 #include "commands.h"
@@ -43,11 +42,7 @@ Action evaluate_command(CLI::App& app) {
   const auto options = std::make_shared<EvaluateOptions>();
   app.add_option("model", options->model, "A .fovea file")->required()->type_name("MODEL");
   add_data(app, options->data);
-  app.add_option("--split", options->split, "test or train (default: test)")
-      ->transform(CLI::CheckedTransformer(
-                      std::map<std::string, Split>{{"test", Split::test}, {"train", Split::train}})
-                      .description(""))
-      ->type_name("NAME");
+  add_split(app, options->split);
   app.add_option("--batch", options->batch, "Samples at a time")
       ->check(whole_number(1))
       ->capture_default_str()

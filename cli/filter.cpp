@@ -1,4 +1,4 @@
-// fovea filter: a classic image filter on a PNG. To add one: a line in kFilters.
+// fovea filter: a classic image filter on an image. To add one: a line in kFilters.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -74,7 +74,7 @@ Tensor laplacian(const Tensor& image, const FilterCommandOptions& options) {
   return fovea::filters::laplacian(image, border_of(options));
 }
 Tensor match_template(const Tensor& image, const FilterCommandOptions& options) {
-  const Tensor pattern = fovea::data::read_png(options.pattern).to(fovea::DType::float64);
+  const Tensor pattern = fovea::data::read_image(options.pattern).to(fovea::DType::float64);
   return fovea::filters::match_template(image, pattern);
 }
 
@@ -159,7 +159,7 @@ void filter_image(const FilterCommandOptions& options) {
   const FilterDef& filter = *find_filter(options.name);
   check_options(filter, options);
   require_png(options.output);
-  const Tensor image = fovea::data::read_png(options.input).to(fovea::DType::float64);
+  const Tensor image = fovea::data::read_image(options.input).to(fovea::DType::float64);
   const Tensor result =
       filter.run(image.reshape({1, image.size(0), image.size(1), image.size(2)}), options);
   fovea::data::write_png(options.output, pixels_of(filter, result));
@@ -186,9 +186,10 @@ Action filter_command(CLI::App& app) {
           },
           "", "filter"))
       ->type_name("NAME");
-  app.add_option("input", options->input, "A PNG, grey or colour; each channel is filtered alone")
+  app.add_option("input", options->input,
+                 "A PNG or JPEG, grey or colour; each channel is filtered alone")
       ->required()
-      ->type_name("IN.png");
+      ->type_name("IN");
   app.add_option("output", options->output, "The PNG to write, grey or colour as the input")
       ->required()
       ->type_name("OUT.png");
@@ -206,8 +207,8 @@ Action filter_command(CLI::App& app) {
          "reflect)")
       ->check(CLI::IsMember({"reflect", "replicate", "circular", "mean", "zeros"}).description(""))
       ->type_name("NAME");
-  app.add_option("--template", options->pattern, "A PNG of the pattern to look for")
-      ->type_name("FILE.png");
+  app.add_option("--template", options->pattern, "A PNG or JPEG of the pattern to look for")
+      ->type_name("FILE");
   add_threads(app);
   app.add_flag("--json", options->json, "Print one JSON object");
   app.footer(

@@ -30,6 +30,7 @@ constexpr CommandDef kCommands[] = {
     {"evaluate", "Measure a trained network on a data set", cli::evaluate_command},
     {"predict", "Name what is on an image", cli::predict_command},
     {"sample", "Write one sample of a data set as an image", cli::sample_command},
+    {"data", "Show what a data set holds, and which of its files are broken", cli::data_command},
     {"models", "List the networks with their parameters and multiply-adds", cli::models_command},
     {"inspect", "Show a network's shapes, parameters, cost and receptive fields",
      cli::inspect_command},

@@ -38,7 +38,7 @@ fovea::Tensor read_input(const std::string& path, const fovea::nn::ModelInfo& in
     throw fovea::Error(fmt::format("predict: {} reads {} samples, which are no images",
                                    info.architecture, join_sizes(wanted)));
   }
-  const fovea::Tensor image = fovea::data::read_png(path);
+  const fovea::Tensor image = fovea::data::read_image(path);
   if (image.size(1) != wanted[1] || image.size(2) != wanted[2]) {
     throw fovea::Error(fmt::format(
         "predict: '{}' is {} pixels wide and {} high, but {} reads images {} wide and {} high; "
@@ -110,9 +110,9 @@ void predict(const PredictOptions& options) {
 Action predict_command(CLI::App& app) {
   const auto options = std::make_shared<PredictOptions>();
   app.add_option("model", options->model, "A .fovea file")->required()->type_name("MODEL");
-  app.add_option("images", options->images, "PNG images of the size that the network reads")
+  app.add_option("images", options->images, "PNG or JPEG images of the size that the network reads")
       ->required()
-      ->type_name("IMAGE.png");
+      ->type_name("IMAGE");
   app.add_option("--top", options->top, "How many classes to name")
       ->check(whole_number(1))
       ->capture_default_str()

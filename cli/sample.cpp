@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <memory>
 
 #include "commands.h"
@@ -70,11 +69,7 @@ Action sample_command(CLI::App& app) {
       ->check(whole_number(0))
       ->capture_default_str()
       ->type_name("N");
-  app.add_option("--split", options->split, "test or train (default: test)")
-      ->transform(CLI::CheckedTransformer(
-                      std::map<std::string, Split>{{"test", Split::test}, {"train", Split::train}})
-                      .description(""))
-      ->type_name("NAME");
+  add_split(app, options->split);
   app.add_option("--out", options->out, "The PNG to write")->required()->type_name("FILE.png");
   app.add_flag("--json", options->json, "Print one JSON object");
   app.footer("Example:\n  fovea sample --data fashion-mnist --index 0 --out shoe.png");

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <map>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -68,7 +69,7 @@ CLI::Validator known_network() {
 
 CLI::Validator known_source() {
   return {[](std::string& source) {
-            const std::string name = source.substr(0, source.find(':'));
+            const std::string name = source.substr(0, source.find_first_of(":?"));
             return check_name("data set", name, fovea::data::sources());
           },
           "", "source"};
@@ -186,14 +187,26 @@ void add_threads(CLI::App& app) {
 CLI::Option* add_data(CLI::App& app, std::string& source) {
   std::vector<std::string> known;
   for (const auto& entry : fovea::data::sources()) {
-    known.push_back(fmt::format("{} ({})", entry.name, entry.summary));
+    known.push_back(fmt::format("{}{}{}", entry.name, entry.path.empty() ? "" : ":", entry.path));
   }
   return app
       .add_option("--data", source,
-                  fmt::format("Data set, NAME or NAME:PATH; names: {}", fmt::join(known, "; ")))
+                  fmt::format("Data set: {}; options may follow, as in mnist:DIR?validation=0.1 "
+                              "(see fovea data --help)",
+                              fmt::join(known, ", ")))
       ->required()
       ->check(known_source())
       ->type_name("SOURCE");
+}
+
+void add_split(CLI::App& app, fovea::data::Split& split) {
+  using fovea::data::Split;
+  std::map<std::string, Split> names;
+  for (const Split one : {Split::test, Split::validation, Split::train})
+    names.emplace(fovea::data::name(one), one);
+  app.add_option("--split", split, "test, validation or train (default: test)")
+      ->transform(CLI::CheckedTransformer(names).description(""))
+      ->type_name("NAME");
 }
 
 fovea::DType parameter_type(const fovea::nn::Model& model) {

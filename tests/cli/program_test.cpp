@@ -43,7 +43,7 @@ class Program : public ::testing::Test {
   static inline Result trained;
 };
 
-const std::vector<std::string> kCommands = {"train", "evaluate", "predict", "sample", "inspect",
+const std::vector<std::string> kCommands = {"train", "evaluate", "predict", "sample", "data", "inspect",
                                             "conv",  "filter",   "bench",   "info"};
 
 TEST(ProgramUsage, EveryCommandHasHelpWithAnExample) {

@@ -1,0 +1,140 @@
+// fovea data: what a data set holds, read through to the end: samples, classes, shape, statistics,
+// and what is broken.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <memory>
+#include <utility>
+
+#include "commands.h"
+#include "support.h"
+
+namespace cli {
+namespace {
+
+namespace data = fovea::data;
+using data::Split;
+
+constexpr Split kSplits[] = {Split::train, Split::validation, Split::test};
+constexpr std::size_t kNamedBroken = 20;  // all of them with --json
+
+struct DataOptions {
+  std::string source;
+  bool json = false;
+};
+
+using Parts = std::vector<std::pair<Split, std::shared_ptr<const data::Dataset>>>;
+
+Parts open_parts(const std::string& text) {
+  const auto source = data::open(text);
+  Parts parts;
+  for (const Split split : kSplits) {
+    if (source->has(split)) parts.emplace_back(split, source->open(split));
+  }
+  return parts;
+}
+
+std::vector<std::int64_t> count_classes(const data::Dataset& dataset) {
+  std::vector<std::int64_t> counts(dataset.classes().size());
+  for (std::int64_t i = 0; i < dataset.size(); ++i)
+    ++counts.at(static_cast<std::size_t>(dataset.label(i)));
+  return counts;
+}
+
+Json json_of(const Parts& parts, const std::string& source) {
+  const data::Dataset& first = *parts.front().second;
+  Json json = {{"source", source},
+               {"shape", sizes_json(first.sample_shape())},
+               {"classes", first.classes()},
+               {"mean", first.mean()},
+               {"deviation", first.stddev()}};
+  for (const auto& [split, dataset] : parts) {
+    Json broken = Json::array();
+    for (const data::Broken& one : dataset->broken())
+      broken.push_back({{"name", one.name}, {"reason", one.reason}});
+    json[std::string(data::name(split))] = {
+        {"samples", dataset->size()}, {"by_class", count_classes(*dataset)}, {"broken", broken}};
+  }
+  return json;
+}
+
+// One column per split, one row per class.
+void print_counts(const Parts& parts) {
+  std::vector<std::string> header = {"class"};
+  std::vector<std::vector<std::int64_t>> counts;
+  for (const auto& [split, dataset] : parts) {
+    header.emplace_back(data::name(split));
+    counts.push_back(count_classes(*dataset));
+  }
+  Table table(header, 1);
+  const std::vector<std::string>& classes = parts.front().second->classes();
+  for (std::size_t label = 0; label < classes.size(); ++label) {
+    std::vector<std::string> row = {classes[label]};
+    for (const auto& column : counts) row.push_back(grouped(column[label]));
+    table.add(row);
+  }
+  std::vector<std::string> total = {"all"};
+  for (const auto& part : parts) total.push_back(grouped(part.second->size()));
+  table.add(total);
+  table.print();
+}
+
+void print_broken(const Parts& parts) {
+  std::size_t count = 0;
+  for (const auto& [split, dataset] : parts) {
+    for (const data::Broken& one : dataset->broken()) {
+      if (count++ < kNamedBroken) fmt::print("left out, {}: {}\n", data::name(split), one.reason);
+    }
+  }
+  if (count > kNamedBroken) fmt::print("left out as well: {} more\n", count - kNamedBroken);
+}
+
+// "0.286", or a list; the first few of many.
+std::string numbers(const std::vector<double>& values) {
+  constexpr std::size_t kMost = 8;
+  std::string text;
+  for (std::size_t i = 0; i < values.size() && i < kMost; ++i)
+    text += fmt::format("{}{:.4g}", i == 0 ? "" : ", ", values[i]);
+  return values.size() > kMost ? text + ", ..." : text;
+}
+
+void show(const DataOptions& options) {
+  const Parts parts = open_parts(options.source);
+  if (options.json) {
+    print_json(json_of(parts, options.source));
+    return;
+  }
+  const data::Dataset& train = *parts.front().second;
+  print_counts(parts);
+  fmt::print("samples of {}; mean {}; deviation {}\n", join_sizes(train.sample_shape()),
+             numbers(train.mean()), numbers(train.stddev()));
+  print_broken(parts);
+}
+
+std::string list_of_sources() {
+  std::string text = "Sources, and the options that may follow as in images:DIR?size=64&seed=2\n";
+  for (const data::SourceDef& def : data::sources()) {
+    text +=
+        fmt::format("  {}{}{}: {}\n", def.name, def.path.empty() ? "" : ":", def.path, def.summary);
+    for (const data::SourceOption& option : def.options)
+      text += fmt::format("    {}={}: {}\n", option.name, option.values, option.meaning);
+  }
+  return text;
+}
+
+}  // namespace
+
+Action data_command(CLI::App& app) {
+  const auto options = std::make_shared<DataOptions>();
+  app.add_option("source", options->source, "The data set, as --data takes it")
+      ->required()
+      ->check(known_source())
+      ->type_name("SOURCE");
+  add_threads(app);
+  app.add_flag("--json", options->json, "Print one JSON object, with every broken file");
+  app.footer(list_of_sources() +
+             "Example:\n  fovea data 'images:photos?size=64&validation=0.1&broken=skip'");
+  return [options] { show(*options); };
+}
+
+}  // namespace cli
