@@ -8,12 +8,18 @@
 #include <string>
 #include <vector>
 
+#ifdef FOVEA_WITH_AUDIO
+#include <sndfile.h>
+#endif
+
 #include "checkpointed.h"
 #include "fovea/models.h"
 #include "fovea/plan.h"
 #include "fovea/save.h"
 #include "support/files.h"
+#include "support/formats.h"
 #include "support/idx.h"
+#include "support/jpeg.h"
 #include "support/png.h"
 
 namespace fovea::fuzz {
@@ -21,6 +27,11 @@ namespace {
 
 using testing::gzip_of;
 using testing::idx_of;
+using testing::Nifti;
+using testing::nifti_of;
+using testing::npy_of;
+using testing::wav_of;
+using testing::zip_of;
 using Seeds = std::map<std::string, std::string>;
 
 constexpr char kAsItIs = 0;
@@ -188,19 +199,111 @@ Seeds plan() {
   return seeds;
 }
 
+Seeds npy() {
+  return {
+      {"floats", npy_of("<f4", "(2, 3)", counting(24))},
+      {"big", npy_of(">f8", "(2,)", counting(16))},
+      {"halves", npy_of("<f2", "(3,)", counting(6))},
+      {"bytes", npy_of("|u1", "(2, 2, 2)", counting(8))},
+      {"fortran", npy_of("<i4", "(2, 2)", counting(16), true)},
+      {"scalar", npy_of("<i8", "()", counting(8))},
+      {"empty", npy_of("<f4", "(0, 5)", "")},
+  };
+}
+
+Seeds npz() {
+  const std::string array = npy_of("<f4", "(2, 3)", counting(24));
+  return {
+      {"stored", kWhole + zip_of({{"a.npy", array}, {"b.npy", array}})},
+      {"deflated", kWhole + zip_of({{"a.npy", array}}, true)},
+      {"array", "\x01" + array},
+      {"packed", "\x02" + array},
+  };
+}
+
+Seeds nifti() {
+  const Nifti volume{.sizes = {2, 3, 2}, .voxels = counting(48)};
+  const Nifti swapped{
+      .sizes = {2, 2}, .type = 4, .voxels = counting(8), .big_endian = true, .slope = 2};
+  return {
+      {"plain", kWhole + nifti_of(volume)},
+      {"swapped", kWhole + nifti_of(swapped)},
+      {"packed", "\x01" + nifti_of(volume)},
+      {"gzip", kWhole + gzip_of(nifti_of(swapped))},
+  };
+}
+
+Seeds ts() {
+  const std::string head = "@problemName P\n@timeStamps false\n@classLabel true a b\n@data\n";
+  return {
+      {"two-channels", "# comment\n" + head + "1,2,3:4,5,6:a\n1e3,-2,.5:0,0,0:b\n"},
+      {"missing", head + "1,?,NaN:a\n"},
+      {"unlabelled", "@classLabel false\n@data\n1,2\n"},
+  };
+}
+
+Seeds csv() {
+  return {
+      {"header", "x,y,kind\n1,2,a\n3,4.5,b\n"},
+      {"quoted", "\"a,b\";\"say \"\"hi\"\"\"\r\n\"two\nlines\";1\r\n"},
+      {"tabs", "1\t2\n3\t4\n"},
+  };
+}
+
+Seeds audio() {
+  Seeds seeds = {
+      {"wav", wav_of({0, 100, -100, 32767})},
+      {"stereo", wav_of({1, 2, 3, 4}, 44100, 2)},
+  };
+#ifdef FOVEA_WITH_AUDIO
+  const testing::TempFolder folder;
+  const std::string path = folder / "a.flac";
+  SF_INFO info{};
+  info.samplerate = 8000;
+  info.channels = 1;
+  info.format = SF_FORMAT_FLAC | SF_FORMAT_PCM_16;
+  const std::vector<short> samples(500, 7);
+  SNDFILE* file = sf_open(path.c_str(), SFM_WRITE, &info);
+  sf_write_short(file, samples.data(), static_cast<sf_count_t>(samples.size()));
+  sf_close(file);
+  seeds["flac"] = testing::read_file(path);
+#endif
+  return seeds;
+}
+
+Seeds jpeg() {
+  Seeds seeds;
+#ifdef FOVEA_WITH_JPEG
+  const auto pixel = [](int y, int x, int c) { return 10 * y + 5 * x + 40 * c; };
+  using testing::jpeg_of;
+  seeds["grey"] = jpeg_of({.channels = 1}, pixel);
+  seeds["colour"] = jpeg_of({.width = 17, .height = 9}, pixel);
+  seeds["progressive"] = jpeg_of({.width = 9, .progressive = true, .quality = 50}, pixel);
+  seeds["inks"] = jpeg_of({.channels = 4}, pixel);
+#endif
+  return seeds;
+}
+
 struct Target {
   const char* name;
   Seeds (*seeds)();
 };
 constexpr Target kTargets[] = {
+    {"audio", audio},
     {"checkpoint", checkpoint},
+    {"csv", csv},
     {"descriptor", descriptor},
     {"gzip", gzip},
     {"idx", idx},
+    {"jpeg", jpeg},
     {"model", model},
+    {"nifti", nifti},
+    {"npy", npy},
+    {"npz", npz},
     {"plan", plan},
     {"png", png},
     {"safetensors", safetensors},
+    {"ts", ts},
 };
 
 void write_all(const std::string& corpus) {
