@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -373,11 +374,25 @@ FOVEA_API Tensor nll_loss(const Tensor& log_probabilities, const Tensor& labels)
 
 struct CrossEntropyOptions {
   double label_smoothing = 0;  // this share of each target is spread evenly over the classes
+  // One for each class, or none: the mean over labels is by the weights of their classes, that over
+  // probabilities is not.
+  std::vector<double> class_weights = {};
+  // Labels that do not count; a batch of nothing else has the loss 0.
+  std::optional<std::int64_t> ignored = std::nullopt;
 };
 // -sum t log softmax(logits) over the classes. logits [N, classes, spatial...]; target t: int64
 // labels [N, spatial...], or probabilities of the shape of logits.
 FOVEA_API Tensor cross_entropy(const Tensor& logits, const Tensor& target,
                                const CrossEntropyOptions& options = {});
+struct DiceOptions {
+  double smooth = 1;                                   // added above and below
+  std::optional<std::int64_t> ignored = std::nullopt;  // labels that do not count
+};
+// One minus the mean over classes of 2 |p t| / (|p| + |t|), p = softmax(logits), the sums over
+// batch and space (Milletari et al., 2016). logits [N, classes, spatial...], int64 labels [N,
+// spatial...].
+FOVEA_API Tensor dice_loss(const Tensor& logits, const Tensor& labels,
+                           const DiceOptions& options = {});
 // -t log sigmoid(x) - (1 - t) log(1 - sigmoid(x)); both of one shape.
 FOVEA_API Tensor bce_with_logits(const Tensor& logits, const Tensor& target);
 // (x - t)^2; both of one shape.

@@ -95,13 +95,6 @@ Attributes reduce_attributes(const Tensor& input, const Shape& axes, bool keep_a
   return {{"axes", all}, {"keep", keep_axes}};
 }
 
-// Both of one shape, so that nothing is broadcast by mistake.
-void require_pair(std::string_view op, const Tensor& a, std::string_view a_name, const Tensor& b,
-                  std::string_view b_name) {
-  FOVEA_CHECK(a.defined() && b.defined(), "{}: {} is undefined", op, a.defined() ? b_name : a_name);
-  ops::require_same_shape(op, spec_of(a), a_name, spec_of(b), b_name);
-}
-
 }  // namespace
 
 Shape Spatial::expand(int dims, std::string_view what) const {
@@ -474,56 +467,6 @@ Tensor dropout2d(const Tensor& input, double p, Generator& generator) {
   return called_as("dropout2d", [&] {
     return input * dropout(Tensor::ones(channels, input.dtype()), p, generator);
   });
-}
-
-Tensor nll_loss(const Tensor& log_probabilities, const Tensor& labels) {
-  FOVEA_CHECK(log_probabilities.defined() && labels.defined(), "nll_loss: an input is undefined");
-  const Shape& shape = log_probabilities.shape();
-  const int rank = shape.rank();
-  if (rank <= 2 || labels.rank() != rank - 1)
-    return apply1(ops::nll_loss, {log_probabilities, labels});
-  // Each position is a sample: [N, classes, spatial...] as rows of classes.
-  Shape axes = {0};
-  for (int axis = 2; axis < rank; ++axis) {
-    FOVEA_CHECK(labels.shape()[0] == shape[0] && labels.shape()[axis - 1] == shape[axis],
-                "nll_loss: log-probabilities {} need labels [N, spatial...] of the same N and "
-                "space, but they are {}",
-                shape, labels.shape());
-    axes.push_back(axis);
-  }
-  axes.push_back(1);
-  const Tensor rows = log_probabilities.permute(axes).reshape({-1, shape[1]});
-  return apply1(ops::nll_loss, {rows, labels.reshape({-1})});
-}
-
-Tensor cross_entropy(const Tensor& logits, const Tensor& target,
-                     const CrossEntropyOptions& options) {
-  const double smoothing = options.label_smoothing;
-  FOVEA_CHECK(smoothing >= 0 && smoothing <= 1,
-              "cross_entropy: label_smoothing is {}, but must be in [0, 1]", smoothing);
-  FOVEA_CHECK(logits.defined() && target.defined(), "cross_entropy: an input is undefined");
-  const Tensor logarithms = called_as("cross_entropy", [&] { return log_softmax(logits, 1); });
-  if (!is_floating(target.dtype())) {
-    const Tensor loss = called_as("cross_entropy", [&] { return nll_loss(logarithms, target); });
-    return smoothing == 0 ? loss : loss * (1 - smoothing) - mean(logarithms) * smoothing;
-  }
-  require_pair("cross_entropy", logits, "logits", target, "probabilities");
-  const auto classes = static_cast<double>(logits.size(1));
-  const Tensor smooth = smoothing == 0 ? target : target * (1 - smoothing) + smoothing / classes;
-  return mean(smooth * logarithms) * -classes;
-}
-
-// -t log s(x) - (1 - t) log(1 - s(x)), each logarithm as a softplus: log(1 + e^x) - t x would
-// cancel.
-Tensor bce_with_logits(const Tensor& logits, const Tensor& target) {
-  require_pair("bce_with_logits", logits, "logits", target, "target");
-  return mean(target * softplus(-logits) + (1 - target) * softplus(logits));
-}
-
-Tensor mse_loss(const Tensor& input, const Tensor& target) {
-  require_pair("mse_loss", input, "input", target, "target");
-  const Tensor difference = input - target;
-  return mean(difference * difference);
 }
 
 Tensor Tensor::permute(const Shape& axes) const {
