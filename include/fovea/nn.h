@@ -45,7 +45,14 @@ class FOVEA_API Module {
   // What random numbers are drawn from in training: with it, dropout goes on where it was.
   std::vector<NamedGenerator> named_generators() const;
   std::vector<Tensor> parameters() const;
+  // Parameters, then buffers: all that a file of its weights holds.
+  std::vector<Tensor> state() const;
   std::int64_t parameter_count() const;
+
+  // Takes the parameters whose full names match out of training, and returns those names: they
+  // require no gradient any more, and a module without any other parameters stays in evaluation.
+  // In a pattern, * stands for anything; "layer1" also means all that is below it.
+  std::vector<std::string> freeze(std::string_view pattern);
 
   // Switches this and all children between training and evaluation (dropout).
   void train(bool on = true);
@@ -83,7 +90,11 @@ class FOVEA_API Module {
   std::vector<std::pair<std::string, Module*>> children_;
   std::string name_;  // given by the parent
   bool training_ = true;
+  bool frozen_ = false;
 };
+
+// Whether a full name, as "layer1.0.conv1.weight", is one that a pattern of Module::freeze() means.
+FOVEA_API bool matches(std::string_view pattern, std::string_view name);
 
 // Fresh weights from an explicit generator. Fan-in is the product of all axes but the first.
 namespace init {

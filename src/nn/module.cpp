@@ -15,6 +15,20 @@
 namespace fovea::nn {
 namespace {
 
+// Whether `name` is `pattern` to its end, or to a dot.
+bool matches_from(std::string_view pattern, std::string_view name) {
+  while (!pattern.empty() && pattern.front() != '*') {
+    if (name.empty() || name.front() != pattern.front()) return false;
+    pattern.remove_prefix(1);
+    name.remove_prefix(1);
+  }
+  if (pattern.empty()) return name.empty() || name.front() == '.';
+  pattern.remove_prefix(1);
+  for (std::size_t skipped = 0; skipped <= name.size(); ++skipped)
+    if (matches_from(pattern, name.substr(skipped))) return true;
+  return false;
+}
+
 // Replaces what every handle to `tensor` sees, so that an optimiser's handles follow.
 void convert(Tensor& tensor, DType dtype) {
   if (tensor.dtype() == dtype || !is_floating(tensor.dtype())) return;
@@ -31,6 +45,10 @@ void convert(Tensor& tensor, DType dtype) {
 }  // namespace
 
 Module::~Module() = default;
+
+bool matches(std::string_view pattern, std::string_view name) {
+  return !pattern.empty() && matches_from(pattern, name);
+}
 
 Tensor Module::operator()(const Tensor& input) {
   const autograd::LayerScope scope(name_, this, [this] { return describe(); });
@@ -63,15 +81,39 @@ std::vector<Tensor> Module::parameters() const {
   return out;
 }
 
+std::vector<Tensor> Module::state() const {
+  std::vector<Tensor> out = parameters();
+  for (NamedTensor& buffer : named_buffers()) out.push_back(std::move(buffer.tensor));
+  return out;
+}
+
 std::int64_t Module::parameter_count() const {
   std::int64_t count = 0;
   for (const Tensor& parameter : parameters()) count += parameter.numel();
   return count;
 }
 
+std::vector<std::string> Module::freeze(std::string_view pattern) {
+  std::vector<std::string> names;
+  for (NamedTensor& parameter : named_parameters()) {
+    if (!matches(pattern, parameter.name)) continue;
+    parameter.tensor.set_requires_grad(false);
+    parameter.tensor.set_grad(Tensor());
+    names.push_back(std::move(parameter.name));
+  }
+  visit([](const std::string&, Module& module) {
+    const std::vector<Tensor> own = module.parameters();
+    module.frozen_ = !own.empty() && std::none_of(own.begin(), own.end(), [](const Tensor& one) {
+      return one.requires_grad();
+    });
+  });
+  train(training_);
+  return names;
+}
+
 void Module::train(bool on) {
-  training_ = on;
-  for (const auto& [name, child] : children_) child->train(on);
+  training_ = on && !frozen_;
+  for (const auto& [name, child] : children_) child->train(training_);
 }
 
 void Module::zero_grad() {

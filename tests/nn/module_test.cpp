@@ -103,6 +103,52 @@ TEST(Module, ZeroGradForgetsGradients) {
   EXPECT_FALSE(layer.weight.grad().defined());
 }
 
+TEST(Freeze, PatternsMeanNamesAndWhatIsBelow) {
+  EXPECT_TRUE(matches("conv1", "conv1.weight"));
+  EXPECT_TRUE(matches("conv1.weight", "conv1.weight"));
+  EXPECT_TRUE(matches("layer*", "layer1.0.conv1.weight"));
+  EXPECT_TRUE(matches("*.bias", "layer1.0.bias"));
+  EXPECT_TRUE(matches("l*.0", "layer1.0.bias"));
+  EXPECT_TRUE(matches("*", "fc.weight"));
+  EXPECT_FALSE(matches("conv", "conv1.weight"));
+  EXPECT_FALSE(matches("weight", "conv1.weight"));
+  EXPECT_FALSE(matches("conv1.weight.x", "conv1.weight"));
+  EXPECT_FALSE(matches("", "fc.weight"));
+}
+
+TEST(Freeze, WhatIsFrozenGetsNoGradientAndStaysInEvaluation) {
+  Generator generator{.seed = 1};
+  Sequential net;
+  auto& body = net.add<Sequential>("body");
+  body.add<Conv2d>("conv", 1, 2, 1, ConvLayerOptions{}, generator);
+  auto& norm = body.add<BatchNorm2d>("norm", 2);
+  auto& drop = body.add<Dropout>("drop", 0.5, 1);
+  auto& head = net.add<Conv2d>("head", 2, 2, 1, ConvLayerOptions{}, generator);
+  EXPECT_EQ(net.freeze("body"), (std::vector<std::string>{"body.conv.weight", "body.conv.bias",
+                                                          "body.norm.weight", "body.norm.bias"}));
+  EXPECT_TRUE(net.freeze("none").empty());
+  net.train();
+  EXPECT_FALSE(norm.is_training());
+  EXPECT_FALSE(drop.is_training());
+  EXPECT_TRUE(head.is_training());
+  sum(net(Tensor::ones({2, 1, 3, 3}))).backward();
+  EXPECT_FALSE(norm.weight.grad().defined());
+  EXPECT_TRUE(head.weight.grad().defined());
+  EXPECT_EQ(norm.running_mean.at({0}), 0);
+  net.freeze("head.bias");
+  net.train();
+  EXPECT_TRUE(head.is_training());  // its weight still learns
+}
+
+TEST(Module, StateIsParametersThenBuffers) {
+  Sequential net;
+  net.add<BatchNorm2d>("norm", 2);
+  const std::vector<Tensor> state = net.state();
+  ASSERT_EQ(state.size(), 5U);
+  EXPECT_TRUE(state[0].requires_grad());
+  EXPECT_EQ(state[4].dtype(), DType::int64);
+}
+
 TEST(Init, SpreadFollowsTheFans) {
   Generator generator{.seed = 5};
   Tensor weight = Tensor::empty({64, 32, 5, 5});  // fan in 800, fan out 1600
