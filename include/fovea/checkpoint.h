@@ -15,15 +15,17 @@ namespace fovea {
 struct TrainingState {
   nn::Module& module;
   optim::Optimizer& optimizer;
-  data::Loader* loader = nullptr;  // null: the batches come from elsewhere
+  data::Loader* loader = nullptr;           // null: the batches come from elsewhere
+  optim::MovingAverage* average = nullptr;  // null: none is kept
 };
 
 // What else a loop wants to remember: sums of losses, the state of generators of its own.
 using Notes = std::map<std::string, std::string>;
 
-// Writes weights, buffers, the state of the module's generators, of the optimiser and of the loader
-// to one safetensors file, beside `path` and renamed into place, so that the checkpoint before it
-// stays until the new one is on the disk. To be called between two steps: gradients are not saved.
+// Writes weights, buffers, the state of the module's generators, of the optimiser, of the loader
+// and of the moving average to one safetensors file, beside `path` and renamed into place, so that
+// the checkpoint before it stays until the new one is on the disk. To be called between two steps:
+// gradients are not saved.
 //
 //   fv::data::Loader loader(train, {.shuffle = true});
 //   const fv::TrainingState state{.module = net.module(), .optimizer = adam, .loader = &loader};

@@ -1,5 +1,5 @@
-// Adam with bias correction, in PyTorch's form: eps is added to the corrected deviation, weight
-// decay to the gradient.
+// Adam and AdamW with bias correction, in PyTorch's form: eps is added to the corrected deviation;
+// Adam adds weight decay to the gradient, AdamW shrinks the weight by it.
 #include <cmath>
 #include <utility>
 
@@ -13,8 +13,15 @@
 namespace fovea::optim {
 
 Adam::Adam(std::vector<Tensor> parameters, const AdamOptions& options)
-    : Optimizer(std::move(parameters), options.lr),
+    : Adam(one_group(std::move(parameters)), options) {}
+
+Adam::Adam(std::vector<ParameterGroup> groups, const AdamOptions& options)
+    : Adam(std::move(groups), options, Decay::in_gradient) {}
+
+Adam::Adam(std::vector<ParameterGroup> groups, const AdamOptions& options, Decay decay)
+    : Optimizer(std::move(groups), options.lr, options.weight_decay),
       options_(options),
+      decay_(decay),
       first_(add_state("first")),
       second_(add_state("second")) {
   const auto fraction = [](double value) { return value >= 0 && value < 1; };
@@ -23,24 +30,31 @@ Adam::Adam(std::vector<Tensor> parameters, const AdamOptions& options)
   require_number("adam", "beta2", options.beta2, fraction(options.beta2),
                  "at least 0 and less than 1");
   require_number("adam", "eps", options.eps, options.eps >= 0, "at least 0");
-  require_number("adam", "weight_decay", options.weight_decay, options.weight_decay >= 0,
-                 "at least 0");
 }
+
+AdamW::AdamW(std::vector<Tensor> parameters, const AdamOptions& options)
+    : AdamW(one_group(std::move(parameters)), options) {}
+
+AdamW::AdamW(std::vector<ParameterGroup> groups, const AdamOptions& options)
+    : Adam(std::move(groups), options, Decay::of_weight) {}
 
 void Adam::step() {
   ++steps_;
   const double t = static_cast<double>(steps_);
-  const kernels::AdamStep update = {.lr = lr_,
-                                    .beta1 = options_.beta1,
-                                    .beta2 = options_.beta2,
-                                    .eps = options_.eps,
-                                    .weight_decay = options_.weight_decay,
-                                    .correction1 = 1 - std::pow(options_.beta1, t),
-                                    .correction2 = 1 - std::pow(options_.beta2, t)};
+  kernels::AdamStep update = {.beta1 = options_.beta1,
+                              .beta2 = options_.beta2,
+                              .eps = options_.eps,
+                              .correction1 = 1 - std::pow(options_.beta1, t),
+                              .correction2 = 1 - std::pow(options_.beta2, t)};
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     Tensor& parameter = parameters_[i];
     const Tensor gradient = gradient_of(parameter);
     if (!gradient.defined()) continue;
+    update.lr = lr_of(i);
+    if (decay_ == Decay::of_weight)
+      update.shrink = 1 - lr_of(i) * weight_decay_of(i);
+    else
+      update.weight_decay = weight_decay_of(i);
     dispatch_floating(parameter.dtype(), [&](auto tag) {
       using T = typename decltype(tag)::type;
       const T* g = gradient.data<T>();

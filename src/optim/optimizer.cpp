@@ -13,8 +13,18 @@
 
 namespace fovea::optim {
 
-Optimizer::Optimizer(std::vector<Tensor> parameters, double lr)
-    : parameters_(std::move(parameters)), lr_(lr) {
+Optimizer::Optimizer(std::vector<ParameterGroup> groups, double lr, double weight_decay) : lr_(lr) {
+  for (ParameterGroup& group : groups) {
+    const Setting setting = {.lr_scale = group.lr_scale,
+                             .weight_decay = group.weight_decay.value_or(weight_decay)};
+    require_number("optimizer", "lr_scale", setting.lr_scale, setting.lr_scale >= 0, "at least 0");
+    require_number("optimizer", "weight_decay", setting.weight_decay, setting.weight_decay >= 0,
+                   "at least 0");
+    for (Tensor& parameter : group.parameters) {
+      parameters_.push_back(std::move(parameter));
+      settings_.push_back(setting);
+    }
+  }
   FOVEA_CHECK(!parameters_.empty(),
               "optimizer: there are no parameters; does the module have any?");
   require_number("optimizer", "lr", lr, lr >= 0, "at least 0");
@@ -77,6 +87,12 @@ void Optimizer::set_state(const OptimizerState& state) {
   for (auto& [name, tensor] : kept_) tensor.copy_from(state.tensors.at(name));
   steps_ = state.steps;
   lr_ = state.lr;
+}
+
+std::vector<ParameterGroup> one_group(std::vector<Tensor> parameters) {
+  std::vector<ParameterGroup> groups;
+  groups.push_back({.parameters = std::move(parameters)});
+  return groups;
 }
 
 Tensor gradient_of(const Tensor& parameter) {

@@ -5,11 +5,14 @@
 #include <string_view>
 #include <vector>
 
+#include "fovea/optim.h"
 #include "fovea/tensor.h"
 
 namespace fovea::optim {
 
 inline constexpr std::int64_t kParametersPerTask = 1 << 15;
+
+std::vector<ParameterGroup> one_group(std::vector<Tensor> parameters);
 
 // The parameter's gradient in its own memory order; undefined where it has none.
 Tensor gradient_of(const Tensor& parameter);

@@ -12,10 +12,11 @@
 namespace fovea::optim {
 
 Sgd::Sgd(std::vector<Tensor> parameters, const SgdOptions& options)
-    : Optimizer(std::move(parameters), options.lr), options_(options) {
+    : Sgd(one_group(std::move(parameters)), options) {}
+
+Sgd::Sgd(std::vector<ParameterGroup> groups, const SgdOptions& options)
+    : Optimizer(std::move(groups), options.lr, options.weight_decay), options_(options) {
   require_number("sgd", "momentum", options.momentum, options.momentum >= 0, "at least 0");
-  require_number("sgd", "weight_decay", options.weight_decay, options.weight_decay >= 0,
-                 "at least 0");
   FOVEA_CHECK(!options.nesterov || options.momentum > 0,
               "sgd: nesterov needs a momentum above 0; 0.9 is usual");
   if (options.momentum > 0) velocity_ = add_state("velocity");
@@ -23,14 +24,14 @@ Sgd::Sgd(std::vector<Tensor> parameters, const SgdOptions& options)
 
 void Sgd::step() {
   ++steps_;
-  const kernels::SgdStep update = {.lr = lr_,
-                                   .momentum = options_.momentum,
-                                   .weight_decay = options_.weight_decay,
-                                   .nesterov = options_.nesterov};
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     Tensor& parameter = parameters_[i];
     const Tensor gradient = gradient_of(parameter);
     if (!gradient.defined()) continue;
+    const kernels::SgdStep update = {.lr = lr_of(i),
+                                     .momentum = options_.momentum,
+                                     .weight_decay = weight_decay_of(i),
+                                     .nesterov = options_.nesterov};
     dispatch_floating(parameter.dtype(), [&](auto tag) {
       using T = typename decltype(tag)::type;
       const T* g = gradient.data<T>();

@@ -1,10 +1,12 @@
-// A checkpoint is a safetensors file. Its tensors are "module.NAME" for weights and buffers and
-// "optimizer.NAME" for what the optimiser keeps; the rest is JSON in the metadata:
+// A checkpoint is a safetensors file. Its tensors are "module.NAME" for weights and buffers,
+// "optimizer.NAME" for what the optimiser keeps and "average.NUMBER" for moving averages; the rest
+// is JSON in the metadata:
 //   format          "fovea-checkpoint"
 //   format_version  "1"; a change that older readers would misread raises it
 //   optimizer       {"method": "adam", "steps": 938, "lr": 0.001}
 //   generators      {"dropout1.generator": [seed, next stream]}
 //   loader          its options and its position; absent if the run had no loader
+//   average         {"steps": 938}; absent if no moving average was kept
 //   note.NAME       the caller's own
 //
 // The file is not trusted: everything is checked against the parts that it is loaded into, and only
@@ -31,6 +33,7 @@ constexpr std::string_view kFormat = "fovea-checkpoint";
 constexpr std::string_view kVersion = "1";
 constexpr std::string_view kModule = "module.";
 constexpr std::string_view kOptimizer = "optimizer.";
+constexpr std::string_view kAverage = "average.";
 constexpr std::string_view kNote = "note.";
 
 // What of the loader decides the batches: a run goes on with the same, or its bits would differ.
@@ -106,6 +109,27 @@ class CheckpointFile {
       }
     });
     return states;
+  }
+
+  // Tensors and steps for MovingAverage::set_state().
+  std::pair<std::vector<Tensor>, std::int64_t> average(const optim::MovingAverage& own) const {
+    check(file_.metadata.contains("average"), "was saved without a moving average");
+    std::pair<std::vector<Tensor>, std::int64_t> state;
+    read("average", [&](const Json& json) { state.second = integer(json.at("steps")); });
+    check(state.second >= 0, "counts {} steps of its moving average", state.second);
+    const std::map<std::string, Tensor> given = tensors(kAverage);
+    check(given.size() == own.averages().size(), "averages {} tensors, but the network has {}",
+          given.size(), own.averages().size());
+    for (std::size_t i = 0; i < own.averages().size(); ++i) {
+      const auto found = given.find(std::to_string(i));
+      check(found != given.end(), "has no '{}{}'", kAverage, i);
+      const Tensor& expected = own.averages()[i];
+      check(found->second.shape() == expected.shape() && found->second.dtype() == expected.dtype(),
+            "has '{}{}' as {}, but the network's is {}", kAverage, i, found->second.describe(),
+            expected.describe());
+      state.first.push_back(found->second);
+    }
+    return state;
   }
 
   data::LoaderPosition position(const data::Loader& loader) const {
@@ -191,6 +215,12 @@ void save_checkpoint(const std::string& path, const TrainingState& state, const 
                                    {"options", loader_options(*state.loader)}}
                                   .dump();
   }
+  if (state.average != nullptr) {
+    const std::vector<Tensor>& averages = state.average->averages();
+    for (std::size_t i = 0; i < averages.size(); ++i)
+      file.tensors.emplace(fmt::format("{}{}", kAverage, i), averages[i]);
+    file.metadata["average"] = Json{{"steps", state.average->steps()}}.dump();
+  }
   for (const auto& [name, value] : notes)
     file.metadata.emplace(fmt::format("{}{}", kNote, name), value);
   write_safetensors(path, file);
@@ -204,6 +234,8 @@ Notes load_checkpoint(const std::string& path, const TrainingState& state) {
   const std::vector<Generator> generators = file.generators(state.module);
   std::optional<data::LoaderPosition> position;
   if (state.loader != nullptr) position = file.position(*state.loader);
+  std::pair<std::vector<Tensor>, std::int64_t> average;
+  if (state.average != nullptr) average = file.average(*state.average);
   const optim::OptimizerState optimizer = file.optimizer_state();
   try {
     state.optimizer.set_state(optimizer);  // the last that can fail
@@ -214,6 +246,7 @@ Notes load_checkpoint(const std::string& path, const TrainingState& state) {
   const std::vector<nn::NamedGenerator> own = state.module.named_generators();
   for (std::size_t i = 0; i < own.size(); ++i) *own[i].generator = generators[i];
   if (position) state.loader->seek(*position);
+  if (state.average != nullptr) state.average->set_state(average.first, average.second);
   return file.notes();
 }
 

@@ -44,6 +44,36 @@ TEST(Schedule, OneCycleMayOnlyRiseOrOnlyFall) {
   EXPECT_DOUBLE_EQ(learning_rate(rises, 1), 0.1);
 }
 
+TEST(Schedule, StepsFallAtMilestones) {
+  const Schedule schedule = {
+      .kind = Kind::step, .peak = 0.4, .milestones = {0.25, 0.5}, .step_factor = 0.5};
+  EXPECT_EQ(learning_rate(schedule, 0), 0.4);
+  EXPECT_EQ(learning_rate(schedule, 0.24), 0.4);
+  EXPECT_EQ(learning_rate(schedule, 0.25), 0.2);
+  EXPECT_EQ(learning_rate(schedule, 1), 0.1);
+}
+
+TEST(Schedule, LinearFallsToZero) {
+  const Schedule schedule = {.kind = Kind::linear, .peak = 0.4};
+  EXPECT_EQ(learning_rate(schedule, 0), 0.4);
+  EXPECT_EQ(learning_rate(schedule, 0.75), 0.1);
+  EXPECT_EQ(learning_rate(schedule, 1), 0);
+}
+
+TEST(Schedule, AnyMayWarmUp) {
+  for (const Kind kind : {Kind::constant, Kind::step, Kind::linear, Kind::cosine}) {
+    const Schedule schedule = {.kind = kind, .peak = 0.5, .warmup = 0.2, .start_factor = 5};
+    EXPECT_DOUBLE_EQ(learning_rate(schedule, 0), 0.1);
+    EXPECT_DOUBLE_EQ(learning_rate(schedule, 0.1), 0.3);
+    EXPECT_DOUBLE_EQ(learning_rate(schedule, 0.2), 0.5);
+  }
+  const Schedule cosine = {.kind = Kind::cosine, .peak = 0.5, .warmup = 0.2};
+  EXPECT_DOUBLE_EQ(learning_rate(cosine, 0.6), 0.25);  // the middle of what is left
+  const Schedule steps = {.kind = Kind::step, .peak = 0.5, .warmup = 0.2, .milestones = {0.5}};
+  EXPECT_DOUBLE_EQ(learning_rate(steps, 0.49), 0.5);
+  EXPECT_DOUBLE_EQ(learning_rate(steps, 0.51), 0.05);
+}
+
 TEST(Schedule, ErrorsNameOptionAndRange) {
   EXPECT_CONTAINS(error_of([] { learning_rate({}, 1.5); }), "progress is 1.5", "between 0 and 1");
   EXPECT_CONTAINS(error_of([] { learning_rate({.peak = -1}, 0); }), "peak");

@@ -61,14 +61,19 @@ enum class Method { sgd, adam };
 struct Loop {
   explicit Loop(const std::shared_ptr<const data::Dataset>& dataset, Method method = Method::adam,
                 std::uint64_t seed = 1)
-      : network(seed), loader(dataset, {.batch = 4, .shuffle = true, .seed = 5}) {
+      : network(seed),
+        mean_network(seed),
+        loader(dataset, {.batch = 4, .shuffle = true, .seed = 5}),
+        average(network.state(), mean_network.state(), {.decay = 0.9}) {
     if (method == Method::adam)
       optimizer = std::make_unique<optim::Adam>(network.parameters());
     else
       optimizer = std::make_unique<optim::Sgd>(network.parameters(),
                                                optim::SgdOptions{.lr = 0.1, .momentum = 0.9});
   }
-  TrainingState state() { return {.module = network, .optimizer = *optimizer, .loader = &loader}; }
+  TrainingState state() {
+    return {.module = network, .optimizer = *optimizer, .loader = &loader, .average = &average};
+  }
 
   // At most `steps` steps, until there were three epochs; the losses.
   std::vector<double> train(int steps) {
@@ -79,6 +84,7 @@ struct Loop {
         optimizer->zero_grad();
         loss.backward();
         optimizer->step();
+        average.update();
         losses.push_back(loss.item<double>());
         after_step();
         if (--steps == 0) break;
@@ -88,7 +94,9 @@ struct Loop {
   }
 
   Network network;
+  Network mean_network;
   data::Loader loader;
+  optim::MovingAverage average;
   std::unique_ptr<optim::Optimizer> optimizer;
   std::function<void()> after_step = [] {};
 };
@@ -151,6 +159,9 @@ TEST_F(CheckpointTest, GoesOnToTheSameBits) {
         expect_identical(actual[i].tensor.detach(), expected[i].tensor.detach());
       expect_identical(second.network.named_buffers().at(0).tensor,
                        whole.network.named_buffers().at(0).tensor);
+      for (std::size_t i = 0; i < whole.average.averages().size(); ++i)
+        expect_identical(second.average.averages()[i].detach(),
+                         whole.average.averages()[i].detach());
     }
   }
 }
@@ -202,6 +213,17 @@ TEST_F(CheckpointTest, ALoaderIsOptional) {
   EXPECT_CONTAINS(refusal(Loop(dataset_)), "without a loader");
 }
 
+TEST_F(CheckpointTest, AMovingAverageIsOptional) {
+  Loop loop(dataset_);
+  TrainingState without = loop.state();
+  without.average = nullptr;
+  save_checkpoint(path_, without);
+  load_checkpoint(path_, without);
+  EXPECT_CONTAINS(refusal(Loop(dataset_)), "without a moving average");
+  EXPECT_CONTAINS(error_with("average", R"({"steps":-1})"), "-1 steps of its moving average");
+  EXPECT_CONTAINS(error_with("average", R"({"steps":[]})"), "whole number");
+}
+
 TEST_F(CheckpointTest, WhatDoesNotFitIsNamedAndChangesNothing) {
   Loop loop(dataset_);
   loop.train(2);
@@ -216,6 +238,7 @@ TEST_F(CheckpointTest, WhatDoesNotFitIsNamedAndChangesNothing) {
   {
     Loop other(dataset_);
     other.network.to(DType::float64);
+    other.mean_network.to(DType::float64);
     other.optimizer = std::make_unique<optim::Adam>(other.network.parameters());
     EXPECT_CONTAINS(refusal(std::move(other)), "conv.weight", "float64");
   }
@@ -244,7 +267,7 @@ TEST_F(CheckpointTest, DamagedMetadataIsRefused) {
   EXPECT_CONTAINS(error_with("format_version", "2"), "version 2");
   EXPECT_CONTAINS(error_with("optimizer", ""), "has no 'optimizer'");
   EXPECT_CONTAINS(error_with("generators", ""), "has no 'generators'");
-  for (const std::string key : {"optimizer", "generators", "loader"}) {
+  for (const std::string key : {"optimizer", "generators", "loader", "average"}) {
     for (const std::string value : {"", "{", "[]", "null", "7", "\"x\"", "{}", "[[[[[[[[[["})
       EXPECT_CONTAINS(error_with(key, value), path_);
   }
