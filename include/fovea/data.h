@@ -56,7 +56,8 @@ class FOVEA_API Source {
   virtual std::shared_ptr<const Dataset> open(Split split) const = 0;
 };
 
-// One batch: images float32 [N, C, spatial...] (channels-last memory), labels int64 [N].
+// One batch: images float32 [N, C, spatial...] (channels-last memory), labels int64 [N], or with
+// mixup probabilities float32 [N, classes]; cross_entropy() takes either.
 struct Batch {
   Tensor images;
   Tensor labels;
@@ -70,7 +71,27 @@ struct LoaderOptions {
   bool drop_last = false;  // leave out a last batch that is not full
   int prefetch = 2;        // batches prepared ahead, on background threads; 0: none
   int threads = 2;         // at most so many of them, each with a batch of its own
+  std::string augment;     // "flip,crop=4": changes of the samples, drawn anew in each epoch
 };
+
+// A random change of samples, for training. What is drawn depends on nothing but the loader's seed,
+// the epoch and the sample, so it is the same for any number of threads and after a resumption.
+struct AugmentationDef {
+  std::string_view name;      // "crop"
+  std::string_view argument;  // what the number behind = is: "CELLS"
+  std::string_view summary;
+  double usual;               // the number where none is given
+  double least, most;         // its range
+  int least_dims, most_dims;  // spatial dimensions of the samples that it is for
+};
+FOVEA_API std::span<const AugmentationDef> augmentations();
+struct Augmentation {
+  const AugmentationDef* def;
+  double value;
+};
+// "flip,crop=4,mixup": in the order of their work. Throws Error, with the list, for an unknown
+// name, and for numbers out of range.
+FOVEA_API std::vector<Augmentation> parse_augmentations(std::string_view text);
 
 // Where a loader stands: the epoch, counted from 0, and how many of its batches were handed out.
 struct LoaderPosition {
@@ -78,6 +99,8 @@ struct LoaderPosition {
   std::int64_t batch = 0;
   bool operator==(const LoaderPosition&) const = default;
 };
+
+class Augmenter;
 
 // The batches of a data set, epoch after epoch. Range-for runs over one epoch; each begin() starts
 // the next one, the first being `epoch`. The order of the samples depends on nothing but the seed
@@ -119,6 +142,7 @@ class FOVEA_API Loader {
  private:
   std::shared_ptr<const Dataset> dataset_;
   LoaderOptions options_;
+  std::shared_ptr<const Augmenter> augmenter_;
   LoaderPosition next_;                      // where begin() starts
   std::shared_ptr<LoaderPosition> current_;  // of the epoch that was begun last; may be null
 };

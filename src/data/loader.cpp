@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "data/augment.h"
 #include "fovea/data.h"
 #include "fovea/random.h"
 
@@ -47,9 +48,11 @@ class Loader::Stream {
  public:
   // `position` is where it starts, and is kept up to date.
   Stream(std::shared_ptr<const Dataset> dataset, const LoaderOptions& options,
-         std::shared_ptr<LoaderPosition> position)
+         std::shared_ptr<const Augmenter> augmenter, std::shared_ptr<LoaderPosition> position)
       : dataset_(std::move(dataset)),
         options_(options),
+        augmenter_(std::move(augmenter)),
+        epoch_(position->epoch),
         order_(order_of(dataset_->size(), options, position->epoch)),
         batches_(batch_count(dataset_->size(), options)),
         position_(std::move(position)),
@@ -161,14 +164,19 @@ class Loader::Stream {
     for (std::int64_t i = 0; i < count; ++i) {
       if (stop_) return std::nullopt;  // nobody will take it
       const std::int64_t source = order_[static_cast<std::size_t>(first + i)];
-      dataset_->read(source, std::span(images + static_cast<std::size_t>(i) * values, values));
+      const std::span<float> values_of(images + static_cast<std::size_t>(i) * values, values);
+      dataset_->read(source, values_of);
+      augmenter_->change(epoch_, source, values_of);
       labels[i] = dataset_->label(source);
     }
+    augmenter_->mix(epoch_, index, batch);
     return batch;
   }
 
   const std::shared_ptr<const Dataset> dataset_;
   const LoaderOptions options_;
+  const std::shared_ptr<const Augmenter> augmenter_;
+  const std::int64_t epoch_;
   const std::vector<std::int64_t> order_;
   const std::int64_t batches_;
   const std::shared_ptr<LoaderPosition> position_;
@@ -192,6 +200,7 @@ Loader::Loader(std::shared_ptr<const Dataset> dataset, const LoaderOptions& opti
   FOVEA_CHECK(options_.threads >= 1, "loader: threads is {}, but must be at least 1",
               options_.threads);
   FOVEA_CHECK(options_.epoch >= 0, "loader: epoch is {}, but must not be negative", options_.epoch);
+  augmenter_ = std::make_shared<Augmenter>(options_.augment, *dataset_, options_.seed);
   next_.epoch = options_.epoch;
 }
 
@@ -219,7 +228,7 @@ void Loader::seek(const LoaderPosition& position) {
 
 Loader::Iterator Loader::begin() {
   auto position = std::make_shared<LoaderPosition>(next_);
-  auto stream = std::make_shared<Stream>(dataset_, options_, position);
+  auto stream = std::make_shared<Stream>(dataset_, options_, augmenter_, position);
   current_ = std::move(position);
   next_ = {.epoch = next_.epoch + 1, .batch = 0};
   return Iterator(std::move(stream));

@@ -43,7 +43,8 @@ Json loader_options(const data::Loader& loader) {
           {"batch", options.batch},
           {"shuffle", options.shuffle},
           {"seed", options.seed},
-          {"drop_last", options.drop_last}};
+          {"drop_last", options.drop_last},
+          {"augment", options.augment}};
 }
 
 Json generator_states(const nn::Module& module) {

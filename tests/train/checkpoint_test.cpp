@@ -273,7 +273,7 @@ TEST_F(CheckpointTest, DamagedMetadataIsRefused) {
   }
   const auto loader = [](const std::string& epoch, const std::string& batch) {
     return R"({"epoch":)" + epoch + R"(,"batch":)" + batch +
-           R"(,"options":{"samples":18,"batch":4,"shuffle":true,"seed":5,"drop_last":false}})";
+           R"(,"options":{"samples":18,"batch":4,"shuffle":true,"seed":5,"drop_last":false,"augment":""}})";
   };
   EXPECT_CONTAINS(error_with("loader", loader("0", "6")), "batch 6", "5 batches");
   EXPECT_CONTAINS(error_with("loader", loader("-1", "0")), "epoch -1");

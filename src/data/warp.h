@@ -1,0 +1,38 @@
+// Geometry of one sample in channels-last memory [spatial..., C].
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "fovea/shape.h"
+
+namespace fovea::data {
+
+// A sample that augmentations change in place.
+struct SampleView {
+  Shape size;  // spatial
+  std::int64_t channels = 1;
+  std::span<float> values;
+  std::span<const float> black;  // of each channel: what comes in from outside
+
+  int dims() const { return size.rank(); }
+  // Elements from one cell to the next along `axis`.
+  std::int64_t stride(int axis) const;
+};
+
+void mirror(SampleView& sample, int axis);
+
+// Moves the content by so many cells along each axis; black comes in.
+void translate(SampleView& sample, const Shape& offset);
+
+// Where output cell (y, x) of a plane reads: (yy y + yx x + y0, xy y + xx x + x0).
+struct Affine {
+  double yy = 1, yx = 0, y0 = 0;
+  double xy = 0, xx = 1, x0 = 0;
+};
+enum class Outside : std::uint8_t { black, edge };
+// Reads every plane of the axes `y` and `x` through the map, with bilinear interpolation.
+void warp(SampleView& sample, int y, int x, const Affine& map, Outside outside);
+
+}  // namespace fovea::data
