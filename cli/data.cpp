@@ -1,12 +1,12 @@
 // fovea data: what a data set holds, read through to the end: samples, classes, shape, statistics,
-// and what is broken.
+// and what is broken. `fovea data preview` is in data_preview.cpp.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <memory>
 #include <utility>
 
-#include "commands.h"
+#include "data.h"
 #include "support.h"
 
 namespace cli {
@@ -126,15 +126,23 @@ std::string list_of_sources() {
 
 Action data_command(CLI::App& app) {
   const auto options = std::make_shared<DataOptions>();
-  app.add_option("source", options->source, "The data set, as --data takes it")
-      ->required()
+  app.add_option("source", options->source, "Needed: the data set, as --data takes it")
       ->check(known_source())
       ->type_name("SOURCE");
   add_threads(app);
   app.add_flag("--json", options->json, "Print one JSON object, with every broken file");
+  const auto preview = std::make_shared<Action>();
+  CLI::App* parser =
+      app.add_subcommand("preview", "Write samples and augmented ones as a sheet of pictures");
+  parser->callback([preview, action = data_preview_command(*parser)] { *preview = action; });
   app.footer(list_of_sources() +
-             "Example:\n  fovea data 'images:photos?size=64&validation=0.1&broken=skip'");
-  return [options] { show(*options); };
+             "Examples:\n  fovea data 'images:photos?size=64&validation=0.1&broken=skip'\n"
+             "  fovea data preview fashion-mnist --augment flip,crop=3 --out sheet.png");
+  return [options, preview] {
+    if (*preview) return (*preview)();
+    if (options->source.empty()) throw Misuse("source is required");
+    show(*options);
+  };
 }
 
 }  // namespace cli

@@ -1,9 +1,13 @@
-// fovea evaluate: accuracy and loss of a trained network on a data set.
+// fovea evaluate: how well a trained network does on a data set, class by class, and where it errs.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "commands.h"
+#include "pictures.h"
 #include "scoring.h"
 #include "support.h"
 
@@ -18,22 +22,113 @@ struct EvaluateOptions {
   Split split = Split::test;
   std::int64_t batch = 256;
   std::string plan_file;
+  std::string mistakes;
+  std::int64_t count = 64;
   bool json = false;
 };
 
+using Names = std::vector<std::string>;
+
+const std::string& name_of(const Names& classes, std::int64_t label) {
+  return classes[static_cast<std::size_t>(label)];
+}
+
+Json evaluation_json(const Evaluation& evaluation, const Names& classes) {
+  Json json = {{"accuracy", evaluation.total.accuracy()},
+               {"loss", evaluation.total.loss()},
+               {"samples", evaluation.total.samples},
+               {"top5", evaluation.top5()}};
+  if (evaluation.auc) json["auc"] = *evaluation.auc;
+  const Confusion& confusion = evaluation.confusion;
+  Json rows = Json::array();
+  Json matrix = Json::array();
+  for (std::size_t c = 0; c < classes.size(); ++c) {
+    rows.push_back({{"class", classes[c]},
+                    {"precision", confusion.precision(c)},
+                    {"recall", confusion.recall(c)},
+                    {"samples", confusion.labelled(c)}});
+    Json row = Json::array();
+    for (std::size_t other = 0; other < classes.size(); ++other)
+      row.push_back(confusion.at(c, other));
+    matrix.push_back(row);
+  }
+  json["classes"] = rows;
+  json["confusion"] = matrix;
+  return json;
+}
+
+void print_evaluation(const Evaluation& evaluation, const Names& classes) {
+  const Score& total = evaluation.total;
+  fmt::print("accuracy {:.2f} %  loss {:.4f}  samples {}", 100 * total.accuracy(), total.loss(),
+             grouped(total.samples));
+  if (classes.size() > 5) fmt::print("  top-5 {:.2f} %", 100 * evaluation.top5());
+  if (evaluation.auc) fmt::print("  AUC {:.4f}", *evaluation.auc);
+  fmt::print("\n");
+  Table table({"class", "precision", "recall", "samples"}, 1);
+  for (std::size_t c = 0; c < classes.size(); ++c) {
+    table.add({classes[c], fmt::format("{:.2f} %", 100 * evaluation.confusion.precision(c)),
+               fmt::format("{:.2f} %", 100 * evaluation.confusion.recall(c)),
+               grouped(evaluation.confusion.labelled(c))});
+  }
+  table.print();
+}
+
+// The most confident ones, as a sheet; returns them.
+std::vector<Mistake> write_mistakes(const EvaluateOptions& options, const Evaluation& evaluation,
+                                    const fovea::data::Dataset& dataset) {
+  std::vector<Mistake> shown = evaluation.mistakes;
+  shown.resize(std::min(shown.size(), static_cast<std::size_t>(options.count)));
+  std::vector<fovea::Tensor> pictures;
+  for (const Mistake& mistake : shown) pictures.push_back(picture_of(dataset, mistake.index));
+  if (!pictures.empty()) fovea::data::write_png(options.mistakes, sheet_of(pictures, 8));
+  return shown;
+}
+
+Json mistakes_json(const std::vector<Mistake>& mistakes, const Names& classes) {
+  Json rows = Json::array();
+  for (const Mistake& mistake : mistakes) {
+    rows.push_back({{"index", mistake.index},
+                    {"class", name_of(classes, mistake.label)},
+                    {"predicted", name_of(classes, mistake.predicted)},
+                    {"probability", mistake.confidence}});
+  }
+  return rows;
+}
+
+void print_mistakes(const std::string& file, const std::vector<Mistake>& mistakes,
+                    const Names& classes) {
+  if (mistakes.empty()) {
+    fmt::print("no mistakes: {} is not written\n", file);
+    return;
+  }
+  fmt::print("{}: the {} most confident mistakes, in rows of 8:\n", file, mistakes.size());
+  Table table({"sample", "class", "predicted", "probability"}, 3);
+  for (const Mistake& mistake : mistakes) {
+    table.add({std::to_string(mistake.index), name_of(classes, mistake.label),
+               name_of(classes, mistake.predicted),
+               fmt::format("{:.2f} %", 100 * mistake.confidence)});
+  }
+  table.print();
+}
+
 void evaluate(const EvaluateOptions& options) {
   use_plan_file(options.plan_file);
+  if (!options.mistakes.empty()) require_png(options.mistakes);
   const fovea::nn::Model model = load_model(options.model);
   const auto dataset = fovea::data::open(options.data, options.split);
   check_fits(model, *dataset, options.data);
-  const Score total = score(model, dataset, options.batch);
+  const Evaluation evaluation = score(model, dataset, options.batch);
+  const Names& classes = dataset->classes();
+  std::vector<Mistake> mistakes;
+  if (!options.mistakes.empty()) mistakes = write_mistakes(options, evaluation, *dataset);
   if (options.json) {
-    print_json(
-        {{"accuracy", total.accuracy()}, {"loss", total.loss()}, {"samples", total.samples}});
+    Json json = evaluation_json(evaluation, classes);
+    if (!options.mistakes.empty()) json["mistakes"] = mistakes_json(mistakes, classes);
+    print_json(json);
     return;
   }
-  fmt::print("accuracy {:.2f} %  loss {:.4f}  samples {}\n", 100 * total.accuracy(), total.loss(),
-             grouped(total.samples));
+  print_evaluation(evaluation, classes);
+  if (!options.mistakes.empty()) print_mistakes(options.mistakes, mistakes, classes);
 }
 
 }  // namespace
@@ -49,8 +144,18 @@ Action evaluate_command(CLI::App& app) {
       ->type_name("N");
   add_threads(app);
   add_plan_file(app, options->plan_file);
-  app.add_flag("--json", options->json, "Print one JSON object: accuracy, loss, samples");
-  app.footer("Example:\n  fovea evaluate lenet5.fovea --data fashion-mnist");
+  app.add_option("--mistakes", options->mistakes,
+                 "Write the most confident mistakes as a sheet of pictures, and list them")
+      ->type_name("FILE.png");
+  app.add_option("--count", options->count, "How many of them at most")
+      ->check(whole_number(1, 1000))
+      ->capture_default_str()
+      ->type_name("N");
+  app.add_flag("--json", options->json,
+               "Print one JSON object: accuracy, loss, samples, top5, classes, confusion");
+  app.footer(
+      "Examples:\n  fovea evaluate lenet5.fovea --data fashion-mnist\n"
+      "  fovea evaluate lenet5.fovea --data fashion-mnist --mistakes mistakes.png");
   return [options] { evaluate(*options); };
 }
 

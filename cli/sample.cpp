@@ -1,11 +1,11 @@
-// fovea sample: one sample of a data set, written as an image.
+// fovea sample: one sample of a data set, written as an image: of a volume its middle slice, of a
+// signal a plot.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
 #include <memory>
 
 #include "commands.h"
+#include "pictures.h"
 #include "support.h"
 
 namespace cli {
@@ -21,26 +21,6 @@ struct SampleOptions {
   bool json = false;
 };
 
-// Undoes the normalisation. The samples come channels-last, as [H, W, C]; images are [C, H, W].
-fovea::Tensor image_of(const fovea::data::Dataset& dataset, std::int64_t index) {
-  const fovea::Shape shape = dataset.sample_shape();
-  if (shape.rank() != 3 || (shape[0] != 1 && shape[0] != 3)) {
-    throw fovea::Error(fmt::format("sample: samples of {} are no images", join_sizes(shape)));
-  }
-  std::vector<float> values(static_cast<std::size_t>(shape.numel()));
-  dataset.read(index, values);
-  const std::vector<double> mean = dataset.mean();
-  const std::vector<double> stddev = dataset.stddev();
-  std::vector<std::uint8_t> pixels;
-  pixels.reserve(values.size());
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const std::size_t channel = i % mean.size();
-    const double level = (static_cast<double>(values[i]) * stddev[channel] + mean[channel]) * 255;
-    pixels.push_back(static_cast<std::uint8_t>(std::clamp(std::lround(level), 0L, 255L)));
-  }
-  return fovea::Tensor::from(pixels, {shape[1], shape[2], shape[0]}).permute({2, 0, 1});
-}
-
 void sample(const SampleOptions& options) {
   require_png(options.out);
   const auto dataset = fovea::data::open(options.data, options.split);
@@ -48,7 +28,7 @@ void sample(const SampleOptions& options) {
     throw fovea::Error(fmt::format("sample: there is no sample {}; '{}' has {}, numbered from 0",
                                    options.index, options.data, dataset->size()));
   }
-  fovea::data::write_png(options.out, image_of(*dataset, options.index));
+  fovea::data::write_png(options.out, picture_of(*dataset, options.index));
   const std::int64_t label = dataset->label(options.index);
   const std::string& name = dataset->classes().at(static_cast<std::size_t>(label));
   if (options.json) {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "support.h"
 
@@ -46,19 +47,108 @@ std::string class_count(const fovea::nn::ModelInfo& info) {
                                                               : std::to_string(info.classes.size());
 }
 
+// The rows of a tensor [N, classes].
+class Rows {
+ public:
+  explicit Rows(const fovea::Tensor& tensor)
+      : tensor_(tensor.detach().to(fovea::DType::float32).contiguous()) {}
+  std::int64_t count() const { return tensor_.size(0); }
+  std::int64_t classes() const { return tensor_.size(1); }
+  const float* row(std::int64_t i) const { return tensor_.data<float>() + i * classes(); }
+  // The first of the largest in each row.
+  std::vector<std::int64_t> largest() const {
+    std::vector<std::int64_t> result;
+    for (std::int64_t i = 0; i < count(); ++i)
+      result.push_back(std::max_element(row(i), row(i) + classes()) - row(i));
+    return result;
+  }
+
+ private:
+  fovea::Tensor tensor_;
+};
+
+double share(std::int64_t part, std::int64_t whole) {
+  return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
+}
+
+// Probabilities of the second of two classes, by label: pairs in the right order count one, equal
+// ones a half.
+double auc_of(std::vector<std::pair<float, bool>>& scored) {
+  std::sort(scored.begin(), scored.end());
+  double pairs = 0;
+  double negatives = 0;
+  double positives = 0;
+  for (std::size_t first = 0; first < scored.size();) {
+    std::size_t last = first;
+    double here[2] = {0, 0};
+    for (; last < scored.size() && scored[last].first == scored[first].first; ++last)
+      ++here[scored[last].second ? 1 : 0];
+    pairs += here[1] * (negatives + here[0] / 2);
+    negatives += here[0];
+    positives += here[1];
+    first = last;
+  }
+  return pairs / (positives * negatives);
+}
+
+// Adds one batch, whose first sample is `first`.
+void add(Evaluation& evaluation, const fovea::Tensor& logits, const fovea::Tensor& labels,
+         std::int64_t first, std::vector<std::pair<float, bool>>& scored) {
+  const Rows probabilities(fovea::softmax(logits));
+  const std::vector<std::int64_t> label = labels.to_vector<std::int64_t>();
+  const std::vector<std::int64_t> predicted = probabilities.largest();
+  for (std::int64_t i = 0; i < probabilities.count(); ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    const float* row = probabilities.row(i);
+    evaluation.confusion.add(label[at], predicted[at]);
+    const float own = row[label[at]];
+    const auto higher =
+        std::count_if(row, row + probabilities.classes(), [&](float other) { return other > own; });
+    if (higher < 5) ++evaluation.in_top5;
+    if (predicted[at] != label[at]) {
+      evaluation.mistakes.push_back({.index = first + i,
+                                     .label = label[at],
+                                     .predicted = predicted[at],
+                                     .confidence = static_cast<double>(row[predicted[at]])});
+    }
+    if (probabilities.classes() == 2) scored.emplace_back(row[1], label[at] == 1);
+  }
+}
+
 }  // namespace
 
 void Score::add(const fovea::Tensor& logits, const fovea::Tensor& labels, double mean_loss) {
-  const fovea::Tensor rows = logits.detach().to(fovea::DType::float32).contiguous();
-  const std::int64_t count = rows.size(0);
-  const std::int64_t classes = rows.size(1);
-  const float* row = rows.data<float>();
-  const std::int64_t* label = labels.data<std::int64_t>();
-  for (std::int64_t i = 0; i < count; ++i, row += classes) {
-    if (std::max_element(row, row + classes) - row == label[i]) ++correct;
-  }
-  loss_sum += mean_loss * static_cast<double>(count);
-  samples += count;
+  const Rows rows(logits);
+  const std::vector<std::int64_t> label =
+      labels.rank() == 1 ? labels.to_vector<std::int64_t>() : Rows(labels).largest();
+  const std::vector<std::int64_t> predicted = rows.largest();
+  for (std::size_t i = 0; i < label.size(); ++i) correct += predicted[i] == label[i] ? 1 : 0;
+  loss_sum += mean_loss * static_cast<double>(label.size());
+  samples += static_cast<std::int64_t>(label.size());
+}
+
+void Confusion::add(std::int64_t label, std::int64_t predicted) {
+  ++counts_[static_cast<std::size_t>(label) * classes_ + static_cast<std::size_t>(predicted)];
+}
+
+std::int64_t Confusion::labelled(std::size_t c) const {
+  std::int64_t count = 0;
+  for (std::size_t other = 0; other < classes_; ++other) count += at(c, other);
+  return count;
+}
+
+std::int64_t Confusion::predicted(std::size_t c) const {
+  std::int64_t count = 0;
+  for (std::size_t other = 0; other < classes_; ++other) count += at(other, c);
+  return count;
+}
+
+double Confusion::precision(std::size_t c) const {
+  return share(at(c, c), predicted(c));
+}
+
+double Confusion::recall(std::size_t c) const {
+  return share(at(c, c), labelled(c));
 }
 
 void check_fits(const fovea::nn::Model& model, const fovea::data::Dataset& dataset,
@@ -77,20 +167,28 @@ void check_fits(const fovea::nn::Model& model, const fovea::data::Dataset& datas
   if (dataset.size() == 0) throw fovea::Error(fmt::format("'{}' has no samples", source));
 }
 
-Score score(const fovea::nn::Model& model,
-            const std::shared_ptr<const fovea::data::Dataset>& dataset, std::int64_t batch,
-            const std::function<void()>& between) {
+Evaluation score(const fovea::nn::Model& model,
+                 const std::shared_ptr<const fovea::data::Dataset>& dataset, std::int64_t batch,
+                 const std::function<void()>& between) {
   const fovea::NoGrad no_grad;
   const Renormalisation renormalise(model.info, *dataset);
   const fovea::DType type = parameter_type(model);
   model.eval();
-  Score total;
+  Evaluation evaluation;
+  evaluation.confusion = Confusion(dataset->classes().size());
+  std::vector<std::pair<float, bool>> scored;
   for (const auto& [images, labels] : fovea::data::Loader(dataset, {.batch = batch})) {
     const fovea::Tensor logits = model(renormalise(images).to(type));
-    total.add(logits, labels, fovea::cross_entropy(logits, labels).item<double>());
+    add(evaluation, logits, labels, evaluation.total.samples, scored);
+    evaluation.total.add(logits, labels, fovea::cross_entropy(logits, labels).item<double>());
     between();
   }
-  return total;
+  std::stable_sort(evaluation.mistakes.begin(), evaluation.mistakes.end(),
+                   [](const Mistake& a, const Mistake& b) { return a.confidence > b.confidence; });
+  const bool both = evaluation.confusion.classes() == 2 && evaluation.confusion.labelled(0) > 0 &&
+                    evaluation.confusion.labelled(1) > 0;
+  if (both) evaluation.auc = auc_of(scored);
+  return evaluation;
 }
 
 }  // namespace cli

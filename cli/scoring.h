@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace cli {
 
@@ -15,10 +17,50 @@ struct Score {
   std::int64_t correct = 0;
   std::int64_t samples = 0;
 
-  // logits [N, classes], labels [N], and the mean loss of the batch.
+  // logits [N, classes], labels [N] or probabilities [N, classes], whose largest is then the label,
+  // and the mean loss of the batch.
   void add(const fovea::Tensor& logits, const fovea::Tensor& labels, double mean_loss);
   double loss() const { return loss_sum / static_cast<double>(samples); }
   double accuracy() const { return static_cast<double>(correct) / static_cast<double>(samples); }
+};
+
+// Who was taken for whom.
+class Confusion {
+ public:
+  explicit Confusion(std::size_t classes = 0) : classes_(classes), counts_(classes * classes) {}
+  void add(std::int64_t label, std::int64_t predicted);
+  std::size_t classes() const { return classes_; }
+  std::int64_t at(std::size_t label, std::size_t predicted) const {
+    return counts_[label * classes_ + predicted];
+  }
+  std::int64_t labelled(std::size_t c) const;
+  std::int64_t predicted(std::size_t c) const;
+  // Of those predicted, or labelled, as c, the share that is right; 0 of none.
+  double precision(std::size_t c) const;
+  double recall(std::size_t c) const;
+
+ private:
+  std::size_t classes_;
+  std::vector<std::int64_t> counts_;
+};
+
+struct Mistake {
+  std::int64_t index = 0;
+  std::int64_t label = 0;
+  std::int64_t predicted = 0;
+  double confidence = 0;  // the probability of the prediction
+};
+
+struct Evaluation {
+  Score total;
+  Confusion confusion;
+  std::int64_t in_top5 = 0;
+  std::vector<Mistake> mistakes;  // the most confident first
+  // Of two classes: the chance that a sample of the second has a higher probability of it than one
+  // of the first.
+  std::optional<double> auc;
+
+  double top5() const { return static_cast<double>(in_top5) / static_cast<double>(total.samples); }
 };
 
 // Throws Error unless the network reads such samples and tells such classes apart.
@@ -28,7 +70,7 @@ void check_fits(const fovea::nn::Model& model, const fovea::data::Dataset& datas
 // In evaluation mode; normalises as the model was trained, whatever the data set's own statistics,
 // and as the data set does where the model does not say. Calls `between` after each batch; what it
 // throws ends the scoring.
-Score score(
+Evaluation score(
     const fovea::nn::Model& model, const std::shared_ptr<const fovea::data::Dataset>& dataset,
     std::int64_t batch, const std::function<void()>& between = [] {});
 

@@ -209,6 +209,29 @@ void add_split(CLI::App& app, fovea::data::Split& split) {
       ->type_name("NAME");
 }
 
+void add_augment(CLI::App& app, std::string& text) {
+  std::vector<std::string> known;
+  for (const auto& def : fovea::data::augmentations()) {
+    known.push_back(
+        fmt::format("{}[={}] {} (default: {})", def.name, def.argument, def.summary, def.usual));
+  }
+  const CLI::Validator known_augmentations(
+      [](std::string& value) {
+        try {
+          fovea::data::parse_augmentations(value);
+        } catch (const fovea::Error& error) {
+          return std::string(error.what());
+        }
+        return std::string();
+      },
+      "", "augmentations");
+  app.add_option("--augment", text,
+                 fmt::format("Random changes of the training samples, such as flip,crop=4: {}",
+                             fmt::join(known, "; ")))
+      ->check(known_augmentations)
+      ->type_name("NAME[=X],..");
+}
+
 fovea::DType parameter_type(const fovea::nn::Model& model) {
   const std::vector<fovea::Tensor> parameters = model.parameters();
   return parameters.empty() ? fovea::DType::float32 : parameters.front().dtype();

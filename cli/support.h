@@ -20,11 +20,12 @@ CLI::Validator known_source();
 CLI::Validator whole_number(std::int64_t least, std::int64_t most = INT64_MAX);
 CLI::Validator number_above_zero();
 CLI::Validator number_of_at_least_zero();
-// Declares --threads, --data, --split, --algorithm, --precision, --workspace-limit and --plan-file
-// alike everywhere.
+// Declares --threads, --data, --split, --augment, --algorithm, --precision, --workspace-limit and
+// --plan-file alike everywhere.
 void add_threads(CLI::App& app);
 CLI::Option* add_data(CLI::App& app, std::string& source);
 void add_split(CLI::App& app, fovea::data::Split& split);
+void add_augment(CLI::App& app, std::string& text);
 struct AlgorithmOptions {
   std::string algorithm = "auto";
   std::string precision = "fast";

@@ -15,6 +15,8 @@
 
 #include "commands.h"
 #include "interrupt.h"
+#include "pictures.h"
+#include "recipe.h"
 #include "scoring.h"
 #include "support.h"
 #include "train_files.h"
@@ -37,6 +39,7 @@ struct TrainOptions {
   std::string run;
   std::string out;
   std::string log;
+  std::string recipe;
   std::string checkpoint_every;
   std::string plan_file;
   SaveInterval interval;  // which is that
@@ -102,7 +105,7 @@ class StoredNotes {
 // Throws Error if the folder of --run holds a training.
 void require_unused(const TrainFiles& files) {
   if (files.folder.empty()) return;
-  for (const std::string& file : {files.checkpoint, files.log, files.network}) {
+  for (const std::string& file : {files.checkpoint, files.log, files.network, files.best}) {
     if (exists(file)) {
       throw fv::Error(
           fmt::format("'{}' holds a training already ({}); go on with `{}`, or name another folder",
@@ -113,17 +116,27 @@ void require_unused(const TrainFiles& files) {
 
 void print_epoch(const EpochReport& report, std::int64_t epochs) {
   fmt::print(
-      "epoch {:>{}}/{}  loss {:.4f}  train {:6.2f} %  test {:6.2f} %  {:5.1f} s  {:>7} images/s\n",
+      "epoch {:>{}}/{}  loss {:.4f}  train {:6.2f} %  {} {:6.2f} %  {:5.1f} s  {:>7} images/s\n",
       report.epoch, std::to_string(epochs).size(), epochs, report.train.loss(),
-      100 * report.train.accuracy(), 100 * report.test.accuracy(), report.seconds,
-      grouped(static_cast<std::int64_t>(report.images_per_second())));
+      100 * report.train.accuracy(), report.scored_name, 100 * report.scored.accuracy(),
+      report.seconds, grouped(static_cast<std::int64_t>(report.images_per_second())));
   std::fflush(stdout);
 }
 
+// "54,000 training, 6,000 validation and 10,000 test samples"
+std::string sample_counts(const TrainData& data) {
+  std::string text = fmt::format("{} training", grouped(data.train->size()));
+  if (data.validation) {
+    text +=
+        fmt::format("{} {} validation", data.test ? "," : " and", grouped(data.validation->size()));
+  }
+  if (data.test) text += fmt::format(" and {} test", grouped(data.test->size()));
+  return text + " samples";
+}
+
 void print_start(const TrainSettings& settings, const fv::nn::Model& model, const TrainData& data) {
-  fmt::print("{}: {} parameters; {}: {} training and {} test samples of {}; threads: {}\n",
-             settings.network, grouped(model.module().parameter_count()), settings.data,
-             grouped(data.train->size()), grouped(data.test->size()),
+  fmt::print("{}: {} parameters; {}: {} of {}; threads: {}\n", settings.network,
+             grouped(model.module().parameter_count()), settings.data, sample_counts(data),
              join_sizes(data.train->sample_shape()), fv::num_threads());
   for (const std::string& how : model.info.adapted) fmt::print("adapted: {}\n", how);
   std::fflush(stdout);
@@ -139,7 +152,7 @@ class Run {
         interval_(options.interval),
         json_(options.json),
         files_(files),
-        data_(open_data(settings.data)),
+        data_(open_data(settings)),
         training_(settings_, data_),
         log_(files.log) {
     notes_ = {{"settings", text_of(settings_json(settings))},
@@ -153,9 +166,16 @@ class Run {
     if (!files_.folder.empty()) lock_ = FolderLock(files_.folder);
     require_unused(files_);
     fv::require_writable(files_.network);
-    if (!files_.folder.empty()) save();  // a run can be resumed from its very start
-    log_.start();                        // behind all that can fail: it empties the file
-    if (!json_) print_start(settings_, training_.model(), data_);
+    const std::vector<std::string> notes = training_.start();
+    if (!files_.folder.empty()) {
+      fv::write_text(files_.config, config());
+      save();  // a run can be resumed from its very start
+    }
+    log_.start();  // behind all that can fail: it empties the file
+    if (json_) return;
+    print_start(settings_, training_.model(), data_);
+    for (const std::string& note : notes) fmt::print("{}\n", note);
+    std::fflush(stdout);
   }
 
   void resume() {
@@ -179,22 +199,21 @@ class Run {
     double seconds = 0;
     while (!training_.done()) {
       training_.run_epoch([this] { between_steps(); });
-      const EpochReport report = training_.finish_epoch(
-          score(training_.model(), data_.test, settings_.batch, [this] { answer_interrupt(); }));
+      const Evaluation evaluation = score_on(data_.scored());
+      const EpochReport report = training_.finish_epoch(evaluation.total);
       seconds += report.seconds;
       log_.append(report.json().dump());
-      if (!files_.folder.empty()) save();
+      if (!files_.folder.empty()) {
+        write_pictures(evaluation.confusion);
+        if (data_.validation && training_.is_best()) fv::save(training_.result(), files_.best);
+        save();
+      }
       if (json_)
         print_json(report.json());
       else
         print_epoch(report, settings_.epochs);
     }
-    fv::save(training_.model(), files_.network);
-    if (files_.folder.empty()) {  // the network is whole, and nothing is left to go on with
-      std::error_code ignored;
-      std::filesystem::remove(files_.checkpoint, ignored);
-    }
-    if (!json_) fmt::print("trained in {:.1f} s, saved as {}\n", seconds, files_.network);
+    finish(seconds);
   }
 
   // What to do after a failure, or nothing.
@@ -203,6 +222,50 @@ class Run {
   }
 
  private:
+  // The settings, and what the data are.
+  std::string config() const {
+    return Json{{"settings", settings_json(settings_)}, {"data", data_json(data_)}}.dump(
+               2, ' ', false, Json::error_handler_t::replace) +
+           "\n";
+  }
+
+  void write_pictures(const Confusion& confusion) const {
+    fv::write_text(files_.curves, curves_svg(log_.text()));
+    fv::write_text(files_.confusion, confusion_svg(confusion, data_.train->classes()));
+  }
+
+  Evaluation score_on(const std::shared_ptr<const fv::data::Dataset>& dataset) {
+    return score(training_.result(), dataset, settings_.batch, [this] { answer_interrupt(); });
+  }
+
+  // Saves the network, the best one where training stopped early; scores it on the test samples if
+  // no epoch was.
+  void finish(double seconds) {
+    const bool early = training_.stopped_early() && !files_.folder.empty();
+    if (early) {
+      fv::load_weights(training_.result().module(), files_.best);
+      if (!json_) {
+        fmt::print(
+            "stopped: no better validation accuracy than that of epoch {} in {} epochs; "
+            "{} is the network of that epoch\n",
+            training_.best_epoch(), settings_.early_stopping, files_.network);
+      }
+    }
+    fv::save(training_.result(), files_.network);
+    if (data_.validation && data_.test) {
+      const Evaluation test = score_on(data_.test);
+      if (json_)
+        print_json({{"test_accuracy", test.total.accuracy()}, {"test_loss", test.total.loss()}});
+      else
+        fmt::print("test {:.2f} %\n", 100 * test.total.accuracy());
+    }
+    if (files_.folder.empty()) {  // the network is whole, and nothing is left to go on with
+      std::error_code ignored;
+      std::filesystem::remove(files_.checkpoint, ignored);
+    }
+    if (!json_) fmt::print("trained in {:.1f} s, saved as {}\n", seconds, files_.network);
+  }
+
   void save() {
     notes_["sums"] = text_of(training_.sums_json());
     notes_["log"] = log_.text();
@@ -309,6 +372,8 @@ std::string plans_of(const TrainOptions& options, const StoredNotes& stored,
 
 void start(const TrainOptions& options) {
   check_settings(options.settings);
+  if (options.settings.early_stopping > 0 && options.run.empty())
+    throw Misuse("--early-stopping needs --run, where the best network is kept");
   const std::string out = options.out.empty() ? options.settings.network + ".fovea" : options.out;
   const TrainFiles files = train_files(options.run, out, options.log);
   require_unused(files);
@@ -357,9 +422,11 @@ Action train_command(CLI::App& app) {
       app.add_option("--log", options->log, "Write one JSON object per epoch to this file")
           ->type_name("FILE");
   CLI::Option* run =
-      app.add_option("--run", options->run,
-                     "Keep everything in this folder: model.fovea, log.jsonl, and last.checkpoint, "
-                     "from which a training that was stopped or killed goes on")
+      app.add_option(
+             "--run", options->run,
+             "Keep everything in this folder: model.fovea, best.fovea by the validation samples, "
+             "config.json, log.jsonl, curves.svg, confusion.svg, and last.checkpoint, "
+             "from which a training that was stopped or killed goes on")
           ->excludes(out)
           ->excludes(log)
           ->type_name("DIR");
@@ -368,6 +435,10 @@ Action train_command(CLI::App& app) {
                "same bits as without a stop. The other options are those it was started with; "
                "--epochs may change (the schedule is then that of so many epochs), and --data "
                "where the same data have moved");
+  app.add_option("--recipe", options->recipe,
+                 "Read options from this file, in lines such as epochs = 20; those given here "
+                 "have the last word")
+      ->type_name("FILE");
   app.add_option(
          "--checkpoint-every", options->checkpoint_every,
          "With --run, how often to save within an epoch: a number of batches, or of seconds "
@@ -380,9 +451,10 @@ Action train_command(CLI::App& app) {
       "NAME.checkpoint), print the command that goes on, and exit with 130, 143 or 129.\n"
       "Examples:\n"
       "  fovea train lenet5 --data fashion-mnist --epochs 10 --out lenet5.fovea\n"
-      "  fovea train lenet5 --data fashion-mnist --epochs 10 --run runs/lenet5\n"
+      "  fovea train lenet5 --data fashion-mnist --augment flip,crop=2 --run runs/lenet5\n"
       "  fovea train --resume --run runs/lenet5");
   return [options, &app] {
+    if (!options->recipe.empty()) apply_recipe(options->recipe, app);
     options->interval = parse_interval(options->checkpoint_every);
     options->resume ? resume(*options, app) : start(*options);
   };

@@ -65,23 +65,25 @@ bool agree(std::string_view a, std::string_view b) {
 }  // namespace
 
 TrainFiles train_files(const std::string& run, const std::string& out, const std::string& log) {
-  TrainFiles files;
   if (!run.empty()) {
     const std::filesystem::path folder(run);
-    files = {.folder = run,
-             .network = folder / "model.fovea",
-             .checkpoint = folder / "last.checkpoint",
-             .log = folder / "log.jsonl",
-             .resume = fmt::format("fovea train --resume --run {}", quoted(run))};
-    return files;
+    return {.folder = run,
+            .network = folder / "model.fovea",
+            .checkpoint = folder / "last.checkpoint",
+            .log = folder / "log.jsonl",
+            .config = folder / "config.json",
+            .best = folder / "best.fovea",
+            .curves = folder / "curves.svg",
+            .confusion = folder / "confusion.svg",
+            .resume = fmt::format("fovea train --resume --run {}", quoted(run))};
   }
+  TrainFiles files;
   std::string stem = out;
   if (stem.ends_with(kNetworkExtension)) stem.resize(stem.size() - kNetworkExtension.size());
-  files = {.folder = {},
-           .network = out,
-           .checkpoint = stem + ".checkpoint",
-           .log = log,
-           .resume = fmt::format("fovea train --resume --out {}", quoted(out))};
+  files.network = out;
+  files.checkpoint = stem + ".checkpoint";
+  files.log = log;
+  files.resume = fmt::format("fovea train --resume --out {}", quoted(out));
   if (log.empty()) return files;
   if (canonical(log) == canonical(out))
     throw Misuse(fmt::format("--log and --out are the same file, '{}'", out));

@@ -12,7 +12,12 @@ struct TrainFiles {
   std::string network;     // model.fovea, or --out
   std::string checkpoint;  // last.checkpoint, or beside --out
   std::string log;         // log.jsonl, or --log; may be empty
-  std::string resume;      // the command that goes on
+  // In the folder only:
+  std::string config;     // config.json: the settings
+  std::string best;       // best.fovea, by validation accuracy
+  std::string curves;     // curves.svg
+  std::string confusion;  // confusion.svg
+  std::string resume;     // the command that goes on
 };
 
 // Of `fovea train --run RUN`, or of `--out OUT --log LOG`. Throws Misuse if two of them are the

@@ -1,4 +1,5 @@
-// What decides the result of a training: given on the command line, and kept in its checkpoint.
+// What decides the result of a training: given on the command line or in a recipe, and kept in its
+// checkpoint.
 #pragma once
 
 #include <fovea/fovea.h>
@@ -7,23 +8,45 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "support.h"
 
 namespace cli {
 
-enum class Method : std::uint8_t { adam, sgd };
+enum class Method : std::uint8_t { adam, adamw, sgd, rmsprop };
 
 struct TrainSettings {
   std::string network;
   std::string data;
+  double validation = 0;  // share of the training samples that is set apart
+  double width = 1;       // of the network
   std::int64_t epochs = 10;
   std::int64_t batch = 64;
+  std::int64_t accumulate = 1;  // batches per step
+  std::string augment;
+
   Method method = Method::adam;
   std::optional<double> lr;        // the method's own default otherwise
-  std::optional<double> momentum;  // of sgd
+  std::optional<double> momentum;  // of sgd and rmsprop
+  bool nesterov = false;
   double weight_decay = 0;
+  bool spare_biases = false;          // no weight decay for biases and norms
+  std::vector<std::string> lr_scale;  // "PATTERN=FACTOR"
+  double clip = 0;                    // 0: none
+  double ema = 0;                     // 0: none
+
   fovea::optim::Schedule::Kind schedule = fovea::optim::Schedule::Kind::one_cycle;
+  std::optional<double> warmup;
+  std::vector<double> milestones = {0.5, 0.75};
+  double step_factor = 0.1;
+  std::int64_t early_stopping = 0;  // 0: never
+
+  double label_smoothing = 0;
+  std::vector<std::string> class_weights;  // numbers, or "balanced"
+
+  std::string weights;  // a file to start from
+  std::vector<std::string> freeze;
   std::uint64_t seed = 1;
 };
 
@@ -34,10 +57,14 @@ void add_settings(CLI::App& app, TrainSettings& settings);
 void check_settings(const TrainSettings& settings);
 
 double learning_rate(const TrainSettings& settings);
+fovea::optim::Schedule schedule_of(const TrainSettings& settings);
+// Of the parameters that are not frozen. Throws Misuse for a pattern that none has.
 std::unique_ptr<fovea::optim::Optimizer> new_optimizer(const TrainSettings& settings,
                                                        const fovea::nn::Model& model);
 
-// Keys are the names of the options, without dashes in front.
+// Names of the settings, as in the options without dashes in front and in recipes.
+std::vector<std::string> setting_names();
+// Keys are those names.
 Json settings_json(const TrainSettings& settings);
 // Reads what settings_json() wrote, from a file that is not trusted. Throws Json::exception for
 // what is missing, and Error, naming `file`, for values that make no sense.

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <utility>
 
@@ -20,23 +21,97 @@ fv::nn::Model new_model(const TrainSettings& settings, const TrainData& data) {
   fv::nn::Model model = build_network(
       settings.network, {.classes = static_cast<std::int64_t>(data.train->classes().size()),
                          .seed = settings.seed,
-                         .input = data.train->sample_shape()});
+                         .input = data.train->sample_shape(),
+                         .width = settings.width});
   check_fits(model, *data.train, settings.data);
-  check_fits(model, *data.test, settings.data);
+  check_fits(model, *data.scored(), settings.data);
   fv::data::describe(model, *data.train);
   return model;
 }
 
+std::vector<std::string> freeze(const TrainSettings& settings, fv::nn::Module& module) {
+  std::vector<std::string> frozen;
+  for (const std::string& pattern : settings.freeze) {
+    const std::vector<std::string> names = module.freeze(pattern);
+    if (names.empty()) {
+      throw Misuse(
+          fmt::format("--freeze: no parameter of {} fits '{}'; `fovea inspect {}` lists "
+                      "its layers",
+                      settings.network, pattern, settings.network));
+    }
+    frozen.insert(frozen.end(), names.begin(), names.end());
+  }
+  const std::vector<fv::Tensor> left = module.parameters();
+  if (std::none_of(left.begin(), left.end(), [](const auto& one) { return one.requires_grad(); }))
+    throw Misuse("--freeze: nothing is left to train");
+  return frozen;
+}
+
+// "balanced": samples / (classes * samples of the class), so that each class counts alike.
+std::vector<double> class_weights(const TrainSettings& settings, const fv::data::Dataset& dataset) {
+  const std::size_t classes = dataset.classes().size();
+  std::vector<double> weights;
+  if (settings.class_weights == std::vector<std::string>{"balanced"}) {
+    std::vector<std::int64_t> counts(classes);
+    for (std::int64_t i = 0; i < dataset.size(); ++i)
+      ++counts[static_cast<std::size_t>(dataset.label(i))];
+    for (const std::int64_t count : counts) {
+      weights.push_back(count == 0 ? 0
+                                   : static_cast<double>(dataset.size()) /
+                                         static_cast<double>(count) / static_cast<double>(classes));
+    }
+    return weights;
+  }
+  for (const std::string& text : settings.class_weights) {
+    double weight = -1;
+    const char* const end = text.data() + text.size();
+    const auto [after, error] = std::from_chars(text.data(), end, weight);
+    if (error != std::errc() || after != end || !(weight >= 0) || !std::isfinite(weight)) {
+      throw Misuse(
+          fmt::format("--class-weights: must be balanced, or a number of at least 0 for each "
+                      "class, but is '{}'",
+                      text));
+    }
+    weights.push_back(weight);
+  }
+  if (!weights.empty() && weights.size() != classes) {
+    throw Misuse(fmt::format("--class-weights: there are {} for the {} classes of '{}'",
+                             weights.size(), classes, settings.data));
+  }
+  return weights;
+}
+
 }  // namespace
 
-TrainData open_data(const std::string& source) {
-  return {.train = fv::data::open(source, fv::data::Split::train),
-          .test = fv::data::open(source, fv::data::Split::test)};
+TrainData open_data(const TrainSettings& settings) {
+  using fv::data::Split;
+  std::string text = settings.data;
+  if (settings.validation > 0) {
+    text += fmt::format("{}validation={}", text.find('?') == std::string::npos ? '?' : '&',
+                        settings.validation);
+  }
+  const auto source = fv::data::open(text);
+  const auto part = [&](Split split) {
+    return source->has(split) ? source->open(split) : std::shared_ptr<const fv::data::Dataset>();
+  };
+  TrainData data{.train = source->open(Split::train),
+                 .validation = part(Split::validation),
+                 .test = part(Split::test)};
+  if (!data.scored()) {
+    throw fv::Error(
+        fmt::format("'{}' has neither validation nor test samples; --validation 0.1 "
+                    "sets a tenth of the training samples apart",
+                    settings.data));
+  }
+  if (settings.early_stopping > 0 && !data.validation)
+    throw Misuse("--early-stopping needs --validation: the test samples are not to choose by");
+  return data;
 }
 
 Json data_json(const TrainData& data) {
   return {{"training samples", data.train->size()},
-          {"test samples", data.test->size()},
+          {"validation samples", data.validation ? data.validation->size() : 0},
+          {"test samples", data.test ? data.test->size() : 0},
           {"classes", data.train->classes().size()},
           {"mean", data.train->mean()},
           {"deviation", data.train->stddev()}};
@@ -50,8 +125,8 @@ Json EpochReport::json() const {
   return {{"epoch", epoch},
           {"loss", train.loss()},
           {"train_accuracy", train.accuracy()},
-          {"test_accuracy", test.accuracy()},
-          {"test_loss", test.loss()},
+          {scored_name + "_accuracy", scored.accuracy()},
+          {scored_name + "_loss", scored.loss()},
           {"lr", lr},
           {"seconds", seconds},
           {"images_per_second", images_per_second()}};
@@ -60,9 +135,53 @@ Json EpochReport::json() const {
 Training::Training(const TrainSettings& settings, const TrainData& data)
     : settings_(settings),
       model_(new_model(settings, data)),
-      loader_(data.train, {.batch = settings.batch, .shuffle = true, .seed = settings.seed}),
+      frozen_(freeze(settings, model_.module())),
+      loader_(data.train, {.batch = settings.batch,
+                           .shuffle = true,
+                           .seed = settings.seed,
+                           .augment = settings.augment}),
       optimizer_(new_optimizer(settings, model_)),
-      schedule_{.kind = settings.schedule, .peak = learning_rate(settings)} {}
+      schedule_(schedule_of(settings)),
+      loss_{.label_smoothing = settings.label_smoothing,
+            .class_weights = class_weights(settings, *data.train)} {
+  report_.scored_name = data.scored_name();
+  if (settings.ema == 0) return;
+  averaged_ = new_model(settings, data);
+  average_.emplace(model_.module().state(), averaged_.module().state(),
+                   fv::optim::MovingAverageOptions{.decay = settings.ema});
+}
+
+std::vector<std::string> Training::start() {
+  std::vector<std::string> notes;
+  if (!settings_.weights.empty()) {
+    const fv::LoadReport report =
+        fv::load_weights(model_.module(), settings_.weights, {.strict = false});
+    const std::size_t all = model_.module().state().size();
+    const std::size_t fitting = all - report.missing.size() - report.mis_shaped.size();
+    if (fitting == 0) {
+      throw fv::Error(fmt::format("'{}' has no weights that fit {}. {}", settings_.weights,
+                                  settings_.network, report.to_string()));
+    }
+    notes.push_back(fmt::format("weights: {} of {} tensors from {}. {}", fitting, all,
+                                settings_.weights, report.to_string()));
+    if (average_) average_->set_state(model_.module().state(), 0);
+  }
+  if (!frozen_.empty()) {
+    notes.push_back(fmt::format("frozen: {} of {} parameter tensors", frozen_.size(),
+                                model_.parameters().size()));
+  }
+  return notes;
+}
+
+bool Training::done() const {
+  return loader_.position().epoch >= settings_.epochs || stopped_early();
+}
+
+bool Training::stopped_early() const {
+  const fv::data::LoaderPosition position = loader_.position();
+  return settings_.early_stopping > 0 && position.batch == 0 && best_.epoch > 0 &&
+         position.epoch - best_.epoch >= settings_.early_stopping;
+}
 
 void Training::run_epoch(const std::function<void()>& between) {
   const fv::data::LoaderPosition start = loader_.position();
@@ -77,19 +196,26 @@ void Training::run_epoch(const std::function<void()>& between) {
   model_.train();
   std::int64_t done = start.batch;
   for (const auto& batch : loader_) {
-    const auto step = static_cast<double>(start.epoch * batches + done);
-    optimizer_->set_lr(fv::optim::learning_rate(schedule_, step / last_step));
-    train_batch(batch);
+    const auto count = static_cast<double>(batch.images.size(0));
+    train_batch(batch, count / static_cast<double>(samples_of_step(done)));
+    ++done;
+    const bool stepped = done % settings_.accumulate == 0 || done == batches;
+    if (stepped) {
+      const auto place = static_cast<double>(start.epoch * batches + done - 1);
+      optimizer_->set_lr(fv::optim::learning_rate(schedule_, place / last_step));
+      step();
+    }
     report_.seconds = before.seconds + seconds_now() - started;
-    progress.update(++done, report_.train.samples - before.train.samples, report_.train.loss());
-    between();
+    progress.update(done, report_.train.samples - before.train.samples, report_.train.loss());
+    if (stepped) between();  // gradients are in no checkpoint
   }
   loader_.seek({.epoch = start.epoch, .batch = batches});  // not over before it is reported
 }
 
-void Training::train_batch(const fv::data::Batch& batch) {
+// Gradients of the batches of a step add up to that of the mean over all their samples.
+void Training::train_batch(const fv::data::Batch& batch, double share) {
   const fv::Tensor logits = model_(batch.images);
-  const fv::Tensor loss = fv::cross_entropy(logits, batch.labels);
+  const fv::Tensor loss = fv::cross_entropy(logits, batch.labels, loss_);
   const double value = loss.item<double>();
   if (!std::isfinite(value)) {
     throw Diverged(
@@ -97,30 +223,49 @@ void Training::train_batch(const fv::data::Batch& batch) {
                     "lower --lr (it was at most {})",
                     report_.epoch, value, schedule_.peak));
   }
-  optimizer_->zero_grad();
-  loss.backward();
-  optimizer_->step();
+  if (share == 1)
+    loss.backward();
+  else
+    (loss * share).backward();
   report_.train.add(logits, batch.labels, value);
 }
 
-EpochReport Training::finish_epoch(const Score& test) {
+std::int64_t Training::samples_of_step(std::int64_t batch) const {
+  const std::int64_t first = batch / settings_.accumulate * settings_.accumulate;
+  const std::int64_t last = std::min(first + settings_.accumulate, loader_.batches());
+  return std::min(last * settings_.batch, loader_.samples()) - first * settings_.batch;
+}
+
+void Training::step() {
+  if (settings_.clip > 0) fv::optim::clip_norm(model_.parameters(), settings_.clip);
+  optimizer_->step();
+  optimizer_->zero_grad();
+  if (average_) average_->update();
+}
+
+EpochReport Training::finish_epoch(const Score& scored) {
   EpochReport report = std::exchange(report_, {});
+  report_.scored_name = report.scored_name;
   report.epoch = loader_.position().epoch + 1;
-  report.test = test;
+  report.scored = scored;
   report.lr = optimizer_->lr();
   loader_.seek({.epoch = report.epoch, .batch = 0});
+  if (best_.epoch == 0 || scored.accuracy() > best_.accuracy)
+    best_ = {.epoch = report.epoch, .accuracy = scored.accuracy()};
   return report;
 }
 
 fv::TrainingState Training::state() {
-  return {.module = model_.module(), .optimizer = *optimizer_, .loader = &loader_};
+  return {.module = model_.module(),
+          .optimizer = *optimizer_,
+          .loader = &loader_,
+          .average = average_ ? &*average_ : nullptr};
 }
 
 Json Training::sums_json() const {
-  return {{"loss", report_.train.loss_sum},
-          {"correct", report_.train.correct},
-          {"samples", report_.train.samples},
-          {"seconds", report_.seconds}};
+  return {{"loss", report_.train.loss_sum},   {"correct", report_.train.correct},
+          {"samples", report_.train.samples}, {"seconds", report_.seconds},
+          {"best epoch", best_.epoch},        {"best accuracy", best_.accuracy}};
 }
 
 void Training::set_sums(const Json& sums) {
@@ -128,6 +273,8 @@ void Training::set_sums(const Json& sums) {
   report_.train.correct = sums.at("correct").get<std::int64_t>();
   report_.train.samples = sums.at("samples").get<std::int64_t>();
   report_.seconds = sums.at("seconds").get<double>();
+  best_ = {.epoch = sums.at("best epoch").get<std::int64_t>(),
+           .accuracy = sums.at("best accuracy").get<double>()};
 }
 
 std::string Training::place() const {

@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "scoring.h"
 #include "support.h"
@@ -15,19 +17,27 @@ namespace cli {
 
 struct TrainData {
   std::shared_ptr<const fovea::data::Dataset> train;
-  std::shared_ptr<const fovea::data::Dataset> test;
+  std::shared_ptr<const fovea::data::Dataset> validation;  // may be null
+  std::shared_ptr<const fovea::data::Dataset> test;        // may be null, but not both
+  // What each epoch is scored on, and its name.
+  const std::shared_ptr<const fovea::data::Dataset>& scored() const {
+    return validation ? validation : test;
+  }
+  const char* scored_name() const { return validation ? "validation" : "test"; }
 };
 
-TrainData open_data(const std::string& source);
+// Throws Error, or Misuse where --early-stopping has nothing to choose by.
+TrainData open_data(const TrainSettings& settings);
 // By what a checkpoint knows the data again.
 Json data_json(const TrainData& data);
 
 struct EpochReport {
   std::int64_t epoch = 0;  // from 1
   Score train;
-  Score test;
-  double lr = 0;       // of the last batch
-  double seconds = 0;  // of training, without the test
+  Score scored;
+  std::string scored_name;  // "test", "validation"
+  double lr = 0;            // of the last batch
+  double seconds = 0;       // of training, without the scoring
 
   double images_per_second() const;
   Json json() const;
@@ -44,31 +54,55 @@ class Training {
   // Throws Error unless the network fits the data. Keeps a reference to `settings`.
   Training(const TrainSettings& settings, const TrainData& data);
 
-  bool done() const { return loader_.position().epoch >= settings_.epochs; }
+  // Fills the network from the file of --weights; what of it fitted, and what is frozen, for
+  // people. Throws Error if nothing fits.
+  std::vector<std::string> start();
+
+  // All epochs, or as many as brought nothing new that --early-stopping says.
+  bool done() const;
+  bool stopped_early() const;
   // What is left of the current epoch; calls `between` after each step. The epoch stays the current
   // one until it is finished. Throws Diverged.
   void run_epoch(const std::function<void()>& between);
-  EpochReport finish_epoch(const Score& test);
+  EpochReport finish_epoch(const Score& scored);
+  // Whether the epoch that was finished last is the best one so far.
+  bool is_best() const { return best_.epoch == loader_.position().epoch; }
+  std::int64_t best_epoch() const { return best_.epoch; }
 
-  // What a checkpoint holds, and beside it the sums of the current epoch.
+  // What a checkpoint holds, and beside it the sums of the current epoch and the best one.
   fovea::TrainingState state();
   Json sums_json() const;
   void set_sums(const Json& sums);
 
   const fovea::nn::Model& model() const { return model_; }
+  // The network that is scored and saved: the moving average, where there is one.
+  const fovea::nn::Model& result() const { return average_ ? averaged_ : model_; }
   std::string place() const;  // "epoch 3 of 10, batch 120 of 938"
   // Throws Misuse if more epochs have begun than there shall be.
   void check_epochs() const;
 
  private:
-  void train_batch(const fovea::data::Batch& batch);
+  struct Best {
+    std::int64_t epoch = 0;  // 0: none yet
+    double accuracy = 0;
+  };
+
+  void train_batch(const fovea::data::Batch& batch, double share);
+  // Samples of the step that batch number `batch` of an epoch is part of.
+  std::int64_t samples_of_step(std::int64_t batch) const;
+  void step();
 
   const TrainSettings& settings_;
   fovea::nn::Model model_;
+  std::vector<std::string> frozen_;
   fovea::data::Loader loader_;
   std::unique_ptr<fovea::optim::Optimizer> optimizer_;
+  fovea::nn::Model averaged_;
+  std::optional<fovea::optim::MovingAverage> average_;
   fovea::optim::Schedule schedule_;
+  fovea::CrossEntropyOptions loss_;
   EpochReport report_;  // of the current epoch, as far as it is
+  Best best_;
 };
 
 }  // namespace cli

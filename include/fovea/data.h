@@ -66,12 +66,12 @@ struct Batch {
 struct LoaderOptions {
   std::int64_t batch = 64;
   bool shuffle = false;
-  std::uint64_t seed = 1;  // of the shuffling
-  std::int64_t epoch = 0;  // the first one; each epoch has an order of its own
-  bool drop_last = false;  // leave out a last batch that is not full
-  int prefetch = 2;        // batches prepared ahead, on background threads; 0: none
-  int threads = 2;         // at most so many of them, each with a batch of its own
-  std::string augment;     // "flip,crop=4": changes of the samples, drawn anew in each epoch
+  std::uint64_t seed = 1;    // of the shuffling
+  std::int64_t epoch = 0;    // the first one; each epoch has an order of its own
+  bool drop_last = false;    // leave out a last batch that is not full
+  int prefetch = 2;          // batches prepared ahead, on background threads; 0: none
+  int threads = 2;           // at most so many of them, each with a batch of its own
+  std::string augment = {};  // "flip,crop=4": changes of the samples, drawn anew in each epoch
 };
 
 // A random change of samples, for training. What is drawn depends on nothing but the loader's seed,

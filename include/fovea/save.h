@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fovea/export.h"
@@ -29,12 +30,12 @@ FOVEA_API void save(const nn::Model& model, const std::string& path);
 // The weights alone.
 FOVEA_API void save(const nn::Module& module, const std::string& path);
 
+// Any text, written as safely as the rest: beside and renamed. Throws Error.
+FOVEA_API void write_text(const std::string& path, std::string_view text);
+
 // Throws Error, as save() would, unless a file can be written at `path`; leaves no trace. For
 // asking before hours of training.
 FOVEA_API void require_writable(const std::string& path);
-
-// Any text, written as safely as the rest: beside and renamed. Throws Error.
-FOVEA_API void write_text(const std::string& path, const std::string& text);
 
 // What did not fit when weights were loaded by name.
 struct LoadReport {
@@ -42,7 +43,7 @@ struct LoadReport {
   std::vector<std::string> unexpected;  // in the file, not in the module
   std::vector<std::string> mis_shaped;  // "conv1.weight: file [6, 1, 5, 5], module [6, 3, 5, 5]"
   bool complete() const { return missing.empty() && unexpected.empty() && mis_shaped.empty(); }
-  std::string to_string() const;
+  FOVEA_API std::string to_string() const;
 };
 
 struct LoadOptions {

@@ -20,7 +20,8 @@
 namespace fovea::data {
 namespace {
 
-// Apart from each other, and from those of initial weights and of shuffling (loader.cpp).
+// Apart from each other, and from those of initial weights, of shuffling (loader.cpp) and of splits
+// (split_source.cpp), which are further apart than epochs.
 constexpr std::uint64_t kSampleStreams = std::uint64_t{1} << 62;
 constexpr std::uint64_t kBatchStreams = kSampleStreams + (std::uint64_t{1} << 61);
 

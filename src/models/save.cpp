@@ -306,7 +306,7 @@ void save(const nn::Model& model, const std::string& path) {
   write_safetensors(path, file);
 }
 
-void write_text(const std::string& path, const std::string& text) {
+void write_text(const std::string& path, std::string_view text) {
   write_text_file("write_text", path, text);
 }
 

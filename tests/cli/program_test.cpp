@@ -66,40 +66,51 @@ TEST(ProgramUsage, PrintsItsVersion) {
 }
 
 TEST(ProgramUsage, MisuseExitsWithTwoAndOneLineOnStderr) {
-  for (const std::string arguments : {"",
-                                      "no-such-command",
-                                      "train",
-                                      "train lenet5",
-                                      "train lenet6 --data fashion-mnist",
-                                      "train lenet5 --data no-such-data",
-                                      "train lenet5 --data fashion-mnist --epochs 0",
-                                      "train lenet5 --data fashion-mnist --epochs ten",
-                                      "train lenet5 --data fashion-mnist --optimizer magic",
-                                      "train lenet5 --data fashion-mnist --momentum 0.5",
-                                      "train lenet5 --data fashion-mnist --lr -1",
-                                      "train lenet5 --data fashion-mnist --checkpoint-every 5",
-                                      "train lenet5 --data fashion-mnist --run x --out y",
-                                      "train --run x --data fashion-mnist",
-                                      "train --resume --run x --checkpoint-every soon",
-                                      "evaluate",
-                                      "inspect no-such-model",
-                                      "inspect lenet5 --input 1x28x",
-                                      "inspect lenet5 --input 0x28x28",
-                                      "conv",
-                                      "conv ic64",
-                                      "conv ic1ih5oc1kh9",
-                                      "conv ic1ih5oc1kh3 --algorithm magic",
-                                      "conv ic1ih5oc1kh3 --pass sideways",
-                                      "conv ic1ih5oc1kh3 --stride 2",
-                                      "sample --data fashion-mnist --out shoe.jpg",
-                                      "conv --input 1x5x5 --filters 1",
-                                      "conv --input 1x5x5 --filters 1 --kernel 0",
-                                      "conv --input 1x5x5 --filters 1 --kernel 3 --stride -1",
-                                      "conv --input 1x5x5 --filters 1 --kernel 3 --padding 1:",
-                                      "conv --input 1x5x5 --filters 1 --kernel 3 --padding -1",
-                                      "conv --input 1x5x5 --filters 1 --kernel 3 --padding-mode x",
-                                      "conv --input 3x5x5 --filters 4 --kernel 3 --groups 2",
-                                      "info --bogus"}) {
+  for (const std::string arguments :
+       {"",
+        "no-such-command",
+        "train",
+        "train lenet5",
+        "train lenet6 --data fashion-mnist",
+        "train lenet5 --data no-such-data",
+        "train lenet5 --data fashion-mnist --epochs 0",
+        "train lenet5 --data fashion-mnist --epochs ten",
+        "train lenet5 --data fashion-mnist --optimizer magic",
+        "train lenet5 --data fashion-mnist --momentum 0.5",
+        "train lenet5 --data fashion-mnist --lr -1",
+        "train lenet5 --data fashion-mnist --checkpoint-every 5",
+        "train lenet5 --data fashion-mnist --run x --out y",
+        "train --run x --data fashion-mnist",
+        "train lenet5 --data fashion-mnist --augment magic",
+        "train lenet5 --data fashion-mnist --nesterov",
+        "train lenet5 --data fashion-mnist --ema 1",
+        "train lenet5 --data fashion-mnist --validation 1",
+        "train lenet5 --data fashion-mnist --early-stopping 3 --run x",
+        "train lenet5 --data fashion-mnist --lr-scale fc1",
+        "train lenet5 --data fashion-mnist --milestones 0.5,x",
+        "data",
+        "data preview fashion-mnist --out sheet.jpg",
+        "data preview fashion-mnist --augment x --out sheet.png",
+        "train --resume --run x --checkpoint-every soon",
+        "evaluate",
+        "inspect no-such-model",
+        "inspect lenet5 --input 1x28x",
+        "inspect lenet5 --input 0x28x28",
+        "conv",
+        "conv ic64",
+        "conv ic1ih5oc1kh9",
+        "conv ic1ih5oc1kh3 --algorithm magic",
+        "conv ic1ih5oc1kh3 --pass sideways",
+        "conv ic1ih5oc1kh3 --stride 2",
+        "sample --data fashion-mnist --out shoe.jpg",
+        "conv --input 1x5x5 --filters 1",
+        "conv --input 1x5x5 --filters 1 --kernel 0",
+        "conv --input 1x5x5 --filters 1 --kernel 3 --stride -1",
+        "conv --input 1x5x5 --filters 1 --kernel 3 --padding 1:",
+        "conv --input 1x5x5 --filters 1 --kernel 3 --padding -1",
+        "conv --input 1x5x5 --filters 1 --kernel 3 --padding-mode x",
+        "conv --input 3x5x5 --filters 4 --kernel 3 --groups 2",
+        "info --bogus"}) {
     const Result result = run(arguments);
     EXPECT_EQ(result.code, 2) << arguments;
     EXPECT_EQ(result.out, "") << arguments;
@@ -174,7 +185,7 @@ TEST_F(Program, EvaluateAgreesWithTheLastEpoch) {
   ASSERT_EQ(result.code, 0) << result.err;
   const std::vector<Json> lines = lines_of(result.out);
   ASSERT_EQ(lines.size(), 1U);
-  expect_keys(lines[0], {"accuracy", "loss", "samples"});
+  expect_keys(lines[0], {"accuracy", "loss", "samples", "top5", "classes", "confusion"});
   EXPECT_EQ(lines[0]["samples"], 256);
   EXPECT_EQ(lines[0]["accuracy"], lines_of(trained.out).back()["test_accuracy"]);
   EXPECT_GT(lines[0]["accuracy"], 0.9);  // the squares hardly overlap: chance gives 0.1

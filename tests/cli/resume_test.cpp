@@ -30,8 +30,12 @@ using testing::SmallDisk;
 using testing::TempFolder;
 using testing::write_file;
 
-// 24 batches of 4 in each of 2 epochs.
-const std::vector<std::string> kSettings = {"--epochs", "2", "--batch", "4", "--seed", "3"};
+// 18 batches of 4, two to a step, in each of 2 epochs, with all that a training can remember.
+const std::vector<std::string> kSettings = {
+    "--epochs",     "2",   "--batch",      "4",
+    "--accumulate", "2",   "--seed",       "3",
+    "--ema",        "0.8", "--validation", "0.25",
+    "--clip",       "0.5", "--augment",    "flip,crop=2,rotate,erase=0.5,mixup=0.4"};
 
 std::vector<Json> without_times(const std::string& log) {
   std::vector<Json> lines = lines_of(log);
@@ -57,6 +61,8 @@ class Resume : public ::testing::Test {
     const Result result = run(quoted(fresh(*data_folder / "whole")));
     ASSERT_EQ(result.code, 0) << result.err;
     network = read_file(*data_folder / "whole/model.fovea");
+    best = read_file(*data_folder / "whole/best.fovea");
+    confusion = read_file(*data_folder / "whole/confusion.svg");
     log = without_times(read_file(*data_folder / "whole/log.jsonl"));
     ASSERT_EQ(log.size(), 2U);
   }
@@ -92,12 +98,17 @@ class Resume : public ::testing::Test {
   void expect_undisturbed(const std::string& folder) {
     EXPECT_TRUE(read_file(folder + "/model.fovea") == network);
     EXPECT_EQ(without_times(read_file(folder + "/log.jsonl")), log);
-    // Not even what was being written when the process was killed is left.
-    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 3);
+    EXPECT_TRUE(read_file(folder + "/best.fovea") == best);
+    EXPECT_TRUE(read_file(folder + "/confusion.svg") == confusion);
+    // Not even what was being written when the process was killed is left: the network, the best
+    // one, two pictures, the log, the settings and the checkpoint are.
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 7);
   }
 
   static inline TempFolder* data_folder = nullptr;
   static inline std::string network;
+  static inline std::string best;
+  static inline std::string confusion;
   static inline std::vector<Json> log;
   TempFolder folder_;
 };
