@@ -39,12 +39,9 @@ constexpr std::string_view kNote = "note.";
 // What of the loader decides the batches: a run goes on with the same, or its bits would differ.
 Json loader_options(const data::Loader& loader) {
   const data::LoaderOptions& options = loader.options();
-  return {{"samples", loader.samples()},
-          {"batch", options.batch},
-          {"shuffle", options.shuffle},
-          {"seed", options.seed},
-          {"drop_last", options.drop_last},
-          {"augment", options.augment}};
+  return {{"samples", loader.samples()},    {"batch", options.batch},
+          {"shuffle", options.shuffle},     {"seed", options.seed},
+          {"drop_last", options.drop_last}, {"augment", options.augment}};
 }
 
 Json generator_states(const nn::Module& module) {
