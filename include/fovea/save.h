@@ -52,7 +52,8 @@ struct LoadOptions {
 
 // Rebuilds the network of a .fovea file.
 FOVEA_API nn::Model load(const std::string& path);
-// Fills `module` with the weights of a file, by name.
+// Fills `module` with the weights of a file, by name. A file need not say how many batches a batch
+// normalisation has seen (num_batches_tracked).
 FOVEA_API LoadReport load_weights(nn::Module& module, const std::string& path,
                                   const LoadOptions& options = {});
 

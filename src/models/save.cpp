@@ -231,10 +231,17 @@ nn::Model build_model(const Metadata& metadata, const std::map<std::string, Tens
   return model;
 }
 
+// How many batches a batch normalisation has seen, which matters for none but a plain mean of them:
+// weights from before PyTorch 0.4.1 do not have it.
+bool is_counter(const std::string& name) {
+  return name.ends_with("num_batches_tracked");
+}
+
 LoadReport assign(const nn::Module& module, const std::map<std::string, Tensor>& tensors,
                   const std::string& path, const LoadOptions& options) {
   std::vector<nn::NamedTensor> weights = weights_of(module);
   LoadReport report = compare(weights, tensors);
+  std::erase_if(report.missing, is_counter);
   if (options.strict) require_fit(report, path);
   for (auto& [name, tensor] : weights) {
     const auto found = tensors.find(name);
