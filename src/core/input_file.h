@@ -35,6 +35,7 @@ class InputFile {
 };
 
 // All of a file of at most `most` bytes. Throws Error, which starts with `op`.
-std::string read_text_file(const std::string& op, const std::string& path, std::int64_t most);
+std::string read_text_file(const std::string& op, const std::string& path,
+                           std::int64_t most = INT64_MAX);
 
 }  // namespace fovea

@@ -82,7 +82,7 @@ std::vector<std::string> class_names(const Version& version, const std::string& 
   const std::string path = folder + "/" + version.names;
   std::error_code ignored;
   if (std::filesystem::exists(path, ignored)) {
-    const std::string text = read_text(std::string(version.op), path);
+    const std::string text = read_text_file(std::string(version.op), path);
     std::string_view rest = text;
     while (!rest.empty()) {
       const std::string_view name = trimmed(take_line(rest));

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "core/check.h"
+#include "core/input_file.h"
 #include "core/printable.h"
 #include "data/text.h"
 #include "fovea/readers.h"
@@ -89,7 +90,7 @@ class CsvParser {
 }  // namespace
 
 Csv read_csv(const std::string& path) {
-  const std::string text = read_text("read_csv", path);
+  const std::string text = read_text_file("read_csv", path);
   FOVEA_CHECK(text.find('\0') == std::string::npos,
               "read_csv: '{}' holds zero bytes: it is no text (or UTF-16; save it as UTF-8)", path);
   return CsvParser(path, text).parse();

@@ -4,16 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "core/input_file.h"
-
 namespace fovea::data {
-
-std::string read_text(const std::string& op, const std::string& path) {
-  InputFile file(op, path);
-  std::string text(static_cast<std::size_t>(file.size()), '\0');
-  file.read_exactly(text.data(), text.size());
-  return text;
-}
 
 std::string_view take_line(std::string_view& rest) {
   std::string_view line = take_until(rest, '\n');

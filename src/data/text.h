@@ -1,15 +1,11 @@
-// Text files, line by line, and the numbers in them.
+// Text, line by line, and the numbers in it.
 #pragma once
 
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <string_view>
 
 namespace fovea::data {
-
-// All of a file. Throws Error, which starts with `op`, if it cannot be read.
-std::string read_text(const std::string& op, const std::string& path);
 
 // Takes the first line, without its end, off `rest`.
 std::string_view take_line(std::string_view& rest);

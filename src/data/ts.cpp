@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "core/check.h"
+#include "core/input_file.h"
 #include "core/printable.h"
 #include "data/text.h"
 #include "fovea/readers.h"
@@ -128,7 +129,7 @@ class TsParser {
 }  // namespace
 
 Series read_ts(const std::string& path) {
-  const std::string text = read_text("read_ts", path);
+  const std::string text = read_text_file("read_ts", path);
   return TsParser(path, text).parse();
 }
 
