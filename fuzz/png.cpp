@@ -1,4 +1,4 @@
-// PNG images. If the first byte is not 0, the check sums of the chunks in the rest are made right,
+// PNG images, read as pictures and as masks. If the first byte is not 0, the check sums of the chunks in the rest are made right,
 // or hardly a change would get past them.
 #include <zlib.h>
 
@@ -35,5 +35,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (data[0] != 0) mend_check_sums(file);
   fovea::fuzz::expect_refusal_or_success(
       file, [](const std::string& path) { fovea::data::read_png(path); });
+  fovea::fuzz::expect_refusal_or_success(
+      file, [](const std::string& path) { fovea::data::read_png_mask(path); });
   return 0;
 }

@@ -25,7 +25,10 @@ struct Broken {
   std::string reason;  // the message of the error
 };
 
-// Labelled samples of one shape, readable from several threads at once.
+// Stands in a mask for a cell that is of no class and does not count.
+inline constexpr std::int64_t kIgnored = -1;
+
+// Samples of one shape, each with a label or a mask, readable from several threads at once.
 class FOVEA_API Dataset {
  public:
   virtual ~Dataset();
@@ -39,7 +42,13 @@ class FOVEA_API Dataset {
   virtual std::vector<double> stddev() const = 0;
   // Writes sample `index`, normalised to zero mean and unit deviation, in channels-last order.
   virtual void read(std::int64_t index, std::span<float> sample) const = 0;
+  // The class of a sample. Throws Error where they have masks.
   virtual std::int64_t label(std::int64_t index) const = 0;
+  // Whether each cell of a sample has a class of its own.
+  virtual bool has_masks() const;
+  // Writes the classes of the cells [spatial...] of sample `index`, kIgnored for those of none.
+  // Throws Error where there are no masks.
+  virtual void read_mask(std::int64_t index, std::span<std::int64_t> mask) const;
   // What sample `index` was read from, for messages: a file, or a place in one.
   virtual std::string name(std::int64_t index) const;
   // What was left out.
@@ -57,7 +66,8 @@ class FOVEA_API Source {
 };
 
 // One batch: images float32 [N, C, spatial...] (channels-last memory), labels int64 [N], or with
-// mixup probabilities float32 [N, classes]; cross_entropy() takes either.
+// mixup probabilities float32 [N, classes]; of masks int64 [N, spatial...]. cross_entropy() takes
+// all of them, masks with .ignored = kIgnored.
 struct Batch {
   Tensor images;
   Tensor labels;

@@ -19,6 +19,9 @@ FOVEA_API Tensor read_idx(const std::string& path);
 // 8-bit grey or RGB images: uint8 [C, H, W] (channels-last memory); alpha is dropped, palettes are
 // expanded.
 FOVEA_API Tensor read_png(const std::string& path);
+// A mask, whose levels are numbers: grey as it is, and of a palette the places in it. uint8 [1, H,
+// W]. Throws Error for colours, and for levels of 16 bits.
+FOVEA_API Tensor read_png_mask(const std::string& path);
 FOVEA_API void write_png(const std::string& path, const Tensor& image);
 
 struct JpegOptions {

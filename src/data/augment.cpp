@@ -1,6 +1,7 @@
 // Augmentations: random changes of samples that keep their class.
 //
 // They work on normalised samples; what comes in from outside is black, 0 before the normalisation.
+// Those that move cells move a mask alike.
 // To add one: its function, and a line in kSteps. The program, its documentation and the tests read
 // that list.
 #include "data/augment.h"
@@ -15,6 +16,7 @@
 
 #include "core/check.h"
 #include "data/draw.h"
+#include "data/text.h"
 #include "data/warp.h"
 
 namespace fovea::data {
@@ -205,12 +207,6 @@ Change change_of(const AugmentationDef& def) {
   FOVEA_ASSERT(false);
 }
 
-std::string_view trimmed(std::string_view text) {
-  while (text.starts_with(' ')) text.remove_prefix(1);
-  while (text.ends_with(' ')) text.remove_suffix(1);
-  return text;
-}
-
 Augmentation parse_one(std::string_view text) {
   const std::size_t equals = text.find('=');
   const std::string_view name = trimmed(text.substr(0, equals));
@@ -284,6 +280,8 @@ Augmenter::Augmenter(std::string_view text, const Dataset& dataset, std::uint64_
                 "augment: {} is for {}{}{}, but the samples are {} (channels first)", def.name,
                 kKinds[def.least_dims], def.most_dims > def.least_dims ? " to " : "",
                 def.most_dims > def.least_dims ? kKinds[def.most_dims] : "", sample);
+    FOVEA_CHECK(change_of(def) != nullptr || !dataset.has_masks(),
+                "augment: {} mixes classes of samples, but these have masks", def.name);
     if (change_of(def) == nullptr)
       mixup_ = step.value;
     else
@@ -294,9 +292,11 @@ Augmenter::Augmenter(std::string_view text, const Dataset& dataset, std::uint64_
       "augment: the data set has {} means for {} channels", mean_.size(), channels_);
 }
 
-void Augmenter::change(std::int64_t epoch, std::int64_t index, std::span<float> sample) const {
+void Augmenter::change(std::int64_t epoch, std::int64_t index, std::span<float> sample,
+                       std::span<std::int64_t> mask) const {
   if (steps_.empty()) return;
-  SampleView view{.size = size_, .channels = channels_, .values = sample, .black = black_};
+  SampleView view{
+      .size = size_, .channels = channels_, .values = sample, .black = black_, .mask = mask};
   Draw draw(seed_, kSampleStreams + static_cast<std::uint64_t>(epoch), index);
   const Levels levels{.mean = mean_, .stddev = stddev_};
   for (const Augmentation& step : steps_) change_of (*step.def)(step.value, draw, levels, view);

@@ -16,8 +16,10 @@ class Augmenter {
   // samples of these dimensions cannot have.
   Augmenter(std::string_view text, const Dataset& dataset, std::uint64_t seed);
 
-  // Changes sample `index`, which lies channels-last and normalised, as its data set reads it.
-  void change(std::int64_t epoch, std::int64_t index, std::span<float> sample) const;
+  // Changes sample `index`, which lies channels-last and normalised, as its data set reads it, and
+  // its mask with it, where it has one.
+  void change(std::int64_t epoch, std::int64_t index, std::span<float> sample,
+              std::span<std::int64_t> mask) const;
   // With mixup, mixes each sample of the batch with another one, and makes its labels
   // probabilities.
   void mix(std::int64_t epoch, std::int64_t batch_index, Batch& batch) const;

@@ -120,6 +120,29 @@ std::vector<float> scale(const T* cells, Shape& spatial, std::int64_t channels,
   return values;
 }
 
+// The same for one axis of a mask: the number that the middle of each new cell lies in.
+std::vector<std::uint8_t> pick(const std::vector<std::uint8_t>& cells, Shape& spatial, int axis,
+                               const Window& window) {
+  std::int64_t outer = 1;
+  std::int64_t inner = 1;
+  for (int other = 0; other < spatial.rank(); ++other)
+    (other < axis ? outer : inner) *= other == axis ? 1 : spatial[other];
+  const double step = window.length / static_cast<double>(window.size);
+  std::vector<std::uint8_t> picked;
+  picked.reserve(static_cast<std::size_t>(outer * window.size * inner));
+  for (std::int64_t block = 0; block < outer; ++block) {
+    for (std::int64_t o = 0; o < window.size; ++o) {
+      const double centre = window.start + (static_cast<double>(o) + 0.5) * step;
+      const std::int64_t cell =
+          std::clamp<std::int64_t>(static_cast<std::int64_t>(centre), 0, spatial[axis] - 1);
+      const auto from = cells.begin() + (block * spatial[axis] + cell) * inner;
+      picked.insert(picked.end(), from, from + inner);
+    }
+  }
+  spatial[axis] = window.size;
+  return picked;
+}
+
 template <class T>
 T rounded(float value) {
   if constexpr (std::is_same_v<T, float>) return value;
@@ -192,6 +215,21 @@ Tensor fit(const Tensor& sample, const Shape& size, Fit how) {
   else
     run(TypeTag<float>{});
   return fitted.permute(back);
+}
+
+Tensor fit_mask(const Tensor& mask, const Shape& size, Fit how, std::uint8_t outside) {
+  FOVEA_ASSERT(mask.rank() == size.rank() && mask.dtype() == DType::uint8);
+  Shape spatial = mask.shape();
+  std::vector<std::uint8_t> cells = mask.to_vector<std::uint8_t>();
+  if (spatial != size && how != Fit::none) {
+    const std::vector<Window> windows = windows_of(spatial, size, how);
+    for (int axis = 0; axis < size.rank(); ++axis)
+      cells = pick(cells, spatial, axis, windows[static_cast<std::size_t>(axis)]);
+  }
+  const std::vector<std::uint8_t> blank(static_cast<std::size_t>(size.numel()), outside);
+  Tensor fitted = Tensor::from(blank, size);
+  place(cells.data(), spatial, fitted.mutable_data<std::uint8_t>(), size, 1, 0);
+  return fitted;
 }
 
 }  // namespace fovea::data

@@ -19,4 +19,8 @@ enum class Fit : std::uint8_t {
 // cell covers.
 Tensor fit(const Tensor& sample, const Shape& size, Fit how);
 
+// The same for numbers that cannot be mixed: each new cell has the one that its middle lies in, and
+// `outside` what is beyond. `mask`: uint8 [spatial...].
+Tensor fit_mask(const Tensor& mask, const Shape& size, Fit how, std::uint8_t outside);
+
 }  // namespace fovea::data

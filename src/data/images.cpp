@@ -1,17 +1,11 @@
 // Folders of images: PNG and JPEG, of any size where the options say what size they get.
-#include "core/check.h"
-#include "data/fit.h"
+#include "data/images.h"
+
 #include "data/folder.h"
 #include "data/source_list.h"
 
 namespace fovea::data {
 namespace {
-
-struct ImageOptions {
-  Shape size;  // [height, width]; empty: as it is
-  Fit resize = Fit::crop;
-  std::int64_t channels = 0;  // 0: as it is
-};
 
 // Rec. 601 luma, or grey three times.
 Tensor with_channels(const Tensor& image, std::int64_t channels) {
@@ -38,18 +32,9 @@ class ImageSamples : public FileSamples {
       : FileSamples(std::move(files)), options_(options) {}
 
   Tensor decode(std::int64_t index) const override {
-    JpegOptions jpeg;
-    // Coarse decoding would change what is cut out of the middle.
-    if (!options_.size.empty() && options_.resize != Fit::none) {
-      jpeg.least_height = options_.size[0];
-      jpeg.least_width = options_.size[1];
-    }
-    const Tensor image = with_channels(read_image(path(index), jpeg), options_.channels);
-    return options_.size.empty() ? image : fit(image, options_.size, options_.resize);
+    return read_sized_image(path(index), options_);
   }
-  std::string advice() const override {
-    return "; size=64 (or HxW) gives all of them one size, channels=1 or 3 the same channels";
-  }
+  std::string advice() const override { return kImageAdvice; }
 
  private:
   ImageOptions options_;
@@ -63,16 +48,31 @@ std::vector<SourceOption> image_options() {
           {"channels", "1, 3 or any", "make all grey or all colour (default: any, but all alike)"}};
 }
 
-std::shared_ptr<const Source> open_images(const Arguments& arguments) {
+ImageOptions image_options_from(const Arguments& arguments) {
   ImageOptions options;
   options.size = arguments.sizes("size", 2);
   options.resize = fit_from(arguments);
   constexpr std::int64_t kChannels[] = {0, 1, 3};
   options.channels = kChannels[arguments.choice("channels", {"any", "1", "3"})];
-  return split_source(
-      arguments,
-      collection_of<ImageSamples>(
-          find_files(arguments.op(), arguments.path(), {".png", ".jpg", ".jpeg"}), options));
+  return options;
+}
+
+Tensor read_sized_image(const std::string& path, const ImageOptions& options) {
+  JpegOptions jpeg;
+  // Coarse decoding would change what is cut out of the middle.
+  if (!options.size.empty() && options.resize != Fit::none) {
+    jpeg.least_height = options.size[0];
+    jpeg.least_width = options.size[1];
+  }
+  const Tensor image = with_channels(read_image(path, jpeg), options.channels);
+  return options.size.empty() ? image : fit(image, options.size, options.resize);
+}
+
+std::shared_ptr<const Source> open_images(const Arguments& arguments) {
+  return split_source(arguments,
+                      collection_of<ImageSamples>(
+                          find_files(arguments.op(), arguments.path(), {".png", ".jpg", ".jpeg"}),
+                          image_options_from(arguments)));
 }
 
 }  // namespace fovea::data

@@ -156,9 +156,13 @@ class Loader::Stream {
     const Shape sample = dataset_->sample_shape();
     Shape shape = {count};
     for (const std::int64_t size : sample) shape.push_back(size);
+    Shape label_shape = {count};
+    const bool masks = dataset_->has_masks();
+    for (int axis = 1; masks && axis < sample.rank(); ++axis) label_shape.push_back(sample[axis]);
     Batch batch{.images = Tensor::empty(shape, DType::float32, Layout::channels_last),
-                .labels = Tensor::empty({count}, DType::int64)};
+                .labels = Tensor::empty(label_shape, DType::int64)};
     const auto values = static_cast<std::size_t>(sample.numel());
+    const auto cells = static_cast<std::size_t>(batch.labels.numel() / count);
     auto* images = batch.images.mutable_data<float>();
     auto* labels = batch.labels.mutable_data<std::int64_t>();
     for (std::int64_t i = 0; i < count; ++i) {
@@ -166,8 +170,14 @@ class Loader::Stream {
       const std::int64_t source = order_[static_cast<std::size_t>(first + i)];
       const std::span<float> values_of(images + static_cast<std::size_t>(i) * values, values);
       dataset_->read(source, values_of);
-      augmenter_->change(epoch_, source, values_of);
-      labels[i] = dataset_->label(source);
+      std::span<std::int64_t> mask;
+      if (masks) {
+        mask = {labels + static_cast<std::size_t>(i) * cells, cells};
+        dataset_->read_mask(source, mask);
+      } else {
+        labels[i] = dataset_->label(source);
+      }
+      augmenter_->change(epoch_, source, values_of, mask);
     }
     augmenter_->mix(epoch_, index, batch);
     return batch;

@@ -36,14 +36,21 @@ void on_error(png_structp png, png_const_charp message) {
 
 void on_warning(png_structp, png_const_charp) {}  // the library never prints
 
+enum class Levels : std::uint8_t {
+  light,  // of a picture: palettes are looked up, few bits spread over eight
+  plain   // of a mask: numbers as they are, of a palette the places in it
+};
+
 struct Header {
   png_uint_32 width = 0;
   png_uint_32 height = 0;
+  int color = 0;                     // libpng's type
+  int depth = 0;                     // bits
   int channels = 0;                  // that are returned: 1 or 3
   std::size_t stored_row_bytes = 0;  // as they are in the file
 };
 
-bool read_header(Decoder& decoder, std::FILE* stream, Header& header) {
+bool read_header(Decoder& decoder, std::FILE* stream, Levels levels, Header& header) {
   png_structp png = decoder.png;
   if (setjmp(png_jmpbuf(png)) != 0) return false;
   png_set_user_limits(png, kMaxSide, kMaxSide);
@@ -55,17 +62,24 @@ bool read_header(Decoder& decoder, std::FILE* stream, Header& header) {
   header.width = png_get_image_width(png, decoder.info);
   header.height = png_get_image_height(png, decoder.info);
   header.stored_row_bytes = png_get_rowbytes(png, decoder.info);
-  header.channels = (png_get_color_type(png, decoder.info) & PNG_COLOR_MASK_COLOR) != 0 ? 3 : 1;
+  header.color = png_get_color_type(png, decoder.info);
+  header.depth = png_get_bit_depth(png, decoder.info);
+  const bool looked_up = levels == Levels::light || header.color != PNG_COLOR_TYPE_PALETTE;
+  header.channels = (header.color & PNG_COLOR_MASK_COLOR) != 0 && looked_up ? 3 : 1;
   return true;
 }
 
 // Whatever is in the file becomes 8-bit grey or RGB rows.
-bool read_rows(Decoder& decoder, const Header& header, png_bytep* rows) {
+bool read_rows(Decoder& decoder, const Header& header, Levels levels, png_bytep* rows) {
   png_structp png = decoder.png;
   if (setjmp(png_jmpbuf(png)) != 0) return false;
-  png_set_scale_16(png);
-  png_set_palette_to_rgb(png);
-  if (header.channels == 1) png_set_expand_gray_1_2_4_to_8(png);
+  if (levels == Levels::light) {
+    png_set_scale_16(png);
+    png_set_palette_to_rgb(png);
+    if (header.channels == 1) png_set_expand_gray_1_2_4_to_8(png);
+  } else {
+    png_set_packing(png);
+  }
   png_set_strip_alpha(png);
   png_set_interlace_handling(png);
   png_read_update_info(png, decoder.info);
@@ -79,7 +93,8 @@ bool read_rows(Decoder& decoder, const Header& header, png_bytep* rows) {
 
 class PngReader {
  public:
-  explicit PngReader(const std::string& path) : file_("read_png", path) {
+  explicit PngReader(const std::string& path, Levels levels)
+      : file_("read_png", path), levels_(levels) {
     check_signature();
     decoder_.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &decoder_, on_error, on_warning);
     if (decoder_.png != nullptr) decoder_.info = png_create_info_struct(decoder_.png);
@@ -94,7 +109,12 @@ class PngReader {
 
   Tensor read() {
     Header header;
-    check(read_header(decoder_, file_.stream(), header));
+    check(read_header(decoder_, file_.stream(), levels_, header));
+    FOVEA_CHECK(levels_ == Levels::light || (header.channels == 1 && header.depth <= 8),
+                "read_png_mask: '{}' has {}, but the levels of a mask are grey or places in a "
+                "palette, of at most 8 bits",
+                file_.path(),
+                header.channels == 1 ? fmt::format("{} bits", header.depth) : "colours");
     const std::int64_t height = header.height;
     const std::int64_t width = header.width;
     FOVEA_CHECK(height * width <= kMaxPixels,
@@ -109,7 +129,7 @@ class PngReader {
     auto* pixels = image.mutable_data<std::uint8_t>();
     std::vector<png_bytep> rows;
     for (std::int64_t y = 0; y < height; ++y) rows.push_back(pixels + y * width * header.channels);
-    check(read_rows(decoder_, header, rows.data()));
+    check(read_rows(decoder_, header, levels_, rows.data()));
     return image.permute({2, 0, 1});
   }
 
@@ -127,13 +147,18 @@ class PngReader {
   }
 
   InputFile file_;
+  Levels levels_;
   Decoder decoder_;
 };
 
 }  // namespace
 
 Tensor read_png(const std::string& path) {
-  return PngReader(path).read();
+  return PngReader(path, Levels::light).read();
+}
+
+Tensor read_png_mask(const std::string& path) {
+  return PngReader(path, Levels::plain).read();
 }
 
 void write_png(const std::string& path, const Tensor& image) {

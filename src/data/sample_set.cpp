@@ -224,19 +224,26 @@ void SampleSet::find_shape(const SampleSetOptions& options) {
 SampleSet::Moments SampleSet::read_all(const SampleSetOptions& options) {
   const std::int64_t count = size();
   const auto sample_bytes = static_cast<std::int64_t>(size_of(dtype_)) * shape_.numel();
-  if (count > 0 && (sample_bytes == 0 || count <= options.keep / sample_bytes))
+  const std::int64_t mask_bytes = has_masks() && sample_bytes > 0 ? cells() : 0;
+  if (count > 0 && (sample_bytes == 0 || count <= options.keep / (sample_bytes + mask_bytes))) {
     kept_ = Tensor::empty(batch_of(count, shape_), dtype_, Layout::channels_last);
+    if (mask_bytes > 0) kept_masks_ = Tensor::empty({count, mask_bytes}, DType::uint8);
+  }
   std::vector<Decoded> all(static_cast<std::size_t>(count));
   char* const memory = kept_.defined() ? bytes_of(kept_) : nullptr;
+  auto* const masks = kept_masks_.defined() ? kept_masks_.mutable_data<std::uint8_t>() : nullptr;
   parallel_for(count, [&](std::int64_t i) {
     char* const place = memory == nullptr ? nullptr : memory + i * sample_bytes;
-    all[static_cast<std::size_t>(i)] = decode(indices_[static_cast<std::size_t>(i)], place);
+    std::uint8_t* const mask_place = masks == nullptr ? nullptr : masks + i * mask_bytes;
+    all[static_cast<std::size_t>(i)] =
+        decode(indices_[static_cast<std::size_t>(i)], place, mask_place);
   });
   return sort_out(all, options);
 }
 
-// Copies it to `place` unless that is null.
-SampleSet::Decoded SampleSet::decode(std::int64_t index, char* place) const {
+// Copies it to `place` and its mask to `mask_place`, unless they are null.
+SampleSet::Decoded SampleSet::decode(std::int64_t index, char* place,
+                                     std::uint8_t* mask_place) const {
   try {
     const Tensor sample = samples_->decode(index);
     if (sample.shape() != shape_ || sample.dtype() != dtype_)
@@ -245,6 +252,15 @@ SampleSet::Decoded SampleSet::decode(std::int64_t index, char* place) const {
     if (place != nullptr)
       std::memcpy(place, bytes_of(cells),
                   static_cast<std::size_t>(cells.numel()) * size_of(dtype_));
+    if (has_masks()) {
+      const Tensor read = samples_->mask(index);
+      Shape spatial;
+      for (int axis = 1; axis < shape_.rank(); ++axis) spatial.push_back(shape_[axis]);
+      FOVEA_CHECK(read.shape() == spatial, "'{}' is {}, but its mask {}{}", samples_->name(index),
+                  spatial, read.shape(), samples_->advice());
+      const std::vector<std::uint8_t> mask = read.to_vector<std::uint8_t>();
+      if (mask_place != nullptr) std::copy(mask.begin(), mask.end(), mask_place);
+    }
     Decoded decoded{.moments = measure(cells, 0, 1), .broken = "", .misfit = ""};
     if (!decoded.moments.finite()) {
       decoded.broken = fmt::format("'{}' has values that are missing or no finite numbers",
@@ -334,8 +350,28 @@ void SampleSet::read(std::int64_t index, std::span<float> sample) const {
     normalise(tensor.data<float>() + start, sample);
 }
 
+void SampleSet::read_mask(std::int64_t index, std::span<std::int64_t> mask) const {
+  if (!has_masks()) return Dataset::read_mask(index, mask);
+  check_index(index);
+  FOVEA_CHECK(static_cast<std::int64_t>(mask.size()) == cells(),
+              "read_mask: a mask has {} cells, but room for {} is given", cells(), mask.size());
+  const auto at = static_cast<std::size_t>(index);
+  Tensor decoded;  // where it is not kept
+  if (!kept_masks_.defined()) {
+    decoded = samples_->mask(indices_[at]).contiguous();
+    FOVEA_CHECK(decoded.numel() == cells(),
+                "read_mask: '{}' is not what it was when the data set was opened", name(index));
+  }
+  const std::uint8_t* classes = kept_masks_.defined()
+                                    ? kept_masks_.data<std::uint8_t>() + rows_[at] * cells()
+                                    : decoded.data<std::uint8_t>();
+  std::transform(classes, classes + cells(), mask.begin(),
+                 [](std::uint8_t c) { return c == kNoClass ? kIgnored : std::int64_t{c}; });
+}
+
 std::int64_t SampleSet::label(std::int64_t index) const {
   check_index(index);
+  FOVEA_CHECK(!has_masks(), "data set: its samples have masks, no labels; read_mask() reads them");
   return samples_->label(indices_[static_cast<std::size_t>(index)]);
 }
 

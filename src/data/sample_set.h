@@ -39,6 +39,8 @@ class SampleSet : public Dataset {
   std::vector<double> stddev() const override { return statistics_.stddev; }
   void read(std::int64_t index, std::span<float> sample) const override;
   std::int64_t label(std::int64_t index) const override;
+  bool has_masks() const override { return samples_->has_masks(); }
+  void read_mask(std::int64_t index, std::span<std::int64_t> mask) const override;
   std::string name(std::int64_t index) const override;
   std::vector<Broken> broken() const override { return broken_; }
 
@@ -54,17 +56,19 @@ class SampleSet : public Dataset {
   Moments measure(const Tensor& values, std::int64_t row, std::int64_t rows) const;
   Moments measure_rows() const;
   Moments read_all(const SampleSetOptions& options);
-  Decoded decode(std::int64_t index, char* place) const;
+  Decoded decode(std::int64_t index, char* place, std::uint8_t* mask_place) const;
   Moments sort_out(const std::vector<Decoded>& all, const SampleSetOptions& options);
   void prepare_normalisation();
   void normalise(const std::uint8_t* values, std::span<float> sample) const;
   void normalise(const float* values, std::span<float> sample) const;
   void check_index(std::int64_t index) const;
+  std::int64_t cells() const { return shape_.numel() / shape_[0]; }
 
   std::shared_ptr<const Samples> samples_;
   std::vector<std::int64_t> indices_;  // into samples_
   std::vector<std::int64_t> rows_;     // into kept_, where that is defined
   Tensor kept_;                        // [rows, C, spatial...] in channels-last memory
+  Tensor kept_masks_;                  // uint8 [rows, cells], where there are masks
   std::vector<std::string> classes_;
   std::vector<Broken> broken_;
   Shape shape_;

@@ -9,6 +9,9 @@
 
 namespace fovea::data {
 
+// Stands in a mask for a cell of no class.
+inline constexpr std::uint8_t kNoClass = 255;
+
 // May be read from several threads at once.
 class Samples {
  public:
@@ -19,6 +22,10 @@ class Samples {
   virtual std::string name(std::int64_t index) const = 0;
   // uint8 or float32 [C, spatial...]. Throws Error, which names the file, for one that is broken.
   virtual Tensor decode(std::int64_t index) const = 0;
+  // Whether each has a mask instead of a label, and that of one: uint8 [spatial...] of the sample's
+  // size, kNoClass for cells of no class. Throws Error as decode() does.
+  virtual bool has_masks() const { return false; }
+  virtual Tensor mask(std::int64_t) const { return {}; }
   // All of them, uint8 or float32 [N, C, spatial...] in channels-last memory, where that is what
   // they lie in; undefined where each is decoded.
   virtual Tensor all() const { return {}; }

@@ -16,11 +16,13 @@ std::shared_ptr<const Source> open_mnist(const Arguments& arguments);
 std::shared_ptr<const Source> open_cifar10(const Arguments& arguments);
 std::shared_ptr<const Source> open_cifar100(const Arguments& arguments);
 std::shared_ptr<const Source> open_images(const Arguments& arguments);
+std::shared_ptr<const Source> open_masks(const Arguments& arguments);
 std::shared_ptr<const Source> open_sounds(const Arguments& arguments);
 std::shared_ptr<const Source> open_volumes(const Arguments& arguments);
 std::shared_ptr<const Source> open_series(const Arguments& arguments);
 
 std::vector<SourceOption> image_options();
+std::vector<SourceOption> mask_options();
 std::vector<SourceOption> sound_options();
 std::vector<SourceOption> volume_options();
 std::vector<SourceOption> series_options();

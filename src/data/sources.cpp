@@ -22,6 +22,10 @@ const std::vector<SourceDef>& list() {
        open_cifar100},
       {"images", "DIR", "PNG and JPEG files, a folder per class",
        joined({image_options(), split_options(), test_options(), file_options()}), open_images},
+      {"masks", "DIR",
+       "PNG and JPEG files in DIR/images, and for each a mask in DIR/masks: a PNG whose grey "
+       "levels, or places in a palette, are the classes of the pixels",
+       joined({mask_options(), split_options(), test_options(), file_options()}), open_masks},
       {"audio", "DIR", "WAV and FLAC files, a folder per class or named CLASS_...",
        joined({sound_options(), split_options(), test_options(), file_options()}), open_sounds},
       {"volumes", "FILE.npz or DIR",
@@ -46,6 +50,14 @@ std::string names() {
 }  // namespace
 
 Dataset::~Dataset() = default;
+
+bool Dataset::has_masks() const {
+  return false;
+}
+
+void Dataset::read_mask(std::int64_t, std::span<std::int64_t>) const {
+  throw_error("data set: its samples have labels, no masks");
+}
 
 std::string Dataset::name(std::int64_t index) const {
   return fmt::format("sample {}", index);

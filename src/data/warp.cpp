@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "fovea/data.h"
+
 namespace fovea::data {
 namespace {
 
@@ -23,6 +25,22 @@ void for_others(const SampleView& sample, int skip_a, int skip_b, const Body& bo
     }
     body(offset);
   }
+}
+
+// The values of a sample, or its mask: `width` of them for each cell.
+template <class T>
+struct Part {
+  std::span<T> values;
+  std::int64_t width;
+  const T* outside;
+};
+
+template <class Body>
+void for_parts(SampleView& sample, const Body& body) {
+  body(Part<float>{
+      .values = sample.values, .width = sample.channels, .outside = sample.black.data()});
+  if (!sample.mask.empty())
+    body(Part<std::int64_t>{.values = sample.mask, .width = 1, .outside = &kIgnored});
 }
 
 // One of the two cells between which a place lies, and its weight.
@@ -52,43 +70,47 @@ std::int64_t SampleView::stride(int axis) const {
 
 void mirror(SampleView& sample, int axis) {
   const std::int64_t size = sample.size[axis];
-  const std::int64_t stride = sample.stride(axis);
-  for_others(sample, axis, axis, [&](std::int64_t offset) {
-    float* line = sample.values.data() + offset;
-    for (std::int64_t i = 0; i < size / 2; ++i) {
-      float* cell = line + i * stride;
-      std::swap_ranges(cell, cell + sample.channels, line + (size - 1 - i) * stride);
-    }
+  for_parts(sample, [&](auto part) {
+    const std::int64_t stride = sample.stride(axis) / sample.channels * part.width;
+    for_others(sample, axis, axis, [&](std::int64_t offset) {
+      auto* line = part.values.data() + offset / sample.channels * part.width;
+      for (std::int64_t i = 0; i < size / 2; ++i) {
+        auto* cell = line + i * stride;
+        std::swap_ranges(cell, cell + part.width, line + (size - 1 - i) * stride);
+      }
+    });
   });
 }
 
 void translate(SampleView& sample, const Shape& offset) {
-  const std::vector<float> before(sample.values.begin(), sample.values.end());
   const int last = sample.dims() - 1;
-  const std::int64_t width = sample.size[last];
-  const std::int64_t channels = sample.channels;
-  for (std::size_t i = 0; i < before.size(); i += static_cast<std::size_t>(channels))
-    std::copy(sample.black.begin(), sample.black.end(),
-              sample.values.begin() + static_cast<std::ptrdiff_t>(i));
+  const std::int64_t size = sample.size[last];
   const std::int64_t first = std::max<std::int64_t>(0, offset[last]);  // where it goes to
-  const std::int64_t end = std::min(width, width + offset[last]);
-  if (first >= end) return;
-  for_others(sample, last, last, [&](std::int64_t target) {
-    std::int64_t source = target;
-    for (int axis = 0; axis < last; ++axis) {
-      const std::int64_t stride = sample.stride(axis);
-      const std::int64_t place = target / stride % sample.size[axis] - offset[axis];
-      if (place < 0 || place >= sample.size[axis]) return;
-      source -= offset[axis] * stride;
-    }
-    const float* from = before.data() + source + (first - offset[last]) * channels;
-    std::copy(from, from + (end - first) * channels,
-              sample.values.data() + target + first * channels);
+  const std::int64_t end = std::min(size, size + offset[last]);
+  for_parts(sample, [&](auto part) {
+    const std::vector before(part.values.begin(), part.values.end());
+    for (std::size_t i = 0; i < before.size(); i += static_cast<std::size_t>(part.width))
+      std::copy_n(part.outside, part.width, part.values.data() + i);
+    if (first >= end) return;
+    for_others(sample, last, last, [&](std::int64_t target) {
+      std::int64_t source = target;
+      for (int axis = 0; axis < last; ++axis) {
+        const std::int64_t stride = sample.stride(axis);
+        const std::int64_t place = target / stride % sample.size[axis] - offset[axis];
+        if (place < 0 || place >= sample.size[axis]) return;
+        source -= offset[axis] * stride;
+      }
+      const std::int64_t from = source / sample.channels + first - offset[last];
+      const std::int64_t to = target / sample.channels + first;
+      std::copy_n(before.data() + from * part.width, (end - first) * part.width,
+                  part.values.data() + to * part.width);
+    });
   });
 }
 
 void warp(SampleView& sample, int y_axis, int x_axis, const Affine& map, Outside outside) {
   const std::vector<float> before(sample.values.begin(), sample.values.end());
+  const std::vector<std::int64_t> mask(sample.mask.begin(), sample.mask.end());
   const std::int64_t height = sample.size[y_axis];
   const std::int64_t width = sample.size[x_axis];
   const std::int64_t y_stride = sample.stride(y_axis);
@@ -115,6 +137,17 @@ void warp(SampleView& sample, int y_axis, int x_axis, const Affine& map, Outside
             for (std::size_t c = 0; c < channels; ++c) out[c] += weight * in[c];
           }
         }
+      });
+      if (mask.empty()) continue;
+      const Tap& near_y = rows[rows[0].weight >= rows[1].weight ? 0 : 1];
+      const Tap& near_x = columns[columns[0].weight >= columns[1].weight ? 0 : 1];
+      for_others(sample, y_axis, x_axis, [&](std::int64_t offset) {
+        const auto cell = [&](std::int64_t at_y, std::int64_t at_x) {
+          return static_cast<std::size_t>((offset + at_y * y_stride + at_x * x_stride) /
+                                          sample.channels);
+        };
+        sample.mask[cell(y, x)] =
+            near_y.inside && near_x.inside ? mask[cell(near_y.cell, near_x.cell)] : kIgnored;
       });
     }
   }

@@ -9,12 +9,14 @@
 
 namespace fovea::data {
 
-// A sample that augmentations change in place.
+// A sample that augmentations change in place, with its mask, where it has one: what comes in from
+// outside is black, and belongs to no class.
 struct SampleView {
   Shape size;  // spatial
   std::int64_t channels = 1;
   std::span<float> values;
-  std::span<const float> black;  // of each channel: what comes in from outside
+  std::span<const float> black;       // of each channel
+  std::span<std::int64_t> mask = {};  // of each cell
 
   int dims() const { return size.rank(); }
   // Elements from one cell to the next along `axis`.
@@ -32,7 +34,8 @@ struct Affine {
   double xy = 0, xx = 1, x0 = 0;
 };
 enum class Outside : std::uint8_t { black, edge };
-// Reads every plane of the axes `y` and `x` through the map, with bilinear interpolation.
+// Reads every plane of the axes `y` and `x` through the map, with bilinear interpolation; of a mask
+// the nearest cell.
 void warp(SampleView& sample, int y, int x, const Affine& map, Outside outside);
 
 }  // namespace fovea::data
