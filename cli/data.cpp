@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <memory>
+#include <numeric>
 #include <utility>
 
 #include "data.h"
@@ -34,13 +35,6 @@ Parts open_parts(const std::string& text) {
   return parts;
 }
 
-std::vector<std::int64_t> count_classes(const data::Dataset& dataset) {
-  std::vector<std::int64_t> counts(dataset.classes().size());
-  for (std::int64_t i = 0; i < dataset.size(); ++i)
-    ++counts.at(static_cast<std::size_t>(dataset.label(i)));
-  return counts;
-}
-
 Json json_of(const Parts& parts, const std::string& source) {
   const data::Dataset& first = *parts.front().second;
   Json json = {{"source", source},
@@ -53,7 +47,7 @@ Json json_of(const Parts& parts, const std::string& source) {
     for (const data::Broken& one : dataset->broken())
       broken.push_back({{"name", one.name}, {"reason", one.reason}});
     json[std::string(data::name(split))] = {
-        {"samples", dataset->size()}, {"by_class", count_classes(*dataset)}, {"broken", broken}};
+        {"samples", dataset->size()}, {"by_class", class_counts(*dataset)}, {"broken", broken}};
   }
   return json;
 }
@@ -64,7 +58,7 @@ void print_counts(const Parts& parts) {
   std::vector<std::vector<std::int64_t>> counts;
   for (const auto& [split, dataset] : parts) {
     header.emplace_back(data::name(split));
-    counts.push_back(count_classes(*dataset));
+    counts.push_back(class_counts(*dataset));
   }
   Table table(header, 1);
   const std::vector<std::string>& classes = parts.front().second->classes();
@@ -74,8 +68,14 @@ void print_counts(const Parts& parts) {
     table.add(row);
   }
   std::vector<std::string> total = {"all"};
-  for (const auto& part : parts) total.push_back(grouped(part.second->size()));
+  for (const auto& column : counts)
+    total.push_back(grouped(std::accumulate(column.begin(), column.end(), std::int64_t{0})));
   table.add(total);
+  if (parts.front().second->has_masks()) {
+    std::vector<std::string> samples = {"samples"};
+    for (const auto& part : parts) samples.push_back(grouped(part.second->size()));
+    table.add(samples);
+  }
   table.print();
 }
 
@@ -106,6 +106,7 @@ void show(const DataOptions& options) {
   }
   const data::Dataset& train = *parts.front().second;
   print_counts(parts);
+  if (train.has_masks()) fmt::print("counted are the pixels of the masks\n");
   fmt::print("samples of {}; mean {}; deviation {}\n", join_sizes(train.sample_shape()),
              numbers(train.mean()), numbers(train.stddev()));
   print_broken(parts);

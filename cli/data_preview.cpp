@@ -28,10 +28,10 @@ struct PreviewOptions {
 };
 
 // The first samples, in the order of the data set.
-fovea::Tensor first_batch(const std::shared_ptr<const fovea::data::Dataset>& dataset,
-                          fovea::data::LoaderOptions options) {
+fovea::data::Batch first_batch(const std::shared_ptr<const fovea::data::Dataset>& dataset,
+                               fovea::data::LoaderOptions options) {
   options.prefetch = 0;
-  return (*fovea::data::Loader(dataset, options).begin()).images;
+  return *fovea::data::Loader(dataset, options).begin();
 }
 
 void preview(const PreviewOptions& options) {
@@ -39,7 +39,7 @@ void preview(const PreviewOptions& options) {
   const auto dataset = fovea::data::open(options.source, options.split);
   if (dataset->size() == 0) throw fovea::Error(fmt::format("'{}' has no samples", options.source));
   const std::int64_t rows = std::min(options.samples, dataset->size());
-  std::vector<fovea::Tensor> columns = {first_batch(dataset, {.batch = rows})};
+  std::vector<fovea::data::Batch> columns = {first_batch(dataset, {.batch = rows})};
   for (std::int64_t epoch = 0; epoch < options.variants; ++epoch) {
     columns.push_back(first_batch(
         dataset,
@@ -49,10 +49,14 @@ void preview(const PreviewOptions& options) {
   const auto values = static_cast<std::size_t>(shape.numel());
   std::vector<fovea::Tensor> pictures;
   for (std::int64_t row = 0; row < rows; ++row) {
-    for (const fovea::Tensor& column : columns) {  // channels-last: one sample behind the other
-      const float* sample = column.data<float>() + static_cast<std::size_t>(row) * values;
+    for (const auto& [images, labels] : columns) {  // channels-last: one sample behind the other
+      const float* sample = images.data<float>() + static_cast<std::size_t>(row) * values;
       pictures.push_back(
           picture_of(std::span(sample, values), shape, dataset->mean(), dataset->stddev()));
+      if (!dataset->has_masks()) continue;
+      const std::size_t cells = values / static_cast<std::size_t>(shape[0]);
+      const auto* mask = labels.data<std::int64_t>() + static_cast<std::size_t>(row) * cells;
+      pictures.back() = with_mask(pictures.back(), std::span(mask, cells));
     }
   }
   fovea::data::write_png(options.out, sheet_of(pictures, options.variants + 1));

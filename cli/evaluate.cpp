@@ -36,8 +36,11 @@ const std::string& name_of(const Names& classes, std::int64_t label) {
 Json evaluation_json(const Evaluation& evaluation, const Names& classes) {
   Json json = {{"accuracy", evaluation.total.accuracy()},
                {"loss", evaluation.total.loss()},
-               {"samples", evaluation.total.samples},
-               {"top5", evaluation.top5()}};
+               {"samples", evaluation.total.samples}};
+  if (evaluation.masks)
+    json["mean_iou"] = *evaluation.mean_iou();
+  else
+    json["top5"] = evaluation.top5();
   if (evaluation.auc) json["auc"] = *evaluation.auc;
   const Confusion& confusion = evaluation.confusion;
   Json rows = Json::array();
@@ -46,7 +49,11 @@ Json evaluation_json(const Evaluation& evaluation, const Names& classes) {
     rows.push_back({{"class", classes[c]},
                     {"precision", confusion.precision(c)},
                     {"recall", confusion.recall(c)},
-                    {"samples", confusion.labelled(c)}});
+                    {evaluation.masks ? "pixels" : "samples", confusion.labelled(c)}});
+    if (evaluation.masks) {
+      rows.back()["iou"] = confusion.iou(c);
+      rows.back()["dice"] = confusion.dice(c);
+    }
     Json row = Json::array();
     for (std::size_t other = 0; other < classes.size(); ++other)
       row.push_back(confusion.at(c, other));
@@ -57,13 +64,31 @@ Json evaluation_json(const Evaluation& evaluation, const Names& classes) {
   return json;
 }
 
+void print_classes_of_masks(const Confusion& confusion, const Names& classes) {
+  const auto percent = [](double share) { return fmt::format("{:.2f} %", 100 * share); };
+  Table table({"class", "IoU", "Dice", "precision", "recall", "pixels"}, 1);
+  for (std::size_t c = 0; c < classes.size(); ++c) {
+    table.add({classes[c], percent(confusion.iou(c)), percent(confusion.dice(c)),
+               percent(confusion.precision(c)), percent(confusion.recall(c)),
+               grouped(confusion.labelled(c))});
+  }
+  table.print();
+}
+
 void print_evaluation(const Evaluation& evaluation, const Names& classes) {
   const Score& total = evaluation.total;
   fmt::print("accuracy {:.2f} %  loss {:.4f}  samples {}", 100 * total.accuracy(), total.loss(),
              grouped(total.samples));
-  if (classes.size() > 5) fmt::print("  top-5 {:.2f} %", 100 * evaluation.top5());
+  if (evaluation.masks)
+    fmt::print("  mean IoU {:.2f} %", 100 * *evaluation.mean_iou());
+  else if (classes.size() > 5)
+    fmt::print("  top-5 {:.2f} %", 100 * evaluation.top5());
   if (evaluation.auc) fmt::print("  AUC {:.4f}", *evaluation.auc);
   fmt::print("\n");
+  if (evaluation.masks) {
+    print_classes_of_masks(evaluation.confusion, classes);
+    return;
+  }
   Table table({"class", "precision", "recall", "samples"}, 1);
   for (std::size_t c = 0; c < classes.size(); ++c) {
     table.add({classes[c], fmt::format("{:.2f} %", 100 * evaluation.confusion.precision(c)),
@@ -117,6 +142,10 @@ void evaluate(const EvaluateOptions& options) {
   const fovea::nn::Model model = load_model(options.model);
   const auto dataset = fovea::data::open(options.data, options.split);
   check_fits(model, *dataset, options.data);
+  if (!options.mistakes.empty() && dataset->has_masks()) {
+    throw Misuse(fmt::format("--mistakes is for samples with a label; those of '{}' have masks",
+                             options.data));
+  }
   const Evaluation evaluation = score(model, dataset, options.batch);
   const Names& classes = dataset->classes();
   std::vector<Mistake> mistakes;

@@ -2,6 +2,7 @@
 #include "pictures.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 namespace cli {
@@ -11,6 +12,14 @@ constexpr std::int64_t kLeastSide = 48;  // in a sheet, unless that would take a
 constexpr std::int64_t kGap = 2;
 constexpr std::int64_t kPlotHeight = 48;
 constexpr std::int64_t kPlotWidth = 128;
+
+// Tab10, and grey.
+using Colour = std::array<int, 3>;
+constexpr std::int64_t kColourCount = 9;
+constexpr Colour kColours[kColourCount] = {{31, 119, 180},  {255, 127, 14},  {44, 160, 44},
+                                           {214, 39, 40},   {148, 103, 189}, {140, 86, 75},
+                                           {227, 119, 194}, {188, 189, 34},  {23, 190, 207}};
+constexpr Colour kGrey = {127, 127, 127};
 
 std::uint8_t pixel(double level) {
   return static_cast<std::uint8_t>(std::clamp(std::lround(level * 255), 0L, 255L));
@@ -75,7 +84,31 @@ fovea::Tensor picture_of(const fovea::data::Dataset& dataset, std::int64_t index
   const fovea::Shape shape = dataset.sample_shape();
   std::vector<float> values(static_cast<std::size_t>(shape.numel()));
   dataset.read(index, values);
-  return picture_of(values, shape, dataset.mean(), dataset.stddev());
+  const fovea::Tensor picture = picture_of(values, shape, dataset.mean(), dataset.stddev());
+  if (!dataset.has_masks()) return picture;
+  std::vector<std::int64_t> mask(static_cast<std::size_t>(shape.numel() / shape[0]));
+  dataset.read_mask(index, mask);
+  return with_mask(picture, mask);
+}
+
+fovea::Tensor with_mask(const fovea::Tensor& picture, std::span<const std::int64_t> mask) {
+  const std::int64_t height = picture.size(1);
+  const std::int64_t width = picture.size(2);
+  const std::int64_t channels = picture.size(0);
+  const auto pixels = picture.permute({1, 2, 0}).to_vector<std::uint8_t>();
+  std::vector<std::uint8_t> mixed;
+  for (std::int64_t i = 0; i < height * width; ++i) {
+    const std::int64_t c = mask[static_cast<std::size_t>(i)];
+    const Colour* const colour = c == fovea::data::kIgnored
+                                     ? &kGrey
+                                     : (c == 0 ? nullptr : &kColours[(c - 1) % kColourCount]);
+    for (std::int64_t channel = 0; channel < 3; ++channel) {
+      const int own = pixels[static_cast<std::size_t>(i * channels + channel % channels)];
+      const int over = colour == nullptr ? own : (*colour)[static_cast<std::size_t>(channel)];
+      mixed.push_back(static_cast<std::uint8_t>((own + over) / 2));
+    }
+  }
+  return fovea::Tensor::from(mixed, {height, width, 3}).permute({2, 0, 1});
 }
 
 fovea::Tensor sheet_of(const std::vector<fovea::Tensor>& pictures, std::int64_t columns) {

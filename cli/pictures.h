@@ -16,8 +16,12 @@ namespace cli {
 // W]. Of volumes the middle slice, of other channels the first, of signals a plot of the first.
 fovea::Tensor picture_of(std::span<const float> values, const fovea::Shape& shape,
                          const std::vector<double>& mean, const std::vector<double>& stddev);
-// The same of a sample of a data set.
+// The same of a sample of a data set, with its mask, where it has one, in colours.
 fovea::Tensor picture_of(const fovea::data::Dataset& dataset, std::int64_t index);
+
+// A picture as `picture_of` gives it, with the classes of its pixels in colours over it: none for
+// the first class, grey where there is none.
+fovea::Tensor with_mask(const fovea::Tensor& picture, std::span<const std::int64_t> mask);
 
 // Pictures of one size in rows of `columns`, small ones enlarged, with white between them: uint8
 // [1 or 3, H, W].

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "commands.h"
+#include "scoring.h"
 #include "support.h"
 
 namespace cli {
@@ -15,6 +16,7 @@ struct PredictOptions {
   std::string model;
   std::vector<std::string> images;
   std::int64_t top = 3;
+  std::string mask;
   std::string plan_file;
   bool json = false;
 };
@@ -65,11 +67,36 @@ std::string class_name(const fovea::nn::ModelInfo& info, std::size_t label) {
   return label < info.classes.size() ? info.classes[label] : std::to_string(label);
 }
 
+// Of a network that tells the class of each pixel: how much of the image each class has, and the
+// mask. Shares take the place of probabilities.
+std::vector<float> shares_of(const PredictOptions& options, const fovea::Tensor& logits) {
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(logits.size(1)));
+  std::vector<std::uint8_t> levels;
+  for (const std::int64_t c : largest_classes(logits)) {
+    ++counts[static_cast<std::size_t>(c)];
+    levels.push_back(static_cast<std::uint8_t>(c));
+  }
+  if (!options.mask.empty()) {
+    const fovea::Shape shape = {1, logits.size(2), logits.size(3)};
+    fovea::data::write_png(options.mask, fovea::Tensor::from(levels, shape));
+  }
+  std::vector<float> shares;
+  for (const std::int64_t count : counts)
+    shares.push_back(static_cast<float>(count) / static_cast<float>(levels.size()));
+  return shares;
+}
+
 void predict_image(const PredictOptions& options, const fovea::nn::Model& model,
                    const std::string& path) {
   const fovea::Tensor input = read_input(path, model.info).to(parameter_type(model));
+  const fovea::Tensor logits = model(input);
+  if (logits.rank() == 2 && !options.mask.empty()) {
+    throw Misuse(
+        fmt::format("--mask: {} tells one class for the whole image", model.info.architecture));
+  }
   const std::vector<float> probabilities =
-      fovea::softmax(model(input)).to(fovea::DType::float32).to_vector<float>();
+      logits.rank() > 2 ? shares_of(options, logits)
+                        : fovea::softmax(logits).to(fovea::DType::float32).to_vector<float>();
   std::vector<std::size_t> order(probabilities.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
@@ -81,7 +108,7 @@ void predict_image(const PredictOptions& options, const fovea::nn::Model& model,
   for (const std::size_t label : order) {
     best.push_back({{"class", class_name(model.info, label)},
                     {"label", label},
-                    {"probability", probabilities[label]}});
+                    {logits.rank() > 2 ? "share" : "probability", probabilities[label]}});
     if (!options.json)
       fmt::print("{:6.2f} %  {}\n", 100 * probabilities[label], class_name(model.info, label));
   }
@@ -92,6 +119,9 @@ void predict_image(const PredictOptions& options, const fovea::nn::Model& model,
 
 void predict(const PredictOptions& options) {
   use_plan_file(options.plan_file);
+  if (!options.mask.empty()) require_png(options.mask);
+  if (!options.mask.empty() && options.images.size() > 1)
+    throw Misuse("--mask is for one image at a time");
   const fovea::NoGrad no_grad;
   const fovea::nn::Model model = load_model(options.model);
   if (model.info.mean.empty()) {
@@ -117,6 +147,10 @@ Action predict_command(CLI::App& app) {
       ->check(whole_number(1))
       ->capture_default_str()
       ->type_name("K");
+  app.add_option("--mask", options->mask,
+                 "Of a network that tells the class of each pixel: where to write them, as grey "
+                 "levels counted from 0")
+      ->type_name("FILE.png");
   add_threads(app);
   add_plan_file(app, options->plan_file);
   app.add_flag("--json", options->json, "Print one JSON object per image");

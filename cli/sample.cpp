@@ -29,6 +29,13 @@ void sample(const SampleOptions& options) {
                                    options.index, options.data, dataset->size()));
   }
   fovea::data::write_png(options.out, picture_of(*dataset, options.index));
+  if (dataset->has_masks()) {
+    if (options.json)
+      print_json({{"file", options.out}, {"index", options.index}});
+    else
+      fmt::print("{}: sample {} of {}, with its mask\n", options.out, options.index, options.data);
+    return;
+  }
   const std::int64_t label = dataset->label(options.index);
   const std::string& name = dataset->classes().at(static_cast<std::size_t>(label));
   if (options.json) {

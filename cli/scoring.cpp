@@ -47,11 +47,11 @@ std::string class_count(const fovea::nn::ModelInfo& info) {
                                                               : std::to_string(info.classes.size());
 }
 
-// The rows of a tensor [N, classes].
+// The rows of a tensor [N, classes], or of [N, classes, spatial...], one for each cell.
 class Rows {
  public:
   explicit Rows(const fovea::Tensor& tensor)
-      : tensor_(tensor.detach().to(fovea::DType::float32).contiguous()) {}
+      : tensor_(rows_of(tensor.detach().to(fovea::DType::float32)).contiguous()) {}
   std::int64_t count() const { return tensor_.size(0); }
   std::int64_t classes() const { return tensor_.size(1); }
   const float* row(std::int64_t i) const { return tensor_.data<float>() + i * classes(); }
@@ -64,6 +64,14 @@ class Rows {
   }
 
  private:
+  static fovea::Tensor rows_of(const fovea::Tensor& tensor) {
+    if (tensor.rank() == 2) return tensor;
+    fovea::Shape axes = {0};
+    for (int axis = 2; axis < tensor.rank(); ++axis) axes.push_back(axis);
+    axes.push_back(1);
+    return tensor.permute(axes).reshape({-1, tensor.size(1)});
+  }
+
   fovea::Tensor tensor_;
 };
 
@@ -89,6 +97,14 @@ double auc_of(std::vector<std::pair<float, bool>>& scored) {
     first = last;
   }
   return pairs / (positives * negatives);
+}
+
+// The same of a batch with masks.
+void add_masks(Evaluation& evaluation, const fovea::Tensor& logits, const fovea::Tensor& masks) {
+  const std::vector<std::int64_t> label = masks.to_vector<std::int64_t>();
+  const std::vector<std::int64_t> predicted = largest_classes(logits);
+  for (std::size_t i = 0; i < label.size(); ++i)
+    if (label[i] != fovea::data::kIgnored) evaluation.confusion.add(label[i], predicted[i]);
 }
 
 // Adds one batch, whose first sample is `first`.
@@ -117,14 +133,22 @@ void add(Evaluation& evaluation, const fovea::Tensor& logits, const fovea::Tenso
 
 }  // namespace
 
-void Score::add(const fovea::Tensor& logits, const fovea::Tensor& labels, double mean_loss) {
-  const Rows rows(logits);
+std::vector<std::int64_t> largest_classes(const fovea::Tensor& logits) {
+  return Rows(logits).largest();
+}
+
+void Score::add(const fovea::Tensor& logits, const fovea::Tensor& target, double mean_loss) {
+  const bool classes = target.dtype() == fovea::DType::int64;
   const std::vector<std::int64_t> label =
-      labels.rank() == 1 ? labels.to_vector<std::int64_t>() : Rows(labels).largest();
-  const std::vector<std::int64_t> predicted = rows.largest();
-  for (std::size_t i = 0; i < label.size(); ++i) correct += predicted[i] == label[i] ? 1 : 0;
-  loss_sum += mean_loss * static_cast<double>(label.size());
-  samples += static_cast<std::int64_t>(label.size());
+      classes ? target.to_vector<std::int64_t>() : largest_classes(target);
+  const std::vector<std::int64_t> predicted = largest_classes(logits);
+  for (std::size_t i = 0; i < label.size(); ++i) {
+    if (label[i] == fovea::data::kIgnored) continue;
+    ++labels;
+    if (predicted[i] == label[i]) ++correct;
+  }
+  loss_sum += mean_loss * static_cast<double>(target.size(0));
+  samples += target.size(0);
 }
 
 void Confusion::add(std::int64_t label, std::int64_t predicted) {
@@ -151,6 +175,25 @@ double Confusion::recall(std::size_t c) const {
   return share(at(c, c), labelled(c));
 }
 
+double Confusion::iou(std::size_t c) const {
+  return share(at(c, c), labelled(c) + predicted(c) - at(c, c));
+}
+
+double Confusion::dice(std::size_t c) const {
+  return share(2 * at(c, c), labelled(c) + predicted(c));
+}
+
+double Confusion::mean_iou() const {
+  double sum = 0;
+  std::int64_t occurring = 0;
+  for (std::size_t c = 0; c < classes_; ++c) {
+    if (labelled(c) + predicted(c) == 0) continue;
+    sum += iou(c);
+    ++occurring;
+  }
+  return occurring == 0 ? 0 : sum / static_cast<double>(occurring);
+}
+
 void check_fits(const fovea::nn::Model& model, const fovea::data::Dataset& dataset,
                 const std::string& source) {
   if (dataset.sample_shape() != model.info.input) {
@@ -165,6 +208,23 @@ void check_fits(const fovea::nn::Model& model, const fovea::data::Dataset& datas
                                    dataset.classes().size()));
   }
   if (dataset.size() == 0) throw fovea::Error(fmt::format("'{}' has no samples", source));
+  fovea::Shape batch = {1};
+  for (const std::int64_t size : model.info.input) batch.push_back(size);
+  const fovea::Shape output = fovea::explain::inspect(model.module(), batch).layers.back().output;
+  if (!dataset.has_masks() && output.rank() > 2) {
+    throw fovea::Error(
+        fmt::format("{} tells the class of each cell, but the samples of '{}' have "
+                    "one label each; masks:DIR reads images with masks",
+                    model.info.architecture, source));
+  }
+  if (!dataset.has_masks()) return;
+  for (int axis = 1; axis < model.info.input.rank(); ++axis) {
+    if (output.rank() == batch.rank() && output[axis + 1] == batch[axis + 1]) continue;
+    throw fovea::Error(fmt::format(
+        "the samples of '{}' have masks, a class for each cell, but {} gives {} for {}; unet gives "
+        "one for each cell",
+        source, model.info.architecture, join_sizes(output), join_sizes(batch)));
+  }
 }
 
 Evaluation score(const fovea::nn::Model& model,
@@ -176,17 +236,23 @@ Evaluation score(const fovea::nn::Model& model,
   model.eval();
   Evaluation evaluation;
   evaluation.confusion = Confusion(dataset->classes().size());
+  evaluation.masks = dataset->has_masks();
+  fovea::CrossEntropyOptions loss;
+  if (evaluation.masks) loss.ignored = fovea::data::kIgnored;
   std::vector<std::pair<float, bool>> scored;
   for (const auto& [images, labels] : fovea::data::Loader(dataset, {.batch = batch})) {
     const fovea::Tensor logits = model(renormalise(images).to(type));
-    add(evaluation, logits, labels, evaluation.total.samples, scored);
-    evaluation.total.add(logits, labels, fovea::cross_entropy(logits, labels).item<double>());
+    if (evaluation.masks)
+      add_masks(evaluation, logits, labels);
+    else
+      add(evaluation, logits, labels, evaluation.total.samples, scored);
+    evaluation.total.add(logits, labels, fovea::cross_entropy(logits, labels, loss).item<double>());
     between();
   }
   std::stable_sort(evaluation.mistakes.begin(), evaluation.mistakes.end(),
                    [](const Mistake& a, const Mistake& b) { return a.confidence > b.confidence; });
-  const bool both = evaluation.confusion.classes() == 2 && evaluation.confusion.labelled(0) > 0 &&
-                    evaluation.confusion.labelled(1) > 0;
+  const bool both = !evaluation.masks && evaluation.confusion.classes() == 2 &&
+                    evaluation.confusion.labelled(0) > 0 && evaluation.confusion.labelled(1) > 0;
   if (both) evaluation.auc = auc_of(scored);
   return evaluation;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fovea/fovea.h>
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -15,13 +16,16 @@ namespace cli {
 struct Score {
   double loss_sum = 0;
   std::int64_t correct = 0;
+  std::int64_t labels = 0;  // samples, or of masks cells that are of a class
   std::int64_t samples = 0;
 
   // logits [N, classes], labels [N] or probabilities [N, classes], whose largest is then the label,
-  // and the mean loss of the batch.
-  void add(const fovea::Tensor& logits, const fovea::Tensor& labels, double mean_loss);
+  // or logits [N, classes, spatial...] and masks [N, spatial...]; and the mean loss of the batch.
+  void add(const fovea::Tensor& logits, const fovea::Tensor& target, double mean_loss);
   double loss() const { return loss_sum / static_cast<double>(samples); }
-  double accuracy() const { return static_cast<double>(correct) / static_cast<double>(samples); }
+  double accuracy() const {
+    return static_cast<double>(correct) / static_cast<double>(std::max<std::int64_t>(labels, 1));
+  }
 };
 
 // Who was taken for whom.
@@ -38,6 +42,11 @@ class Confusion {
   // Of those predicted, or labelled, as c, the share that is right; 0 of none.
   double precision(std::size_t c) const;
   double recall(std::size_t c) const;
+  // What both have of what either has, and twice that of the sum of both; 0 of none.
+  double iou(std::size_t c) const;
+  double dice(std::size_t c) const;
+  // Of the classes that occur.
+  double mean_iou() const;
 
  private:
   std::size_t classes_;
@@ -53,19 +62,28 @@ struct Mistake {
 
 struct Evaluation {
   Score total;
-  Confusion confusion;
+  Confusion confusion;  // of cells, where there are masks
+  bool masks = false;
   std::int64_t in_top5 = 0;
-  std::vector<Mistake> mistakes;  // the most confident first
+  std::vector<Mistake> mistakes;  // the most confident first; none of masks
   // Of two classes: the chance that a sample of the second has a higher probability of it than one
   // of the first.
   std::optional<double> auc;
 
+  std::optional<double> mean_iou() const {
+    return masks ? std::optional(confusion.mean_iou()) : std::nullopt;
+  }
   double top5() const { return static_cast<double>(in_top5) / static_cast<double>(total.samples); }
 };
 
-// Throws Error unless the network reads such samples and tells such classes apart.
+// Throws Error unless the network reads such samples and tells such classes apart, of each sample
+// or of each of its cells.
 void check_fits(const fovea::nn::Model& model, const fovea::data::Dataset& dataset,
                 const std::string& source);
+
+// The largest class of each row of logits [N, classes], or of each cell of [N, classes,
+// spatial...].
+std::vector<std::int64_t> largest_classes(const fovea::Tensor& logits);
 
 // In evaluation mode; normalises as the model was trained, whatever the data set's own statistics,
 // and as the data set does where the model does not say. Calls `between` after each batch; what it

@@ -351,6 +351,22 @@ void Table::print() const {
   }
 }
 
+std::vector<std::int64_t> class_counts(const fovea::data::Dataset& dataset) {
+  std::vector<std::int64_t> counts(dataset.classes().size());
+  const fovea::Shape shape = dataset.sample_shape();
+  std::vector<std::int64_t> labels(
+      static_cast<std::size_t>(dataset.has_masks() ? shape.numel() / shape[0] : 1));
+  for (std::int64_t i = 0; i < dataset.size(); ++i) {
+    if (dataset.has_masks())
+      dataset.read_mask(i, labels);
+    else
+      labels[0] = dataset.label(i);
+    for (const std::int64_t label : labels)
+      if (label != fovea::data::kIgnored) ++counts.at(static_cast<std::size_t>(label));
+  }
+  return counts;
+}
+
 double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }

@@ -85,6 +85,9 @@ class Table {
 
 double seconds_now();  // a steady clock
 
+// How many samples each class has; of masks, how many cells.
+std::vector<std::int64_t> class_counts(const fovea::data::Dataset& dataset);
+
 // Throws Misuse unless the name of a picture to be written ends in .png.
 void require_png(const std::string& path);
 

@@ -114,12 +114,19 @@ void require_unused(const TrainFiles& files) {
   }
 }
 
+// The most that tensors needed so far; not in the log, which is the same for every way there.
+Json with_memory(Json epoch) {
+  epoch["peak_tensor_bytes"] = fv::memory_stats().high_water;
+  return epoch;
+}
+
 void print_epoch(const EpochReport& report, std::int64_t epochs) {
   fmt::print(
-      "epoch {:>{}}/{}  loss {:.4f}  train {:6.2f} %  {} {:6.2f} %  {:5.1f} s  {:>7} images/s\n",
+      "epoch {:>{}}/{}  loss {:.4f}  train {:6.2f} %  {} {:6.2f} %{}  {:5.1f} s  {:>7} images/s\n",
       report.epoch, std::to_string(epochs).size(), epochs, report.train.loss(),
       100 * report.train.accuracy(), report.scored_name, 100 * report.scored.accuracy(),
-      report.seconds, grouped(static_cast<std::int64_t>(report.images_per_second())));
+      report.mean_iou ? fmt::format("  IoU {:6.2f} %", 100 * *report.mean_iou) : "", report.seconds,
+      grouped(static_cast<std::int64_t>(report.images_per_second())));
   std::fflush(stdout);
 }
 
@@ -200,7 +207,7 @@ class Run {
     while (!training_.done()) {
       training_.run_epoch([this] { between_steps(); });
       const Evaluation evaluation = score_on(data_.scored());
-      const EpochReport report = training_.finish_epoch(evaluation.total);
+      const EpochReport report = training_.finish_epoch(evaluation);
       seconds += report.seconds;
       log_.append(report.json().dump());
       if (!files_.folder.empty()) {
@@ -209,7 +216,7 @@ class Run {
         save();
       }
       if (json_)
-        print_json(report.json());
+        print_json(with_memory(report.json()));
       else
         print_epoch(report, settings_.epochs);
     }
@@ -246,24 +253,35 @@ class Run {
       fv::load_weights(training_.result().module(), files_.best);
       if (!json_) {
         fmt::print(
-            "stopped: no better validation accuracy than that of epoch {} in {} epochs; "
+            "stopped: no better result on the validation samples than that of epoch {} in {} "
+            "epochs; "
             "{} is the network of that epoch\n",
             training_.best_epoch(), settings_.early_stopping, files_.network);
       }
     }
     fv::save(training_.result(), files_.network);
-    if (data_.validation && data_.test) {
-      const Evaluation test = score_on(data_.test);
-      if (json_)
-        print_json({{"test_accuracy", test.total.accuracy()}, {"test_loss", test.total.loss()}});
-      else
-        fmt::print("test {:.2f} %\n", 100 * test.total.accuracy());
-    }
+    if (data_.validation && data_.test) report_test(score_on(data_.test));
     if (files_.folder.empty()) {  // the network is whole, and nothing is left to go on with
       std::error_code ignored;
       std::filesystem::remove(files_.checkpoint, ignored);
     }
-    if (!json_) fmt::print("trained in {:.1f} s, saved as {}\n", seconds, files_.network);
+    if (!json_) {
+      fmt::print("trained in {:.1f} s, at most {} of tensors, saved as {}\n", seconds,
+                 readable_bytes(static_cast<double>(fv::memory_stats().high_water)),
+                 files_.network);
+    }
+  }
+
+  void report_test(const Evaluation& test) const {
+    if (json_) {
+      Json json = {{"test_accuracy", test.total.accuracy()}, {"test_loss", test.total.loss()}};
+      if (const auto iou = test.mean_iou()) json["test_mean_iou"] = *iou;
+      print_json(json);
+      return;
+    }
+    fmt::print("test {:.2f} %", 100 * test.total.accuracy());
+    if (const auto iou = test.mean_iou()) fmt::print("  IoU {:.2f} %", 100 * *iou);
+    fmt::print("\n");
   }
 
   void save() {

@@ -132,6 +132,7 @@ constexpr SettingDef kSettings[] = {
     setting<&S::milestones>("milestones"),
     setting<&S::step_factor>("step-factor"),
     setting<&S::early_stopping>("early-stopping"),
+    setting<&S::dice>("dice"),
     setting<&S::label_smoothing>("label-smoothing"),
     setting<&S::class_weights>("class-weights"),
     setting<&S::weights>("weights"),
@@ -273,6 +274,10 @@ void add_goal_settings(CLI::App& app, TrainSettings& settings) {
                  "validation accuracy, and keep the best network")
       ->check(whole_number(1))
       ->type_name("N");
+  app.add_option("--dice", settings.dice,
+                 "Of data with masks: the share of the Dice loss, beside cross-entropy")
+      ->check(between(0, 1, true))
+      ->type_name("SHARE");
   app.add_option("--label-smoothing", settings.label_smoothing,
                  "Share of each label that is spread over all classes")
       ->check(between(0, 1, true))

@@ -42,6 +42,7 @@ struct TrainSettings {
   double step_factor = 0.1;
   std::int64_t early_stopping = 0;  // 0: never
 
+  double dice = 0;  // its share of the loss
   double label_smoothing = 0;
   std::vector<std::string> class_weights;  // numbers, or "balanced"
 

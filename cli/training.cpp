@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "commands.h"
@@ -47,18 +48,18 @@ std::vector<std::string> freeze(const TrainSettings& settings, fv::nn::Module& m
   return frozen;
 }
 
-// "balanced": samples / (classes * samples of the class), so that each class counts alike.
+// "balanced": samples / (classes * samples of the class), or cells of masks, so that each class
+// counts alike.
 std::vector<double> class_weights(const TrainSettings& settings, const fv::data::Dataset& dataset) {
   const std::size_t classes = dataset.classes().size();
   std::vector<double> weights;
   if (settings.class_weights == std::vector<std::string>{"balanced"}) {
-    std::vector<std::int64_t> counts(classes);
-    for (std::int64_t i = 0; i < dataset.size(); ++i)
-      ++counts[static_cast<std::size_t>(dataset.label(i))];
+    const std::vector<std::int64_t> counts = class_counts(dataset);
+    const auto all =
+        static_cast<double>(std::accumulate(counts.begin(), counts.end(), std::int64_t{0}));
     for (const std::int64_t count : counts) {
-      weights.push_back(count == 0 ? 0
-                                   : static_cast<double>(dataset.size()) /
-                                         static_cast<double>(count) / static_cast<double>(classes));
+      weights.push_back(
+          count == 0 ? 0 : all / static_cast<double>(count) / static_cast<double>(classes));
     }
     return weights;
   }
@@ -122,14 +123,16 @@ double EpochReport::images_per_second() const {
 }
 
 Json EpochReport::json() const {
-  return {{"epoch", epoch},
-          {"loss", train.loss()},
-          {"train_accuracy", train.accuracy()},
-          {scored_name + "_accuracy", scored.accuracy()},
-          {scored_name + "_loss", scored.loss()},
-          {"lr", lr},
-          {"seconds", seconds},
-          {"images_per_second", images_per_second()}};
+  Json json = {{"epoch", epoch},
+               {"loss", train.loss()},
+               {"train_accuracy", train.accuracy()},
+               {scored_name + "_accuracy", scored.accuracy()},
+               {scored_name + "_loss", scored.loss()},
+               {"lr", lr},
+               {"seconds", seconds},
+               {"images_per_second", images_per_second()}};
+  if (mean_iou) json[scored_name + "_mean_iou"] = *mean_iou;
+  return json;
 }
 
 Training::Training(const TrainSettings& settings, const TrainData& data)
@@ -144,6 +147,11 @@ Training::Training(const TrainSettings& settings, const TrainData& data)
       schedule_(schedule_of(settings)),
       loss_{.label_smoothing = settings.label_smoothing,
             .class_weights = class_weights(settings, *data.train)} {
+  if (data.train->has_masks())
+    loss_.ignored = fv::data::kIgnored;
+  else if (settings.dice > 0)
+    throw Misuse(fmt::format("--dice is for data with masks; the samples of '{}' have labels",
+                             settings.data));
   report_.scored_name = data.scored_name();
   if (settings.ema == 0) return;
   averaged_ = new_model(settings, data);
@@ -215,7 +223,7 @@ void Training::run_epoch(const std::function<void()>& between) {
 // Gradients of the batches of a step add up to that of the mean over all their samples.
 void Training::train_batch(const fv::data::Batch& batch, double share) {
   const fv::Tensor logits = model_(batch.images);
-  const fv::Tensor loss = fv::cross_entropy(logits, batch.labels, loss_);
+  const fv::Tensor loss = loss_of(logits, batch.labels);
   const double value = loss.item<double>();
   if (!std::isfinite(value)) {
     throw Diverged(
@@ -228,6 +236,14 @@ void Training::train_batch(const fv::data::Batch& batch, double share) {
   else
     (loss * share).backward();
   report_.train.add(logits, batch.labels, value);
+}
+
+// With --dice a mean of both.
+fv::Tensor Training::loss_of(const fv::Tensor& logits, const fv::Tensor& labels) const {
+  const double share = settings_.dice;
+  if (share == 0) return fv::cross_entropy(logits, labels, loss_);
+  const fv::Tensor dice = fv::dice_loss(logits, labels, {.ignored = loss_.ignored});
+  return share == 1 ? dice : fv::cross_entropy(logits, labels, loss_) * (1 - share) + dice * share;
 }
 
 std::int64_t Training::samples_of_step(std::int64_t batch) const {
@@ -243,15 +259,16 @@ void Training::step() {
   if (average_) average_->update();
 }
 
-EpochReport Training::finish_epoch(const Score& scored) {
+EpochReport Training::finish_epoch(const Evaluation& evaluation) {
   EpochReport report = std::exchange(report_, {});
   report_.scored_name = report.scored_name;
   report.epoch = loader_.position().epoch + 1;
-  report.scored = scored;
+  report.scored = evaluation.total;
+  report.mean_iou = evaluation.mean_iou();
   report.lr = optimizer_->lr();
   loader_.seek({.epoch = report.epoch, .batch = 0});
-  if (best_.epoch == 0 || scored.accuracy() > best_.accuracy)
-    best_ = {.epoch = report.epoch, .accuracy = scored.accuracy()};
+  const double value = report.mean_iou.value_or(report.scored.accuracy());
+  if (best_.epoch == 0 || value > best_.value) best_ = {.epoch = report.epoch, .value = value};
   return report;
 }
 
@@ -263,18 +280,20 @@ fv::TrainingState Training::state() {
 }
 
 Json Training::sums_json() const {
-  return {{"loss", report_.train.loss_sum},   {"correct", report_.train.correct},
-          {"samples", report_.train.samples}, {"seconds", report_.seconds},
-          {"best epoch", best_.epoch},        {"best accuracy", best_.accuracy}};
+  return {{"loss", report_.train.loss_sum}, {"correct", report_.train.correct},
+          {"labels", report_.train.labels}, {"samples", report_.train.samples},
+          {"seconds", report_.seconds},     {"best epoch", best_.epoch},
+          {"best value", best_.value}};
 }
 
 void Training::set_sums(const Json& sums) {
   report_.train.loss_sum = sums.at("loss").get<double>();
   report_.train.correct = sums.at("correct").get<std::int64_t>();
+  report_.train.labels = sums.at("labels").get<std::int64_t>();
   report_.train.samples = sums.at("samples").get<std::int64_t>();
   report_.seconds = sums.at("seconds").get<double>();
   best_ = {.epoch = sums.at("best epoch").get<std::int64_t>(),
-           .accuracy = sums.at("best accuracy").get<double>()};
+           .value = sums.at("best value").get<double>()};
 }
 
 std::string Training::place() const {

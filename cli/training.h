@@ -35,9 +35,10 @@ struct EpochReport {
   std::int64_t epoch = 0;  // from 1
   Score train;
   Score scored;
-  std::string scored_name;  // "test", "validation"
-  double lr = 0;            // of the last batch
-  double seconds = 0;       // of training, without the scoring
+  std::optional<double> mean_iou;  // of masks
+  std::string scored_name;         // "test", "validation"
+  double lr = 0;                   // of the last batch
+  double seconds = 0;              // of training, without the scoring
 
   double images_per_second() const;
   Json json() const;
@@ -64,7 +65,7 @@ class Training {
   // What is left of the current epoch; calls `between` after each step. The epoch stays the current
   // one until it is finished. Throws Diverged.
   void run_epoch(const std::function<void()>& between);
-  EpochReport finish_epoch(const Score& scored);
+  EpochReport finish_epoch(const Evaluation& evaluation);
   // Whether the epoch that was finished last is the best one so far.
   bool is_best() const { return best_.epoch == loader_.position().epoch; }
   std::int64_t best_epoch() const { return best_.epoch; }
@@ -84,10 +85,11 @@ class Training {
  private:
   struct Best {
     std::int64_t epoch = 0;  // 0: none yet
-    double accuracy = 0;
+    double value = 0;        // accuracy, or of masks the mean IoU
   };
 
   void train_batch(const fovea::data::Batch& batch, double share);
+  fovea::Tensor loss_of(const fovea::Tensor& logits, const fovea::Tensor& labels) const;
   // Samples of the step that batch number `batch` of an epoch is part of.
   std::int64_t samples_of_step(std::int64_t batch) const;
   void step();
