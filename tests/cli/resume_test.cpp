@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "fovea/data.h"
 #include "support/errors.h"
 #include "support/files.h"
 #include "support/idx.h"
@@ -52,12 +53,27 @@ std::string quoted(const std::vector<std::string>& words) {
   return line;
 }
 
+// The samples of a folder of MNIST's files as a folder of pictures.
+void write_pictures(const std::string& from, const std::string& to) {
+  for (const auto& [split, stem] : {std::pair("train", "/train"), {"test", "/t10k"}}) {
+    const Tensor images = data::read_idx(from + stem + "-images-idx3-ubyte");
+    const Tensor labels = data::read_idx(from + stem + "-labels-idx1-ubyte");
+    for (std::int64_t i = 0; i < images.size(0); ++i) {
+      const int label = labels.data<std::uint8_t>()[i];
+      const std::string folder = to + "/" + split + "/" + std::to_string(label);
+      std::filesystem::create_directories(folder);
+      data::write_png(folder + "/" + std::to_string(i) + ".png", images.slice(0, i, i + 1));
+    }
+  }
+}
+
 // A data set, and what a training on it comes to that nothing disturbs.
 class Resume : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     data_folder = new TempFolder;
     testing::write_squares(data_folder->path(), 96);
+    write_pictures(data_folder->path(), *data_folder / "pictures");
     const Result result = run(quoted(fresh(*data_folder / "whole")));
     ASSERT_EQ(result.code, 0) << result.err;
     network = read_file(*data_folder / "whole/model.fovea");
@@ -68,7 +84,8 @@ class Resume : public ::testing::Test {
   }
   static void TearDownTestSuite() { delete data_folder; }
 
-  static std::string data() { return "mnist:" + data_folder->path(); }
+  // Nothing that was decoded is kept, so the loader's threads decode each file again.
+  static std::string data() { return "images:" + (*data_folder / "pictures?keep=0"); }
   // Without --run or --out.
   static std::vector<std::string> start() {
     std::vector<std::string> arguments = {"train", "lenet5", "--data", data()};
