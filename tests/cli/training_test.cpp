@@ -129,6 +129,7 @@ TEST_F(TrainProgram, ARecipeIsTheSameAsItsOptions) {
 TEST_F(TrainProgram, EveryRecipeIsUnderstood) {
   int recipes = 0;
   for (const auto& file : std::filesystem::directory_iterator(FOVEA_SOURCE_DIR "/recipes")) {
+    if (file.path().extension() != ".txt") continue;
     // What is understood goes on to look for the data.
     const Result result = run("train --recipe '" + file.path().string() +
                               "' --data 'mnist:" + (folder_ / "none") + "' --out " + in("out"));
@@ -136,7 +137,7 @@ TEST_F(TrainProgram, EveryRecipeIsUnderstood) {
     EXPECT_CONTAINS(result.err, "there is no folder");
     ++recipes;
   }
-  EXPECT_GT(recipes, 0);
+  EXPECT_GE(recipes, 9);
 }
 
 TEST_F(TrainProgram, ErrorsInARecipeNameFileAndLine) {
