@@ -98,20 +98,45 @@ void print_evaluation(const Evaluation& evaluation, const Names& classes) {
   table.print();
 }
 
+constexpr std::int64_t kColumns = 8;
+
+// A sample of masks as it is, with its mask, and with the answer.
+void add_answer(std::vector<fovea::Tensor>& pictures, const fovea::nn::Model& model,
+                const fovea::data::Dataset& dataset, std::int64_t index) {
+  std::vector<float> values(static_cast<std::size_t>(dataset.sample_shape().numel()));
+  dataset.read(index, values);
+  const fovea::Tensor picture =
+      picture_of(values, dataset.sample_shape(), dataset.mean(), dataset.stddev());
+  pictures.push_back(with_mask(picture, std::vector<std::int64_t>(values.size())));
+  pictures.push_back(picture_of(dataset, index));
+  pictures.push_back(with_mask(picture, mask_answered(model, dataset, index)));
+}
+
 // The most confident ones, as a sheet; returns them.
-std::vector<Mistake> write_mistakes(const EvaluateOptions& options, const Evaluation& evaluation,
+std::vector<Mistake> write_mistakes(const EvaluateOptions& options, const fovea::nn::Model& model,
+                                    const Evaluation& evaluation,
                                     const fovea::data::Dataset& dataset) {
   std::vector<Mistake> shown = evaluation.mistakes;
   shown.resize(std::min(shown.size(), static_cast<std::size_t>(options.count)));
   std::vector<fovea::Tensor> pictures;
-  for (const Mistake& mistake : shown) pictures.push_back(picture_of(dataset, mistake.index));
-  if (!pictures.empty()) fovea::data::write_png(options.mistakes, sheet_of(pictures, 8));
+  for (const Mistake& mistake : shown) {
+    if (evaluation.masks)
+      add_answer(pictures, model, dataset, mistake.index);
+    else
+      pictures.push_back(picture_of(dataset, mistake.index));
+  }
+  if (!pictures.empty())
+    fovea::data::write_png(options.mistakes, sheet_of(pictures, evaluation.masks ? 3 : kColumns));
   return shown;
 }
 
-Json mistakes_json(const std::vector<Mistake>& mistakes, const Names& classes) {
+Json mistakes_json(const std::vector<Mistake>& mistakes, const Names& classes, bool masks) {
   Json rows = Json::array();
   for (const Mistake& mistake : mistakes) {
+    if (masks) {
+      rows.push_back({{"index", mistake.index}, {"wrong", mistake.confidence}});
+      continue;
+    }
     rows.push_back({{"index", mistake.index},
                     {"class", name_of(classes, mistake.label)},
                     {"predicted", name_of(classes, mistake.predicted)},
@@ -121,12 +146,24 @@ Json mistakes_json(const std::vector<Mistake>& mistakes, const Names& classes) {
 }
 
 void print_mistakes(const std::string& file, const std::vector<Mistake>& mistakes,
-                    const Names& classes) {
+                    const Names& classes, bool masks) {
   if (mistakes.empty()) {
     fmt::print("no mistakes: {} is not written\n", file);
     return;
   }
-  fmt::print("{}: the {} most confident mistakes, in rows of 8:\n", file, mistakes.size());
+  if (masks) {
+    fmt::print(
+        "{}: the {} samples with the most wrong pixels, each with its mask and the answer:\n", file,
+        mistakes.size());
+    Table table({"sample", "wrong pixels"}, 0);
+    for (const Mistake& mistake : mistakes) {
+      table.add({std::to_string(mistake.index), fmt::format("{:.2f} %", 100 * mistake.confidence)});
+    }
+    table.print();
+    return;
+  }
+  fmt::print("{}: the {} most confident mistakes, in rows of {}:\n", file, mistakes.size(),
+             kColumns);
   Table table({"sample", "class", "predicted", "probability"}, 3);
   for (const Mistake& mistake : mistakes) {
     table.add({std::to_string(mistake.index), name_of(classes, mistake.label),
@@ -142,22 +179,20 @@ void evaluate(const EvaluateOptions& options) {
   const fovea::nn::Model model = load_model(options.model);
   const auto dataset = fovea::data::open(options.data, options.split);
   check_fits(model, *dataset, options.data);
-  if (!options.mistakes.empty() && dataset->has_masks()) {
-    throw Misuse(fmt::format("--mistakes is for samples with a label; those of '{}' have masks",
-                             options.data));
-  }
   const Evaluation evaluation = score(model, dataset, options.batch);
   const Names& classes = dataset->classes();
   std::vector<Mistake> mistakes;
-  if (!options.mistakes.empty()) mistakes = write_mistakes(options, evaluation, *dataset);
+  if (!options.mistakes.empty()) mistakes = write_mistakes(options, model, evaluation, *dataset);
   if (options.json) {
     Json json = evaluation_json(evaluation, classes);
-    if (!options.mistakes.empty()) json["mistakes"] = mistakes_json(mistakes, classes);
+    if (!options.mistakes.empty())
+      json["mistakes"] = mistakes_json(mistakes, classes, evaluation.masks);
     print_json(json);
     return;
   }
   print_evaluation(evaluation, classes);
-  if (!options.mistakes.empty()) print_mistakes(options.mistakes, mistakes, classes);
+  if (!options.mistakes.empty())
+    print_mistakes(options.mistakes, mistakes, classes, evaluation.masks);
 }
 
 }  // namespace
@@ -173,8 +208,10 @@ Action evaluate_command(CLI::App& app) {
       ->type_name("N");
   add_threads(app);
   add_plan_file(app, options->plan_file);
-  app.add_option("--mistakes", options->mistakes,
-                 "Write the most confident mistakes as a sheet of pictures, and list them")
+  app.add_option(
+         "--mistakes", options->mistakes,
+         "Write the most confident mistakes, of masks the samples with the most wrong pixels, "
+         "as a sheet of pictures, and list them")
       ->type_name("FILE.png");
   app.add_option("--count", options->count, "How many of them at most")
       ->check(whole_number(1, 1000))

@@ -100,11 +100,24 @@ double auc_of(std::vector<std::pair<float, bool>>& scored) {
 }
 
 // The same of a batch with masks.
-void add_masks(Evaluation& evaluation, const fovea::Tensor& logits, const fovea::Tensor& masks) {
+void add_masks(Evaluation& evaluation, const fovea::Tensor& logits, const fovea::Tensor& masks,
+               std::int64_t first) {
   const std::vector<std::int64_t> label = masks.to_vector<std::int64_t>();
   const std::vector<std::int64_t> predicted = largest_classes(logits);
-  for (std::size_t i = 0; i < label.size(); ++i)
-    if (label[i] != fovea::data::kIgnored) evaluation.confusion.add(label[i], predicted[i]);
+  const std::size_t cells = label.size() / static_cast<std::size_t>(masks.size(0));
+  for (std::int64_t sample = 0; sample < masks.size(0); ++sample) {
+    std::int64_t counted = 0;
+    std::int64_t wrong = 0;
+    for (std::size_t i = 0; i < cells; ++i) {
+      const std::size_t at = static_cast<std::size_t>(sample) * cells + i;
+      if (label[at] == fovea::data::kIgnored) continue;
+      evaluation.confusion.add(label[at], predicted[at]);
+      ++counted;
+      if (label[at] != predicted[at]) ++wrong;
+    }
+    if (wrong > 0)
+      evaluation.mistakes.push_back({.index = first + sample, .confidence = share(wrong, counted)});
+  }
 }
 
 // Adds one batch, whose first sample is `first`.
@@ -227,6 +240,19 @@ void check_fits(const fovea::nn::Model& model, const fovea::data::Dataset& datas
   }
 }
 
+std::vector<std::int64_t> mask_answered(const fovea::nn::Model& model,
+                                        const fovea::data::Dataset& dataset, std::int64_t index) {
+  const fovea::NoGrad no_grad;
+  fovea::Shape shape = {1};
+  for (const std::int64_t size : dataset.sample_shape()) shape.push_back(size);
+  fovea::Tensor sample =
+      fovea::Tensor::empty(shape, fovea::DType::float32, fovea::Layout::channels_last);
+  dataset.read(index, {sample.mutable_data<float>(), static_cast<std::size_t>(sample.numel())});
+  model.eval();
+  const Renormalisation renormalise(model.info, dataset);
+  return largest_classes(model(renormalise(sample).to(parameter_type(model))));
+}
+
 Evaluation score(const fovea::nn::Model& model,
                  const std::shared_ptr<const fovea::data::Dataset>& dataset, std::int64_t batch,
                  const std::function<void()>& between) {
@@ -243,7 +269,7 @@ Evaluation score(const fovea::nn::Model& model,
   for (const auto& [images, labels] : fovea::data::Loader(dataset, {.batch = batch})) {
     const fovea::Tensor logits = model(renormalise(images).to(type));
     if (evaluation.masks)
-      add_masks(evaluation, logits, labels);
+      add_masks(evaluation, logits, labels, evaluation.total.samples);
     else
       add(evaluation, logits, labels, evaluation.total.samples, scored);
     evaluation.total.add(logits, labels, fovea::cross_entropy(logits, labels, loss).item<double>());

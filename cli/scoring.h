@@ -53,11 +53,12 @@ class Confusion {
   std::vector<std::int64_t> counts_;
 };
 
+// Of masks, which have no one label, a sample with wrong cells.
 struct Mistake {
   std::int64_t index = 0;
   std::int64_t label = 0;
   std::int64_t predicted = 0;
-  double confidence = 0;  // the probability of the prediction
+  double confidence = 0;  // the probability of the prediction; of masks, the share of wrong cells
 };
 
 struct Evaluation {
@@ -65,7 +66,7 @@ struct Evaluation {
   Confusion confusion;  // of cells, where there are masks
   bool masks = false;
   std::int64_t in_top5 = 0;
-  std::vector<Mistake> mistakes;  // the most confident first; none of masks
+  std::vector<Mistake> mistakes;  // the most confident first
   // Of two classes: the chance that a sample of the second has a higher probability of it than one
   // of the first.
   std::optional<double> auc;
@@ -84,6 +85,10 @@ void check_fits(const fovea::nn::Model& model, const fovea::data::Dataset& datas
 // The largest class of each row of logits [N, classes], or of each cell of [N, classes,
 // spatial...].
 std::vector<std::int64_t> largest_classes(const fovea::Tensor& logits);
+
+// What the network answers for each cell of a sample, as score() has it.
+std::vector<std::int64_t> mask_answered(const fovea::nn::Model& model,
+                                        const fovea::data::Dataset& dataset, std::int64_t index);
 
 // In evaluation mode; normalises as the model was trained, whatever the data set's own statistics,
 // and as the data set does where the model does not say. Calls `between` after each batch; what it

@@ -65,6 +65,11 @@ TEST_F(MaskProgram, UnetLearnsThem) {
   EXPECT_CONTAINS(run("evaluate " + in("run/model.fovea") + data()).out, "mean IoU", "Dice",
                   "square");
 
+  const Result mistakes = run("evaluate " + in("run/model.fovea") + data() + " --mistakes " +
+                              in("mistakes.png") + " --count 2");
+  EXPECT_EQ(mistakes.code, 0) << mistakes.err;
+  EXPECT_CONTAINS(mistakes.out, "mistakes");
+
   const Result predicted = run("predict " + in("run/model.fovea") + " " + in("set/images/3.png") +
                                " --json --mask " + in("mask.png"));
   ASSERT_EQ(predicted.code, 0) << predicted.err;
