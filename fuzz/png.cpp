@@ -1,5 +1,5 @@
-// PNG images, read as pictures and as masks. If the first byte is not 0, the check sums of the chunks in the rest are made right,
-// or hardly a change would get past them.
+// PNG images, read as pictures and as masks. If the first byte is not 0, the check sums of the
+// chunks in the rest are made right, or hardly a change would get past them.
 #include <zlib.h>
 
 #include "fovea/data.h"

@@ -178,12 +178,10 @@ void rmsprop_update(const RmsPropStep& step, std::int64_t count, const double* g
   detect_simd();
   HWY_DYNAMIC_DISPATCH(RmsPropF64)(step, count, gradient, square, velocity, weight);
 }
-template <>
 void average_update(double share, std::int64_t count, const float* value, float* average) {
   detect_simd();
   HWY_DYNAMIC_DISPATCH(AverageF32)(share, count, value, average);
 }
-template <>
 void average_update(double share, std::int64_t count, const double* value, double* average) {
   detect_simd();
   HWY_DYNAMIC_DISPATCH(AverageF64)(share, count, value, average);

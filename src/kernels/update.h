@@ -45,7 +45,7 @@ void rmsprop_update(const RmsPropStep& step, std::int64_t count, const T* gradie
                     T* velocity, T* weight);
 
 // average <- average + share (value - average)
-template <class T>
-void average_update(double share, std::int64_t count, const T* value, T* average);
+void average_update(double share, std::int64_t count, const float* value, float* average);
+void average_update(double share, std::int64_t count, const double* value, double* average);
 
 }  // namespace fovea::kernels
