@@ -21,6 +21,8 @@ constexpr SubcommandDef kSubcommands[] = {
     {"conv", "Convolutions, against the machine's limits", bench_conv_command},
     {"plan", "What `auto` chooses for convolutions, against the fastest measured",
      bench_plan_command},
+    {"scaling", "How the cost of a convolution grows with its sizes and the threads",
+     bench_scaling_command},
     {"ops", "Operators bound by memory, against a memory copy", bench_ops_command},
     {"train", "One training step of a network", bench_train_command},
     {"infer", "One inference of a network", bench_infer_command},

@@ -36,6 +36,7 @@ std::vector<std::string> peer_arguments(const BenchOptions& options);
 Action bench_conv_command(CLI::App& app);
 Action bench_ops_command(CLI::App& app);
 Action bench_plan_command(CLI::App& app);
+Action bench_scaling_command(CLI::App& app);
 Action bench_train_command(CLI::App& app);
 Action bench_infer_command(CLI::App& app);
 

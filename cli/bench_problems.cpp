@@ -113,6 +113,14 @@ std::vector<CountedProblem> problems_of_descriptors(const std::vector<std::strin
   return problems;
 }
 
+void add_passes(CLI::App& app, ProblemOptions& options) {
+  app.add_option("--passes", options.passes,
+                 "Passes: fwd, bwd_d, bwd_w, or their long names (default: all)")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("NAME[,NAME..]");
+}
+
 void add_problems(CLI::App& app, ProblemOptions& options, const std::string& otherwise) {
   auto* descriptors =
       app.add_option("descriptors", options.descriptors,
@@ -132,11 +140,7 @@ void add_problems(CLI::App& app, ProblemOptions& options, const std::string& oth
       ->excludes(descriptors)
       ->excludes(problems)
       ->type_name("NAME");
-  app.add_option("--passes", options.passes,
-                 "Passes: fwd, bwd_d, bwd_w, or their long names (default: all)")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->type_name("NAME[,NAME..]");
+  add_passes(app, options);
   app.add_option("--mb", options.batches, "Batch sizes, in place of the problems' own")
       ->delimiter(',')
       ->allow_extra_args(false)

@@ -46,6 +46,8 @@ struct ProblemOptions {
 };
 // `otherwise` says what is measured where no problem is named.
 void add_problems(CLI::App& app, ProblemOptions& options, const std::string& otherwise);
+// --passes alone.
+void add_passes(CLI::App& app, ProblemOptions& options);
 // Each problem that is named with each of the batches.
 std::vector<CountedProblem> chosen_problems(const ProblemOptions& options);
 std::vector<fovea::Pass> chosen_passes(const ProblemOptions& options);

@@ -11,6 +11,7 @@
 #include <map>
 
 #include "core/check.h"
+#include "explain/svg.h"
 #include "fovea/explain.h"
 
 namespace fovea::explain {
@@ -28,29 +29,6 @@ struct Box {
   double x() const { return kMargin + kColumn * column; }
   double y() const { return kMargin + kRow * row; }
 };
-
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 
 // No more than a box is wide.
 std::string shortened(const std::string& text) {
@@ -139,15 +117,10 @@ std::string graph_svg(const NetworkReport& report) {
     width = std::max(width, box.x() + kColumn + kMargin);
     height = std::max(height, box.y() + kBoxHeight + kMargin);
   }
-  std::string svg = fmt::format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" viewBox=\"0 0 {0} "
-      "{1}\">\n"
-      "<style>text{{font:13px sans-serif;text-anchor:middle}}.small{{font-size:11px;fill:#555}}"
-      "</style>\n"
+  std::string svg = svg_start(width, height);
+  svg +=
       "<defs><marker id=\"tip\" markerWidth=\"8\" markerHeight=\"8\" refX=\"7\" refY=\"3\" "
-      "orient=\"auto\"><path d=\"M0 0 L7 3 L0 6 z\" fill=\"#777\"/></marker></defs>\n"
-      "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
-      width, height);
+      "orient=\"auto\"><path d=\"M0 0 L7 3 L0 6 z\" fill=\"#777\"/></marker></defs>\n";
   for (std::size_t i = 0; i < report.layers.size(); ++i) {
     for (const int input : report.layers[i].inputs) {
       svg +=

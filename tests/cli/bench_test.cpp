@@ -81,6 +81,76 @@ TEST(BenchOps, ReportsTimeAndTheShareOfACopyForEveryOperator) {
   EXPECT_CONTAINS(unknown.err, "relo", "known: max_pool");
 }
 
+TEST(BenchScaling, DoublesEveryQuantityAndHoldsTheTimeAgainstTheArithmetic) {
+  const std::vector<Json> lines =
+      measured("scaling mb2ic4ih6oc8kh3ph1 --doublings 1 --passes fwd --threads 2");
+  // The kernel cannot be halved.
+  const std::vector<std::pair<std::string, std::vector<int>>> expected = {
+      {"channels", {2, 4, 8}},
+      {"image side", {3, 6, 12}},
+      {"kernel side", {3, 6}},
+      {"batch", {1, 2, 4}},
+      {"threads", {1, 2}}};
+  std::size_t next = 0;
+  for (const auto& [quantity, values] : expected) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      ASSERT_LT(next, lines.size());
+      const Json& line = lines[next++];
+      EXPECT_EQ(line["quantity"], quantity);
+      EXPECT_EQ(line["value"], values[i]);
+      EXPECT_EQ(line["pass"], "forward");
+      ASSERT_EQ(line.contains("excess_percent"), i > 0);
+      if (i == 0) continue;
+      const double arithmetic = quantity == "batch" ? 2.0 : quantity == "threads" ? 0.5 : 4.0;
+      EXPECT_DOUBLE_EQ(line["arithmetic_growth"].get<double>(), arithmetic) << quantity;
+      const double growth = line["ms"].get<double>() / lines[next - 2]["ms"].get<double>();
+      EXPECT_NEAR(line["time_growth"].get<double>(), growth, 1e-9 * growth);
+      EXPECT_NEAR(line["excess_percent"].get<double>(), 100 * (growth / arithmetic - 1),
+                  1e-7 * growth);
+      EXPECT_EQ(line["over"].get<bool>(), line["excess_percent"].get<double>() > 15);
+    }
+  }
+  EXPECT_EQ(next, lines.size());
+}
+
+TEST(BenchScaling, AKernelKeepsTheOutputAndDepthwiseStaysDepthwise) {
+  const std::vector<Json> lines =
+      measured("scaling g4ic4ih8oc4kh4sh2ph1 --doublings 1 --passes bwd_d --threads 1");
+  int kernels = 0;
+  for (const Json& line : lines) {
+    const ConvProblem problem = ConvProblem::parse(line["problem"].get<std::string>());
+    EXPECT_EQ(problem.groups, problem.in_channels);
+    if (line["quantity"] != "kernel side") continue;
+    ++kernels;
+    EXPECT_EQ(problem.output_shape(), (Shape{1, 4, 4, 4}));
+  }
+  EXPECT_EQ(kernels, 3);
+}
+
+TEST(BenchScaling, DrawsAPanelForEveryQuantityAndEndsATableWithTheCount) {
+  const testing::TempFolder folder;
+  const std::string picture = folder / "scaling.svg";
+  const Result result = run("bench scaling ic4ih6oc8kh3ph1 --doublings 1 --threads 1 --output '" +
+                            picture + "'" + kQuick);
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_CONTAINS(result.out, "3 -> 6", "backward_weights", " steps cost over 15 % more than");
+  const std::string svg = testing::read_file(picture);
+  EXPECT_TRUE(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+  for (const char* part : {"channels", "image side", "kernel side", "batch", "threads", "forward",
+                           "backward_data", "backward_weights", "stroke-dasharray"}) {
+    EXPECT_CONTAINS(svg, part);
+  }
+}
+
+TEST(BenchScaling, MistakesAreNamed) {
+  EXPECT_CONTAINS(run("bench scaling ic4zz").err, "ic4zz");
+  EXPECT_EQ(run("bench scaling ic4zz").code, 2);
+  EXPECT_EQ(run("bench scaling --threads 1,2").code, 2);
+  const Result refused = run("bench scaling ic4ih6oc8kh3ph1 --algorithm dot --passes fwd");
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_CONTAINS(refused.err, "dot");
+}
+
 TEST(BenchConv, AForcedAlgorithmIsTheOneThatRan) {
   for (const ConvAlgorithmInfo& algorithm : algorithms()) {
     SCOPED_TRACE(algorithm.name);
