@@ -17,7 +17,7 @@ using fovea::Tensor;
 
 constexpr double kRate = 0.01;
 constexpr double kMomentum = 0.9;
-const fovea::models::Options kOptions{.classes = 10};
+constexpr std::int64_t kClasses = 10;
 
 Tensor random_tensor(const fovea::Shape& shape, fovea::DType dtype, std::uint64_t seed,
                      fovea::Layout layout) {
@@ -59,15 +59,20 @@ ConvWork::ConvWork(fovea::Plan plan) : plan_(std::move(plan)) {
                                problem.dtype, kCells);
 }
 
-NetworkWork::NetworkWork(const std::string& network, std::int64_t batch)
-    : model_(fovea::models::build(network, kOptions)),
+NetworkWork::NetworkWork(const std::string& network, std::int64_t batch, const fovea::Shape& input)
+    : model_(fovea::models::build(network, {.classes = kClasses, .input = input})),
       images_(random_tensor(batch_shape(model_.info.input, batch), fovea::DType::float32, 1,
                             fovea::Layout::channels_last)),
-      labels_(random_labels(batch, kOptions.classes)),
+      labels_(random_labels(batch, kClasses)),
       optimizer_(model_.parameters(), {.lr = kRate, .momentum = kMomentum}) {}
 
-double NetworkWork::train() {
+double NetworkWork::train(bool drop) {
   model_.train();
+  if (!drop) {
+    model_.module().visit([](const std::string&, fovea::nn::Module& module) {
+      if (dynamic_cast<fovea::nn::Dropout*>(&module) != nullptr) module.eval();
+    });
+  }
   optimizer_.zero_grad();
   const Tensor loss = fovea::cross_entropy(model_(images_), labels_);
   loss.backward();

@@ -31,13 +31,14 @@ class ConvWork {
   fovea::Tensor result_;
 };
 
-// A network of that name on one batch of random images [batch, 1, 28, 28] and labels.
+// A network of that name on one batch of random images and labels.
 class NetworkWork {
  public:
-  NetworkWork(const std::string& network, std::int64_t batch);
+  // `input`: one image, [C, H, W]; empty: as the network was published.
+  NetworkWork(const std::string& network, std::int64_t batch, const fovea::Shape& input = {});
   // Gradients to zero, forward, cross-entropy, backward, one step of SGD (learning rate 0.01,
-  // momentum 0.9); returns the loss before the step.
-  double train();
+  // momentum 0.9); returns the loss before the step. Without `drop`, dropout passes everything on.
+  double train(bool drop = true);
   // Forward in evaluation mode, nothing recorded: logits [batch, classes].
   fovea::Tensor infer();
 

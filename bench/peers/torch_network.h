@@ -14,8 +14,9 @@ struct Parameter {
   std::vector<float> values;  // row-major
 };
 
-// Images [batch, 1, 28, 28] in row-major order, and their classes.
+// Images in row-major order, and their classes.
 struct Batch {
+  std::vector<std::int64_t> shape;  // [batch, channels, side, side]
   std::vector<float> images;
   std::vector<std::int64_t> labels;
 };
@@ -27,10 +28,9 @@ struct SgdSettings {
 
 enum class TorchLayout : std::uint8_t { row_major, channels_last };
 
-// LeNet-5 as in fovea::models. libtorch's errors leave as std::runtime_error.
+// One of torch_models.h. libtorch's errors leave as std::runtime_error.
 class TorchNetwork {
  public:
-  // `architecture`: lenet5 or lenet5_1998.
   TorchNetwork(const std::string& architecture, const std::vector<Parameter>& parameters,
                const Batch& batch, TorchLayout layout, const SgdSettings& sgd = {});
   ~TorchNetwork();
@@ -38,9 +38,9 @@ class TorchNetwork {
   TorchNetwork& operator=(const TorchNetwork&) = delete;
 
   // Zeroes gradients, computes the loss of the batch and its gradients, changes the weights;
-  // returns the loss.
-  double train_step();
-  void infer();  // in inference mode; no layer of these differs in training
+  // returns the loss. Without `drop`, dropout passes everything on.
+  double train_step(bool drop = true);
+  void infer();  // in evaluation and inference mode
   // Of the last infer(), row-major.
   std::vector<float> logits() const;
 

@@ -337,6 +337,15 @@ TEST(BenchNetwork, ReportsTrainingStepsAndInferences) {
   }
 }
 
+TEST(BenchNetwork, TakesTheSizesOfAnImage) {
+  const std::vector<Json> lines = measured("train resnet20 --input 3x8x8 --batch 2 --threads 1");
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_GT(lines[0]["ms"].get<double>(), 0);
+  const Result flat = run("bench train resnet20 --input 3x8");
+  EXPECT_EQ(flat.code, 2);
+  EXPECT_CONTAINS(flat.err, "expected 3");
+}
+
 // Whether fovea-peers was built depends on what is installed; either way the answer is clear.
 TEST(BenchPeers, SaysHowToGetThemOrCallsThem) {
   const Result result = run(

@@ -93,6 +93,25 @@ TEST_F(Peers, TrainAndInferGiveLibtorchsResults) {
   }
 }
 
+// The second step of mobilenet_v2 on so few values is rounding: only its logits are compared here.
+TEST_F(Peers, DeepNetworksGiveLibtorchsResultsAndTellTheirMemory) {
+  const std::string small = " --input 3,16,16 --batch 4 --threads 1 --time 0.001";
+  for (const std::string arguments : {"train resnet18" + small, "infer mobilenet_v2" + small}) {
+    const Result result = run(arguments);
+    if (lacks_peer(result)) GTEST_SKIP() << result.err;
+    ASSERT_EQ(result.code, 0) << result.err;
+    expect_positive(Json::parse(result.out), {"ms", "peer_ms", "ratio"});
+  }
+  for (const std::string side : {"fovea", "nchw"}) {
+    const Result memory = run("train resnet18" + small + " --memory " + side);
+    ASSERT_EQ(memory.code, 0) << memory.err;
+    const Json line = Json::parse(memory.out);
+    EXPECT_EQ(line["side"], side);
+    // 11 million weights, their gradients and velocities.
+    EXPECT_GT(line["peak_bytes"].get<double>(), 3 * 4 * 11e6);
+  }
+}
+
 TEST_F(Peers, MistakesAreNamed) {
   EXPECT_EQ(run("").code, 2);
   EXPECT_EQ(run("conv --time never").code, 2);
