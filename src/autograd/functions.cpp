@@ -95,6 +95,13 @@ Attributes reduce_attributes(const Tensor& input, const Shape& axes, bool keep_a
   return {{"axes", all}, {"keep", keep_axes}};
 }
 
+void check_momentum(double momentum) {
+  FOVEA_CHECK(momentum >= 0 && momentum <= 1,
+              "batch_norm: momentum is {}, but running <- (1 - momentum) running + momentum batch "
+              "needs one from 0 to 1",
+              momentum);
+}
+
 }  // namespace
 
 Shape Spatial::expand(int dims, std::string_view what) const {
@@ -183,19 +190,23 @@ Tensor lp_pool(const Tensor& input, double p, const Spatial& window, const LpPoo
           .with("p", p));
 }
 
-Tensor batch_norm(const Tensor& input, Tensor running_mean, Tensor running_variance,
-                  const Tensor& weight, const Tensor& bias, const BatchNormOptions& options) {
-  FOVEA_CHECK(input.defined(), "batch_norm: the input is undefined");
-  FOVEA_CHECK(options.momentum >= 0 && options.momentum <= 1,
-              "batch_norm: momentum is {}, but running <- (1 - momentum) running + momentum batch "
-              "needs one from 0 to 1",
-              options.momentum);
-  if (!options.training) {
-    return apply1(ops::batch_norm, {input, weight, bias, running_mean, running_variance},
-                  {{"eps", options.eps}});
-  }
+namespace autograd {
+
+Tensor batch_norm_in_training(const Tensor& input, Tensor running_mean, Tensor running_variance,
+                              const Tensor& weight, const Tensor& bias,
+                              const BatchNormOptions& options, const Epilogue& epilogue) {
+  check_momentum(options.momentum);
+  const auto& [residual, activation, slope] = epilogue;
+  const bool bounds = activation == Activation::relu || activation == Activation::relu6;
   const std::vector<Tensor> outputs = called_as("batch_norm", [&] {
-    return apply(ops::batch_norm_training, {input, weight, bias}, {{"eps", options.eps}});
+    if (!bounds && !residual.defined()) {
+      return apply(ops::batch_norm_training, {input, weight, bias}, {{"eps", options.eps}});
+    }
+    const Activation inside = bounds ? activation : Activation::none;
+    return apply(ops::batch_norm_fused, {input, weight, bias, residual},
+                 {{"eps", options.eps},
+                  {"activation", static_cast<std::int64_t>(inside)},
+                  {"slope", slope}});
   });
   for (const Tensor& running : {running_mean, running_variance}) {
     FOVEA_CHECK(running.defined() && running.shape() == outputs[1].shape(),
@@ -207,7 +218,21 @@ Tensor batch_norm(const Tensor& input, Tensor running_mean, Tensor running_varia
     ops::update_running(running_mean, outputs[1], options.momentum, 1);
     ops::update_running(running_variance, outputs[2], options.momentum, count / (count - 1));
   }
-  return outputs[0];
+  return bounds ? outputs[0] : activate(outputs[0], activation, slope);
+}
+
+}  // namespace autograd
+
+Tensor batch_norm(const Tensor& input, Tensor running_mean, Tensor running_variance,
+                  const Tensor& weight, const Tensor& bias, const BatchNormOptions& options) {
+  FOVEA_CHECK(input.defined(), "batch_norm: the input is undefined");
+  check_momentum(options.momentum);
+  if (!options.training) {
+    return apply1(ops::batch_norm, {input, weight, bias, running_mean, running_variance},
+                  {{"eps", options.eps}});
+  }
+  return autograd::batch_norm_in_training(input, std::move(running_mean),
+                                          std::move(running_variance), weight, bias, options, {});
 }
 
 Tensor group_norm(const Tensor& input, std::int64_t groups, const Tensor& weight,

@@ -163,12 +163,10 @@ std::shared_ptr<const void> Derived::find(const Key& key, std::uint64_t version)
 
 void Derived::keep(const Key& key, std::uint64_t version, std::shared_ptr<const void> data) {
   const std::lock_guard lock(mutex_);
-  for (Entry& entry : entries_) {
-    if (entry.key == key) {
-      entry = {key, version, std::move(data)};
-      return;
-    }
-  }
+  // What was kept for other versions is of no use any more, whatever its key: a step of training
+  // does not hold what the gradients of the last one needed.
+  std::erase_if(entries_,
+                [&](const Entry& entry) { return entry.version != version || entry.key == key; });
   entries_.push_back({key, version, std::move(data)});
 }
 

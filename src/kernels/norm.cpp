@@ -15,6 +15,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // The target's own headers follow.
 #include "hwy/highway.h"
+#include "kernels/epilogue-inl.h"
 #include "kernels/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -112,6 +113,24 @@ void products_of_columns(const NormRows& shape, const T* g, const T* x, const T*
       });
 }
 
+template <class T>
+void products_of_passed(const NormRows& shape, const T* g, const T* x, const T* mean,
+                        const Passed<T>& through, double* sums, double* products) {
+  add_columns<T>(
+      shape, sums, products,
+      [&](auto d, std::int64_t row, std::int64_t column, auto& sum, auto& product) HWY_ATTR {
+        const std::int64_t at = row * shape.columns + column;
+        const auto y = hn::LoadU(d, through.y + at);
+        const auto inside =
+            hn::And(hn::Gt(y, hn::Set(d, through.low)), hn::Lt(y, hn::Set(d, through.high)));
+        const auto gradient = hn::IfThenElseZero(inside, hn::LoadU(d, g + at));
+        hn::StoreU(gradient, d, through.passed + at);
+        const auto difference = hn::Sub(hn::LoadU(d, x + at), hn::LoadU(d, mean + column));
+        sum = hn::Add(sum, gradient);
+        product = hn::MulAdd(gradient, difference, product);
+      });
+}
+
 constexpr std::int64_t kTogether = 4;  // rows that share the loads of what belongs to a column
 
 // Calls body(d, column, first row, last row) for all of them.
@@ -127,16 +146,20 @@ HWY_INLINE void for_columns(const NormRows& shape, const Body& body) {
 
 template <class T>
 void columns_normalized(const NormRows& shape, const T* x, const T* mean, const T* scale,
-                        const T* shift, T* y) {
+                        const T* shift, const Epilogue<T>& epilogue, T* y) {
+  const T* residual = epilogue.residual == nullptr ? nullptr : residual_of(epilogue, y);
   for_columns<T>(shape,
                  [&](auto d, std::int64_t c, std::int64_t first, std::int64_t last) HWY_ATTR {
+                   const Bounds<decltype(d)> bounds(d, epilogue);
                    const auto centre = hn::LoadU(d, mean + c);
                    const auto factor = hn::LoadU(d, scale + c);
                    const auto offset = hn::LoadU(d, shift + c);
                    for (std::int64_t at = first * shape.columns + c; at < last * shape.columns;
                         at += shape.columns) {
                      const auto difference = hn::Sub(hn::LoadU(d, x + at), centre);
-                     hn::StoreU(hn::MulAdd(difference, factor, offset), d, y + at);
+                     auto value = hn::MulAdd(difference, factor, offset);
+                     if (residual != nullptr) value = hn::Add(value, hn::LoadU(d, residual + at));
+                     hn::StoreU(bounds(value), d, y + at);
                    }
                  });
 }
@@ -291,9 +314,13 @@ void gradients_of_weights(const NormRows& shape, std::int64_t stride, const T* g
                               double* sums, double* products) {                                    \
     products_of_columns(shape, g, x, mean, sums, products);                                        \
   }                                                                                                \
+  void PassedProducts##Suffix(const NormRows& shape, const T* g, const T* x, const T* mean,        \
+                              const Passed<T>& through, double* sums, double* products) {          \
+    products_of_passed(shape, g, x, mean, through, sums, products);                                \
+  }                                                                                                \
   void NormalizeColumns##Suffix(const NormRows& shape, const T* x, const T* mean, const T* scale,  \
-                                const T* shift, T* y) {                                            \
-    columns_normalized(shape, x, mean, scale, shift, y);                                           \
+                                const T* shift, const Epilogue<T>& epilogue, T* y) {               \
+    columns_normalized(shape, x, mean, scale, shift, epilogue, y);                                 \
   }                                                                                                \
   void GradientColumns##Suffix(const NormRows& shape, const T* g, const T* x, const T* mean,       \
                                const T* a, const T* b, const T* d, T* dx) {                        \
@@ -332,6 +359,7 @@ namespace fovea::kernels {
 #define FOVEA_NORM_DISPATCH(Suffix, T)                                                             \
   HWY_EXPORT(ColumnMoments##Suffix);                                                               \
   HWY_EXPORT(ColumnProducts##Suffix);                                                              \
+  HWY_EXPORT(PassedProducts##Suffix);                                                              \
   HWY_EXPORT(NormalizeColumns##Suffix);                                                            \
   HWY_EXPORT(GradientColumns##Suffix);                                                             \
   HWY_EXPORT(RowMoments##Suffix);                                                                  \
@@ -352,10 +380,16 @@ namespace fovea::kernels {
     HWY_DYNAMIC_DISPATCH(ColumnProducts##Suffix)(shape, g, x, mean, sums, products);               \
   }                                                                                                \
   template <>                                                                                      \
-  void normalize_columns(const NormRows& shape, const T* x, const T* mean, const T* scale,         \
-                         const T* shift, T* y) {                                                   \
+  void passed_products(const NormRows& shape, const T* g, const T* x, const T* mean,               \
+                       const Passed<T>& through, double* sums, double* products) {                 \
     detect_simd();                                                                                 \
-    HWY_DYNAMIC_DISPATCH(NormalizeColumns##Suffix)(shape, x, mean, scale, shift, y);               \
+    HWY_DYNAMIC_DISPATCH(PassedProducts##Suffix)(shape, g, x, mean, through, sums, products);      \
+  }                                                                                                \
+  template <>                                                                                      \
+  void normalize_columns(const NormRows& shape, const T* x, const T* mean, const T* scale,         \
+                         const T* shift, const Epilogue<T>& epilogue, T* y) {                      \
+    detect_simd();                                                                                 \
+    HWY_DYNAMIC_DISPATCH(NormalizeColumns##Suffix)(shape, x, mean, scale, shift, epilogue, y);     \
   }                                                                                                \
   template <>                                                                                      \
   void gradient_columns(const NormRows& shape, const T* g, const T* x, const T* mean, const T* a,  \

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "kernels/epilogue.h"
+
 namespace fovea::kernels {
 
 // Rows of contiguous elements, without gaps.
@@ -23,11 +25,22 @@ void column_moments(const NormRows& shape, const T* x, const T* pivot, double* s
 template <class T>
 void column_products(const NormRows& shape, const T* g, const T* x, const T* mean, double* sums,
                      double* products);
-// y = (x - mean[c]) scale[c] + shift[c]
+// The same of passed = g where low < y < high, otherwise 0, which is written.
+template <class T>
+struct Passed {
+  const T* y = nullptr;
+  T low = 0;
+  T high = 0;
+  T* passed = nullptr;
+};
+template <class T>
+void passed_products(const NormRows& shape, const T* g, const T* x, const T* mean,
+                     const Passed<T>& through, double* sums, double* products);
+// y = (x - mean[c]) scale[c] + shift[c], and then the epilogue.
 template <class T>
 void normalize_columns(const NormRows& shape, const T* x, const T* mean, const T* scale,
-                       const T* shift, T* y);
-// dx = g a[c] + (x - mean[c]) b[c] + d[c]
+                       const T* shift, const Epilogue<T>& epilogue, T* y);
+// dx = g a[c] + (x - mean[c]) b[c] + d[c]; g may be dx.
 template <class T>
 void gradient_columns(const NormRows& shape, const T* g, const T* x, const T* mean, const T* a,
                       const T* b, const T* d, T* dx);

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <utility>
 
+#include "autograd/epilogue.h"
 #include "autograd/trace.h"
 #include "core/check.h"
 #include "core/tensor_impl.h"
@@ -28,6 +29,22 @@ std::string unusual(const Options& options) {
   const Options usual;
   return (options.eps == usual.eps ? "" : fmt::format(", eps={}", options.eps)) +
          (options.affine ? "" : ", affine=false");
+}
+
+// activation(the layer of `input` + residual), in training, where it may be one operator; a mistake
+// is the layer's.
+Tensor normalized_in_training(BatchNorm& layer, const BatchNormLayerOptions& options,
+                              const Tensor& input, const Epilogue& epilogue) {
+  try {
+    const Tensor output = autograd::batch_norm_in_training(
+        input, layer.running_mean, layer.running_var, layer.weight, layer.bias,
+        {.training = true, .momentum = options.momentum, .eps = options.eps}, epilogue);
+    if (!output.is_abstract())
+      layer.num_batches_tracked.fill(layer.num_batches_tracked.item<double>() + 1);
+    return output;
+  } catch (const Error& error) {
+    throw Error(layer.describe() + ": " + error.what());
+  }
 }
 
 }  // namespace
@@ -107,13 +124,9 @@ Tensor BatchNorm::forward(const Tensor& input) {
   const bool flat = dims_ == 1 && input.rank() == 2;  // [N, C], as from a linear layer
   FOVEA_CHECK(flat || input.rank() == dims_ + 2, "{}: input is {}, but needs {} axes: [N, {}, {}]",
               describe(), input.describe(), dims_ + 2, running_mean.size(0), kAxes[dims_ - 1]);
-  const Tensor output =
-      batch_norm(input, running_mean, running_var, weight, bias,
-                 {.training = is_training(), .momentum = options_.momentum, .eps = options_.eps});
-  if (is_training() && !output.is_abstract()) {
-    num_batches_tracked.fill(num_batches_tracked.item<double>() + 1);
-  }
-  return output;
+  if (is_training()) return normalized_in_training(*this, options_, input, {});
+  return batch_norm(input, running_mean, running_var, weight, bias,
+                    {.training = false, .momentum = options_.momentum, .eps = options_.eps});
 }
 
 bool BatchNorm::folds_into(const Conv& conv, const Tensor& input) const {
@@ -124,14 +137,18 @@ bool BatchNorm::folds_into(const Conv& conv, const Tensor& input) const {
 
 Tensor BatchNorm::after(Conv& conv, const Tensor& input, const Epilogue& epilogue) {
   if (!folds_into(conv, input)) {
-    const Tensor output = (*this)(conv(input));
+    const Tensor sums = conv(input);
     const Tensor& residual = epilogue.residual;
-    if (!residual.defined()) return activate(output, epilogue.activation, epilogue.slope);
-    FOVEA_CHECK(residual.shape() == output.shape(),
+    FOVEA_CHECK(!residual.defined() || residual.shape() == sums.shape(),
                 "{}: the residual is {}, but it is added to the output, which is {}; both must "
                 "have one shape",
-                describe(), residual.shape(), output.shape());
-    return activate(output + residual, epilogue.activation, epilogue.slope);
+                describe(), residual.shape(), sums.shape());
+    // A trace describes the layers as they are.
+    if (is_training() && !autograd::tracing() && sums.rank() == dims_ + 2)
+      return normalized_in_training(*this, options_, sums, epilogue);
+    const Tensor output = (*this)(sums);
+    return activate(residual.defined() ? output + residual : output, epilogue.activation,
+                    epilogue.slope);
   }
   const auto fold = [&]() -> Folded::Layer {
     Tensor scale = 1.0 / sqrt(running_var + options_.eps);

@@ -29,7 +29,9 @@ extern const OpDef max_pool, adaptive_max_pool, pool_scatter, pool_gather, max_u
 extern const OpDef avg_pool, avg_pool_backward, adaptive_avg_pool, adaptive_avg_pool_backward,
     lp_pool, lp_pool_backward;
 // norm.cpp, layer_norm.cpp: (x, weight?, bias?) -> y, mean, variance; batch_norm takes mean and
-// variance. Backward operators give dx, dw, db.
+// variance, and batch_norm_fused is batch_norm_training with a residual and an activation. Backward
+// operators give dx, dw, db.
+extern const OpDef batch_norm_fused, batch_norm_fused_backward;
 extern const OpDef batch_norm, batch_norm_backward, batch_norm_training,
     batch_norm_training_backward, group_norm, group_norm_backward, layer_norm, layer_norm_backward;
 // local_response_norm.cpp: the backward operator takes (g, x).

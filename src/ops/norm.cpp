@@ -4,8 +4,11 @@
 // with the biased variance, over batch and space, or over a group's channels and space of each
 // sample. Mean and variance are outputs too: backward needs them, and so do running statistics.
 // Each has a fused backward operator; norm_formula.h has the same from differentiable ones.
+// batch_norm_fused is batch normalisation in training with what follows it in most networks:
+// activation(y + residual), an activation that keeps its results within bounds.
 #include "core/check.h"
 #include "ops/checks.h"
+#include "ops/epilogue.h"
 #include "ops/families.h"
 #include "ops/norm_columns.h"
 #include "ops/norm_formula.h"
@@ -141,6 +144,102 @@ std::vector<Tensor> training_backward(const BackwardCall& call) {
   return norm_backward(call, batch_form(call.inputs[0].shape()), batch_norm_training_backward);
 }
 
+// --- batch_norm_fused: (x, weight?, bias?, residual?) -> y, mean, variance; attributes
+// "activation", a number of the enum Activation, and "slope"
+
+// What an activation keeps its results within. Its slope is 1 between these bounds and 0 elsewhere.
+NormEpilogue bounds_of(const Attributes& attributes) {
+  switch (static_cast<Activation>(attributes.integer("activation"))) {
+    case Activation::none:
+      return {};
+    case Activation::relu:
+      return {.low = 0};
+    case Activation::relu6:
+      return {.low = 0, .high = 6};
+    default:
+      FOVEA_ASSERT(false, "batch_norm_fused has no such activation");
+  }
+}
+
+std::vector<TensorSpec> fused_infer(Specs inputs, const Attributes& attributes) {
+  std::vector<TensorSpec> outputs = training_infer(inputs, attributes);
+  const TensorSpec& residual = inputs[3];
+  if (!residual.defined) return outputs;
+  require_same_dtype("batch_norm_fused", inputs[0], residual);
+  FOVEA_CHECK(residual.shape == outputs[0].shape,
+              "batch_norm_fused: the residual is {}, but it is added to the output, which is {}; "
+              "both must have one shape",
+              residual.shape, outputs[0].shape);
+  return outputs;
+}
+
+void fused_run(Inputs inputs, const Attributes& attributes, Outputs outputs) {
+  const Tensor x = channels_last(inputs[0]);
+  NormEpilogue epilogue = bounds_of(attributes);
+  if (inputs[3].defined()) epilogue.residual = channels_last(inputs[3]);
+  normalize(batch_columns(x.shape()), attributes.number("eps"), x, row_major(inputs[1]),
+            row_major(inputs[2]), outputs[1], outputs[2], outputs[0], epilogue);
+}
+
+bool has_activation(const Attributes& attributes) {
+  return attributes.integer("activation") != static_cast<std::int64_t>(Activation::none);
+}
+
+// The gradient that reaches the normalisation is that of the residual; one operator gives both
+// where nothing else is asked for.
+std::vector<Tensor> fused_backward_of(const BackwardCall& call) {
+  const bool simple = !recording_enabled() && has_activation(call.attributes) &&
+                      call.grads[0].defined() && !call.grads[1].defined() &&
+                      !call.grads[2].defined();
+  if (simple) {
+    std::vector<Tensor> grads = apply(batch_norm_fused_backward,
+                                      {call.grads[0], call.inputs[0], call.inputs[1],
+                                       call.outputs[1], call.outputs[2], call.outputs[0]},
+                                      call.attributes.with("residual", bool{call.needs_grad[3]}));
+    for (std::size_t i = 0; i < grads.size(); ++i) {
+      if (!call.needs_grad[i]) grads[i] = Tensor();
+    }
+    return grads;
+  }
+  std::vector<Tensor> outer(call.grads.begin(), call.grads.end());
+  if (outer[0].defined()) outer[0] = through_activation(outer[0], call.outputs[0], call.attributes);
+  const BackwardCall inner{.inputs = call.inputs,
+                           .outputs = call.outputs,
+                           .input_specs = call.input_specs,
+                           .grads = outer,
+                           .needs_grad = call.needs_grad,
+                           .attributes = call.attributes};
+  std::vector<Tensor> grads = training_backward(inner);
+  grads.push_back(call.needs_grad[3] ? outer[0] : Tensor());
+  return grads;
+}
+
+// (g, x, weight?, mean, variance, y) -> dx, dw, db, and the gradient of the residual where the
+// attribute "residual" asks for it
+std::vector<TensorSpec> fused_backward_infer(Specs inputs, const Attributes& attributes) {
+  constexpr std::string_view kName = "batch_norm_fused_backward";
+  const TensorSpec& x = inputs[1];
+  check_input(kName, x);
+  require_same_shape(kName, inputs[5], "the output", x, "the input");
+  std::vector<TensorSpec> outputs =
+      infer_norm_backward(kName, inputs, {x.shape[1]}, Layout::channels_last);
+  if (attributes.flag("residual")) outputs.push_back(outputs[0]);
+  return outputs;
+}
+
+void fused_backward_run(Inputs inputs, const Attributes& attributes, Outputs outputs) {
+  const NormEpilogue bounds = bounds_of(attributes);
+  const Tensor x = channels_last(inputs[1]);
+  const Tensor y = channels_last(inputs[5]);
+  normalize_backward(batch_columns(x.shape()), attributes.number("eps"), channels_last(inputs[0]),
+                     x, row_major(inputs[2]), row_major(inputs[3]), row_major(inputs[4]),
+                     {.y = y,
+                      .low = bounds.low,
+                      .high = bounds.high,
+                      .passed = outputs.size() > 3 ? &outputs[3] : nullptr},
+                     {outputs[0], outputs[1], outputs[2]});
+}
+
 // --- group_norm
 
 std::vector<TensorSpec> group_norm_infer(Specs inputs, const Attributes& attributes) {
@@ -207,6 +306,14 @@ const OpDef batch_norm_training = {.name = "batch_norm_training",
                                    .field = global_field};
 const OpDef batch_norm_training_backward = {
     .name = kTraining, .infer = infer_backward<kTraining>, .run = run_batch_backward<false>};
+const OpDef batch_norm_fused = {.name = "batch_norm_fused",
+                                .infer = fused_infer,
+                                .run = fused_run,
+                                .backward = fused_backward_of,
+                                .saves = {.inputs = 0b0011, .outputs = 0b111},
+                                .field = global_field};
+const OpDef batch_norm_fused_backward = {
+    .name = "batch_norm_fused_backward", .infer = fused_backward_infer, .run = fused_backward_run};
 const OpDef group_norm = {.name = "group_norm",
                           .infer = group_norm_infer,
                           .run = group_norm_run,

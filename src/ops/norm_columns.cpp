@@ -165,11 +165,11 @@ const T* data_or_null(const Tensor& tensor) {
   return tensor.defined() ? tensor.data<T>() : nullptr;
 }
 
-// y = (x - mean) scale + shift for one chunk.
+// y = (x - mean) scale + shift for one chunk, and the epilogue.
 template <class T>
 void apply_chunk(const ColumnNorm& shape, const Pieces& pieces, double eps, std::int64_t outer,
                  std::int64_t chunk, const T* x, const T* w, const T* b, const T* mean,
-                 const T* variance, T* y) {
+                 const T* variance, const kernels::Epilogue<T>& epilogue, T* y) {
   const std::int64_t width = shape.group_columns();
   const T* means = mean + outer * shape.groups;
   const T* variances = variance + outer * shape.groups;
@@ -184,7 +184,7 @@ void apply_chunk(const ColumnNorm& shape, const Pieces& pieces, double eps, std:
   shift.fill([&](std::int64_t c) { return b == nullptr ? T{0} : b[c]; });
   pieces.for_rows_backwards(outer, chunk, [&](const kernels::NormRows& rows, std::int64_t offset) {
     kernels::normalize_columns(rows, x + offset, centre.data(), scale.data(), shift.data(),
-                               y + offset);
+                               epilogue, y + offset);
   });
 }
 
@@ -214,7 +214,7 @@ void judge(const ColumnNorm& shape, std::int64_t outer, Sums& sums, const T* piv
 
 template <class T>
 void run_forward(const ColumnNorm& shape, double eps, const T* x, const T* w, const T* b, T* mean,
-                 T* variance, T* y) {
+                 T* variance, const kernels::Epilogue<T>& epilogue, T* y) {
   const Pieces pieces(shape);
   Sums sums(shape, pieces);
   const auto pivot = [&](std::int64_t outer) { return x + outer * shape.rows * shape.columns; };
@@ -233,7 +233,7 @@ void run_forward(const ColumnNorm& shape, double eps, const T* x, const T* w, co
         judge(shape, outer, sums, pivot(outer), mean, variance);
       },
       [&](std::int64_t outer, std::int64_t chunk) {
-        apply_chunk(shape, pieces, eps, outer, chunk, x, w, b, mean, variance, y);
+        apply_chunk(shape, pieces, eps, outer, chunk, x, w, b, mean, variance, epilogue, y);
       });
 }
 
@@ -248,7 +248,7 @@ template <class T>
 class BackwardPass {
  public:
   BackwardPass(const ColumnNorm& shape, double eps, bool fixed, const T* g, const T* x, const T* w,
-               const T* mean, const T* variance)
+               const T* mean, const T* variance, const kernels::Passed<T>& through = {})
       : shape_(shape),
         pieces_(shape),
         sums_(shape, pieces_),
@@ -257,7 +257,8 @@ class BackwardPass {
         g_(g),
         x_(x),
         w_(w),
-        mean_(mean) {
+        mean_(mean),
+        through_(through) {
     for (std::size_t i = 0; i < factors_.size(); ++i) {
       factors_[i].inverse = 1 / std::sqrt(static_cast<double>(variance[i]) + eps);
     }
@@ -301,7 +302,15 @@ class BackwardPass {
     const Repeated<T> centre = centres(outer);
     sums_.collect(outer, chunk, [&](double* first, double* second) {
       pieces_.for_rows(outer, chunk, [&](const kernels::NormRows& rows, std::int64_t offset) {
-        kernels::column_products(rows, g_ + offset, x_ + offset, centre.data(), first, second);
+        if (through_.y == nullptr) {
+          kernels::column_products(rows, g_ + offset, x_ + offset, centre.data(), first, second);
+          return;
+        }
+        kernels::Passed<T> through = through_;
+        through.y += offset;
+        through.passed += offset;
+        kernels::passed_products(rows, g_ + offset, x_ + offset, centre.data(), through, first,
+                                 second);
       });
     });
   }
@@ -331,9 +340,10 @@ class BackwardPass {
     a.fill([&](std::int64_t c) { return factor(outer, c).inverse * weight(c); });
     b.fill([&](std::int64_t c) { return factor(outer, c).along; });
     d.fill([&](std::int64_t c) { return factor(outer, c).shift; });
+    const T* g = through_.y == nullptr ? g_ : through_.passed;
     pieces_.for_rows_backwards(
         outer, chunk, [&](const kernels::NormRows& rows, std::int64_t offset) {
-          kernels::gradient_columns(rows, g_ + offset, x_ + offset, centre.data(), a.data(),
+          kernels::gradient_columns(rows, g + offset, x_ + offset, centre.data(), a.data(),
                                     b.data(), d.data(), dx + offset);
         });
   }
@@ -347,16 +357,24 @@ class BackwardPass {
   const T* x_;
   const T* w_;
   const T* mean_;
+  kernels::Passed<T> through_;  // no y: g passes as it is
 };
 
 }  // namespace
 
 void normalize(const ColumnNorm& shape, double eps, const Tensor& x, const Tensor& w,
-               const Tensor& b, Tensor& mean, Tensor& variance, Tensor& y) {
+               const Tensor& b, Tensor& mean, Tensor& variance, Tensor& y,
+               const NormEpilogue& epilogue) {
   dispatch_floating(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
+    T* out = y.mutable_data<T>();
     run_forward(shape, eps, x.data<T>(), data_or_null<T>(w), data_or_null<T>(b),
-                mean.mutable_data<T>(), variance.mutable_data<T>(), y.mutable_data<T>());
+                mean.mutable_data<T>(), variance.mutable_data<T>(),
+                kernels::Epilogue<T>{.results = out,
+                                     .residual = data_or_null<T>(epilogue.residual),
+                                     .low = static_cast<T>(epilogue.low),
+                                     .high = static_cast<T>(epilogue.high)},
+                out);
   });
 }
 
@@ -370,7 +388,7 @@ void normalize_with(const ColumnNorm& shape, double eps, const Tensor& x, const 
     pieces.run([](std::int64_t, std::int64_t) {}, [](std::int64_t) {},
                [&](std::int64_t outer, std::int64_t chunk) {
                  apply_chunk(shape, pieces, eps, outer, chunk, in, data_or_null<T>(w),
-                             data_or_null<T>(b), mean.data<T>(), variance.data<T>(), out);
+                             data_or_null<T>(b), mean.data<T>(), variance.data<T>(), {}, out);
                });
   });
 }
@@ -384,6 +402,24 @@ void normalize_backward(const ColumnNorm& shape, double eps, bool fixed, const T
                          mean.data<T>(), variance.data<T>());
     pass.run(gradients.dx.mutable_data<T>(), gradients.dw.mutable_data<T>(),
              gradients.db.mutable_data<T>());
+  });
+}
+
+void normalize_backward(const ColumnNorm& shape, double eps, const Tensor& g, const Tensor& x,
+                        const Tensor& w, const Tensor& mean, const Tensor& variance,
+                        const BoundedGradient& bounded, const ColumnNormGradients& gradients) {
+  dispatch_floating(x.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    T* dx = gradients.dx.mutable_data<T>();
+    // Where nobody asks for it, what passes waits where dx will be.
+    T* passed = bounded.passed == nullptr ? dx : bounded.passed->mutable_data<T>();
+    BackwardPass<T> pass(shape, eps, /*fixed=*/false, g.data<T>(), x.data<T>(), data_or_null<T>(w),
+                         mean.data<T>(), variance.data<T>(),
+                         {.y = bounded.y.data<T>(),
+                          .low = static_cast<T>(bounded.low),
+                          .high = static_cast<T>(bounded.high),
+                          .passed = passed});
+    pass.run(dx, gradients.dw.mutable_data<T>(), gradients.db.mutable_data<T>());
   });
 }
 

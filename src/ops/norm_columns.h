@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "fovea/tensor.h"
 
@@ -20,10 +21,18 @@ struct ColumnNorm {
   std::int64_t group_columns() const { return columns / groups; }
 };
 
-// y = (x - mean) / sqrt(variance + eps) w + b, w and b [columns] or undefined. Mean and variance
-// [outer, groups] are computed and filled in.
+// What follows: a residual, laid out as y or undefined, is added, and results are kept in bounds.
+struct NormEpilogue {
+  Tensor residual = {};
+  double low = -std::numeric_limits<double>::infinity();
+  double high = std::numeric_limits<double>::infinity();
+};
+
+// y = (x - mean) / sqrt(variance + eps) w + b, w and b [columns] or undefined, and then the
+// epilogue. Mean and variance [outer, groups] are computed and filled in.
 void normalize(const ColumnNorm& shape, double eps, const Tensor& x, const Tensor& w,
-               const Tensor& b, Tensor& mean, Tensor& variance, Tensor& y);
+               const Tensor& b, Tensor& mean, Tensor& variance, Tensor& y,
+               const NormEpilogue& epilogue = {});
 // The same with mean and variance given.
 void normalize_with(const ColumnNorm& shape, double eps, const Tensor& x, const Tensor& w,
                     const Tensor& b, const Tensor& mean, const Tensor& variance, Tensor& y);
@@ -37,5 +46,16 @@ struct ColumnNormGradients {
 void normalize_backward(const ColumnNorm& shape, double eps, bool fixed, const Tensor& g,
                         const Tensor& x, const Tensor& w, const Tensor& mean,
                         const Tensor& variance, const ColumnNormGradients& gradients);
+
+// The same behind an epilogue with bounds, whose results were y: g passes where low < y < high.
+struct BoundedGradient {
+  const Tensor& y;
+  double low;
+  double high;
+  Tensor* passed;  // that gradient, laid out as y: of the residual; may be null
+};
+void normalize_backward(const ColumnNorm& shape, double eps, const Tensor& g, const Tensor& x,
+                        const Tensor& w, const Tensor& mean, const Tensor& variance,
+                        const BoundedGradient& bounded, const ColumnNormGradients& gradients);
 
 }  // namespace fovea::ops

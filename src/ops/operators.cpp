@@ -36,6 +36,8 @@ constexpr const OpDef* kOperators[] = {
     &ops::lp_pool_backward,
     &ops::batch_norm,
     &ops::batch_norm_backward,
+    &ops::batch_norm_fused,
+    &ops::batch_norm_fused_backward,
     &ops::batch_norm_training,
     &ops::batch_norm_training_backward,
     &ops::group_norm,

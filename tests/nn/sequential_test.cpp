@@ -129,6 +129,51 @@ TEST(BatchNorm, FoldedWeightsFollowWhatTheyWereMadeFrom) {
   expect_close(norm.after(conv, single), norm(conv(single)), 64 * 0x1p-24);
 }
 
+// The layer, the residual and the activation, as one operator and one after the other: values,
+// gradients of everything, running statistics, second derivatives.
+TEST(BatchNorm, InTrainingAfterAConvolutionIsTheLayersOneByOne) {
+  const Tensor residual = random_tensor({3, 4, 5, 4}, 2).set_requires_grad();
+  const Tensor x = random_tensor({3, 3, 7, 6}, 1).set_requires_grad();
+  const auto outcome = [&](bool together, const Epilogue& epilogue) {
+    Generator generator{.seed = 5};
+    Conv2d conv(3, 4, 3, {.bias = false}, generator);
+    BatchNorm2d norm(4);
+    randomise(norm, generator);
+    conv.to(DType::float64);
+    norm.to(DType::float64);
+    Tensor y;
+    if (together) {
+      y = norm.after(conv, x, epilogue);
+    } else {
+      y = norm(conv(x));
+      if (epilogue.residual.defined()) y = y + epilogue.residual;
+      y = activate(y, epilogue.activation, epilogue.slope);
+    }
+    std::vector<Tensor> leaves = {x, conv.weight, norm.weight, norm.bias};
+    if (epilogue.residual.defined()) leaves.push_back(residual);
+    const Tensor loss = sum(y * random_tensor(y.shape(), 9));
+    std::vector<Tensor> all = grad({loss}, leaves, {.retain_graph = true});
+    const std::vector<Tensor> again = grad({loss}, leaves, {.create_graph = true});
+    Tensor squares = Tensor::scalar(0, DType::float64);
+    for (const Tensor& gradient : again) squares = squares + sum(gradient * gradient);
+    for (const Tensor& second : grad({squares}, {x, norm.weight})) all.push_back(second);
+    for (const Tensor& value : {y, norm.running_mean, norm.running_var, norm.num_batches_tracked})
+      all.push_back(value.detach());
+    return all;
+  };
+  for (const Activation activation : {Activation::none, Activation::relu, Activation::relu6,
+                                      Activation::tanh, Activation::gelu}) {
+    for (const Tensor& added : {Tensor(), residual}) {
+      SCOPED_TRACE(name(activation));
+      const Epilogue epilogue{.residual = added, .activation = activation};
+      const std::vector<Tensor> one = outcome(true, epilogue);
+      const std::vector<Tensor> apart = outcome(false, epilogue);
+      ASSERT_EQ(one.size(), apart.size());
+      for (std::size_t i = 0; i < one.size(); ++i) expect_close(one[i], apart[i], 1e-11);
+    }
+  }
+}
+
 TEST(BatchNorm, SaysWhatDoesNotFitAfterAConvolution) {
   Generator generator{.seed = 5};
   Conv2d conv(3, 4, 3, {}, generator);

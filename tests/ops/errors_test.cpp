@@ -110,6 +110,10 @@ void add_norm(Refusals& all) {
           "running mean is [3], but input [2, 4, 3] needs [4]");
   all.add(ops::batch_norm_training, {x, zeros({3}), c}, eps,
           "weight is [3], but input [2, 4, 3] needs [4]");
+  const Attributes plain = eps.with("activation", std::int64_t{0}).with("slope", 0.0);
+  all.add(ops::batch_norm_fused, {x, c, c, zeros({2, 4, 1})}, plain,
+          "the residual is [2, 4, 1], but it is added to the output, which is [2, 4, 3]; both must "
+          "have one shape");
   all.add(ops::group_norm, {x, c, c}, eps.with("groups", std::int64_t{3}),
           "4 channels (shape [2, 4, 3]) cannot be cut into 3 groups of equal size: 4 / 3 leaves 1");
   all.add(ops::layer_norm, {x, c, {}}, eps.with("axes", std::int64_t{2}),
@@ -119,6 +123,8 @@ void add_norm(Refusals& all) {
   const Tensor g = zeros({2, 4, 2});
   all.add(ops::batch_norm_backward, {g, x, c, c, c}, eps, differ);
   all.add(ops::batch_norm_training_backward, {g, x, c, c, c}, eps, differ);
+  all.add(ops::batch_norm_fused_backward, {g, x, c, c, c, x}, plain.with("residual", false),
+          differ);
   all.add(ops::group_norm_backward, {g, x, c, zeros({2, 2}), zeros({2, 2})},
           eps.with("groups", std::int64_t{2}), differ);
   all.add(ops::layer_norm_backward, {g, x, zeros({3}), zeros({2, 4}), zeros({2, 4})},

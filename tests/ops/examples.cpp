@@ -392,6 +392,17 @@ void add_norm(Collector& all) {
     all.add(ops::batch_norm_training, label, {x(), w(), w()}, eps);
     all.add(ops::batch_norm_training_backward, label, {x(), x(), w(), w(), variance(channels)},
             eps);
+    for (const Activation activation : {Activation::none, Activation::relu, Activation::relu6}) {
+      const Attributes fused =
+          eps.with("activation", static_cast<std::int64_t>(activation)).with("slope", 0.0);
+      const std::string name = label + ", " + std::string(fovea::name(activation));
+      all.add(ops::batch_norm_fused, name, {x(), w(), w(), x()}, fused);
+      all.add(ops::batch_norm_fused, name + " alone", {x(), {}, {}, {}}, fused);
+      for (const bool residual : {false, true}) {
+        all.add(ops::batch_norm_fused_backward, name, {x(), x(), w(), w(), variance(channels), x()},
+                fused.with("residual", residual));
+      }
+    }
     for (const std::int64_t groups : {std::int64_t{1}, std::int64_t{2}, shape[1]}) {
       if (groups == shape[1] && shape.rank() == 2) continue;  // one value per mean
       const Attributes grouped = eps.with("groups", groups);
