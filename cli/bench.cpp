@@ -23,6 +23,7 @@ constexpr SubcommandDef kSubcommands[] = {
      bench_plan_command},
     {"scaling", "How the cost of a convolution grows with its sizes and the threads",
      bench_scaling_command},
+    {"errors", "How exact each algorithm is, against `reference`", bench_errors_command},
     {"ops", "Operators bound by memory, against a memory copy", bench_ops_command},
     {"train", "One training step of a network", bench_train_command},
     {"infer", "One inference of a network", bench_infer_command},

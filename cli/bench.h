@@ -34,6 +34,7 @@ void for_threads(const BenchOptions& options, const Measure& measure) {
 std::vector<std::string> peer_arguments(const BenchOptions& options);
 
 Action bench_conv_command(CLI::App& app);
+Action bench_errors_command(CLI::App& app);
 Action bench_ops_command(CLI::App& app);
 Action bench_plan_command(CLI::App& app);
 Action bench_scaling_command(CLI::App& app);

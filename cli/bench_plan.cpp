@@ -26,17 +26,6 @@ struct BenchPlanOptions {
 
 constexpr double kGood = 1.1;  // times as long as the fastest
 
-std::vector<CountedProblem> problems_of(const ProblemOptions& options) {
-  if (options.any()) return chosen_problems(options);
-  std::vector<CountedProblem> all;
-  for (const std::string_view name : suite_names()) {
-    ProblemOptions suite = options;
-    suite.suite = name;
-    for (const CountedProblem& counted : chosen_problems(suite)) all.push_back(counted);
-  }
-  return all;
-}
-
 // The choice for one problem and pass, and what was measured.
 Json judge(const ConvProblem& problem, Pass pass, double seconds) {
   const fovea::Plan plan = fovea::make_plan(problem, pass);
@@ -112,7 +101,7 @@ void print_result(const Json& result, std::size_t width) {
 }
 
 void bench_plan(const BenchPlanOptions& options) {
-  const std::vector<CountedProblem> problems = problems_of(options.problems);
+  const std::vector<CountedProblem> problems = problems_or_all_suites(options.problems);
   const std::vector<Pass> passes = chosen_passes(options.problems);
   std::size_t width = 7;
   for (const CountedProblem& counted : problems) {

@@ -165,6 +165,17 @@ std::vector<CountedProblem> chosen_problems(const ProblemOptions& options) {
   return all;
 }
 
+std::vector<CountedProblem> problems_or_all_suites(const ProblemOptions& options) {
+  if (options.any()) return chosen_problems(options);
+  std::vector<CountedProblem> all;
+  for (const std::string_view name : suite_names()) {
+    ProblemOptions suite = options;
+    suite.suite = name;
+    for (const CountedProblem& counted : chosen_problems(suite)) all.push_back(counted);
+  }
+  return all;
+}
+
 std::vector<fovea::Pass> chosen_passes(const ProblemOptions& options) {
   if (options.passes.empty()) return {fovea::kPasses.begin(), fovea::kPasses.end()};
   std::vector<fovea::Pass> passes;

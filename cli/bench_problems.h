@@ -50,6 +50,8 @@ void add_problems(CLI::App& app, ProblemOptions& options, const std::string& oth
 void add_passes(CLI::App& app, ProblemOptions& options);
 // Each problem that is named with each of the batches.
 std::vector<CountedProblem> chosen_problems(const ProblemOptions& options);
+// Those of all suites where none is named.
+std::vector<CountedProblem> problems_or_all_suites(const ProblemOptions& options);
 std::vector<fovea::Pass> chosen_passes(const ProblemOptions& options);
 
 }  // namespace cli

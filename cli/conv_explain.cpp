@@ -1,8 +1,5 @@
 // Runs each algorithm that accepts the pass on the same random data: the time that is predicted and
 // the time it takes, its workspace, and how far its result is from that of `reference`.
-//
-// `reference` computes only a part of a large result, in double precision: a pass is linear, and
-// some samples, groups or channels of its result need only as much of its operands.
 #include "conv_explain.h"
 
 #include <fmt/format.h>
@@ -13,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "exact_part.h"
 #include "support.h"
 #include "workload.h"
 
@@ -21,117 +19,10 @@ namespace {
 
 using fovea::Candidate;
 using fovea::ConvProblem;
-using fovea::Layout;
 using fovea::Pass;
-using fovea::Shape;
 using fovea::Tensor;
 
-constexpr std::int64_t kReferenceWork = 20'000'000;  // multiply-adds: less than a tenth of a second
-constexpr std::int64_t kMostWork = 200 * kReferenceWork;
 constexpr double kLongest = 1;  // seconds predicted for one call, beyond which it is not run
-
-// The part of a result that is compared: its first samples, groups and channels of each group.
-class Part {
- public:
-  Part(const ConvProblem& problem, Pass pass) : whole_(problem), pass_(pass), part_(problem) {
-    part_.dtype = fovea::DType::float64;
-    // A gradient of the weights is a sum over all samples.
-    if (pass != Pass::backward_weights) part_.batch = as_many_as_fit(part_.batch);
-    part_.batch = std::max<std::int64_t>(part_.batch, 1);
-    const std::int64_t groups = as_many_as_fit(part_.groups);
-    set_groups(std::max<std::int64_t>(groups, 1));
-    if (groups > 0) return;
-    std::int64_t& channels = results(part_);
-    channels = std::max<std::int64_t>(as_many_as_fit(channels), 1);
-  }
-
-  bool is_whole() const { return result_shape(part_) == result_shape(whole_); }
-  bool is_too_large() const { return part_.multiply_adds() > kMostWork; }
-  std::int64_t multiply_adds() const { return part_.multiply_adds(); }
-
-  // "1 of 16 samples, 8 of 64 channels"
-  std::string text() const {
-    std::string text;
-    const auto add = [&](std::int64_t some, std::int64_t all, const char* what) {
-      if (some < all) {
-        text += fmt::format("{}{} of {} {}", text.empty() ? "" : ", ", grouped(some), grouped(all),
-                            what);
-      }
-    };
-    const bool to_data = pass_ == Pass::backward_data;
-    if (pass_ != Pass::backward_weights) add(part_.batch, whole_.batch, "samples");
-    add(to_data ? part_.in_channels : part_.out_channels,
-        to_data ? whole_.in_channels : whole_.out_channels,
-        to_data ? "input channels" : "output channels");
-    return text;
-  }
-
-  // What `reference` makes of this part of the operands.
-  Tensor exact(const Tensor& first, const Tensor& second) const {
-    const auto cells = Layout::channels_last;
-    const auto weights = Layout::row_major;
-    const bool to_data = pass_ == Pass::backward_data;
-    const bool to_weights = pass_ == Pass::backward_weights;
-    const Shape x = part_.input_shape();
-    const Shape w = part_.weight_shape();
-    const Shape y = part_.output_shape();
-    Tensor result = to_weights ? Tensor::zeros(w, part_.dtype, weights)
-                               : Tensor::zeros(to_data ? x : y, part_.dtype, cells);
-    fovea::run_conv(fovea::make_plan(part_, pass_, {.algorithm = "reference"}),
-                    corner(first, to_data ? y : x).contiguous(cells),
-                    corner(second, to_weights ? y : w).contiguous(to_weights ? cells : weights),
-                    result);
-    return result;
-  }
-
-  // This part of a result of the whole.
-  Tensor of(const Tensor& result) const { return corner(result, result_shape(part_)); }
-
- private:
-  // So many of `count` that make the work small; 0 where one is too many.
-  std::int64_t as_many_as_fit(std::int64_t count) const {
-    const std::int64_t each = part_.multiply_adds() / count;
-    return std::min(count, kReferenceWork / std::max<std::int64_t>(each, 1));
-  }
-
-  void set_groups(std::int64_t groups) {
-    part_.in_channels = part_.in_channels / part_.groups * groups;
-    part_.out_channels = part_.out_channels / part_.groups * groups;
-    part_.groups = groups;
-  }
-
-  std::int64_t& results(ConvProblem& problem) const {
-    return pass_ == Pass::backward_data ? problem.in_channels : problem.out_channels;
-  }
-
-  Shape result_shape(const ConvProblem& problem) const {
-    return pass_ == Pass::forward         ? problem.output_shape()
-           : pass_ == Pass::backward_data ? problem.input_shape()
-                                          : problem.weight_shape();
-  }
-
-  // The first values along each axis.
-  static Tensor corner(const Tensor& tensor, const Shape& shape) {
-    Tensor part = tensor;
-    for (int axis = 0; axis < 2; ++axis) part = part.slice(axis, 0, shape[axis]);
-    return part.to(fovea::DType::float64);
-  }
-
-  ConvProblem whole_;
-  Pass pass_;
-  ConvProblem part_;
-};
-
-double largest(const Tensor& values) {
-  return fovea::max(fovea::abs(values)).item<double>();
-}
-
-// The largest distance from `exact`, relative to its largest value.
-double relative_error(const Tensor& result, const Tensor& exact) {
-  const double size = largest(exact);
-  const double difference = largest(result - exact);
-  return size > 0 ? difference / size : difference;
-}
 
 // What one algorithm answered.
 struct Answer {
@@ -238,7 +129,7 @@ class Explanation {
   }
 
   fovea::Plan plan_;
-  Part part_;
+  ExactPart part_;
   Tensor exact_;
   std::vector<Answer> answers_;
 };

@@ -151,6 +151,21 @@ TEST(BenchScaling, MistakesAreNamed) {
   EXPECT_CONTAINS(refused.err, "dot");
 }
 
+TEST(BenchErrors, TellsTheLargestErrorOfEachAlgorithmAndPass) {
+  const Result result = run("bench errors ic16ih12oc16kh3ph1 ic16ih24oc16kh3ph1 --json");
+  ASSERT_EQ(result.code, 0) << result.err;
+  bool winograd = false;
+  for (const Json& line : lines_of(result.out)) {
+    EXPECT_EQ(line["problems"], 2) << line;
+    // Rounding of float32 and the few digits that winograd loses; never exact, never wrong.
+    EXPECT_GT(line["error"].get<double>(), 1e-9) << line;
+    EXPECT_LT(line["error"].get<double>(), 2e-5) << line;
+    EXPECT_LT(line["error_over_root"].get<double>(), line["error"].get<double>());
+    winograd = winograd || line["algorithm"] == "winograd";
+  }
+  EXPECT_TRUE(winograd);
+}
+
 TEST(BenchConv, AForcedAlgorithmIsTheOneThatRan) {
   for (const ConvAlgorithmInfo& algorithm : algorithms()) {
     SCOPED_TRACE(algorithm.name);
