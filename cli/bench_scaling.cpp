@@ -4,7 +4,6 @@
 // All sizes of one quantity are timed in turns, so that what else the machine does meets them
 // alike. To add a quantity: a line in the list below.
 #include <fmt/format.h>
-#include <fovea/chart.h>
 #include <fovea/fovea.h>
 
 #include <algorithm>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "fovea/autograd.h"
+#include "fovea/chart.h"
 #include "fovea/checkpoint.h"
 #include "fovea/conv.h"
 #include "fovea/data.h"

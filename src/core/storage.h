@@ -42,7 +42,7 @@ class Derived {
   using Key = std::array<std::int64_t, 24>;  // says what was derived, how, and of which type it is
   // What was kept under `key` for `version`; null if there is nothing.
   std::shared_ptr<const void> find(const Key& key, std::uint64_t version) const;
-  // Replaces what was kept under `key` for any older version.
+  // Replaces what was kept under `key`, and under any key for another version.
   void keep(const Key& key, std::uint64_t version, std::shared_ptr<const void> data);
 
  private:
