@@ -41,17 +41,27 @@ double median(std::vector<double>& values) {
 
 }  // namespace
 
-std::vector<double> median_seconds(const std::vector<Side>& sides, const Options& options) {
+std::vector<Timing> time_in_turn(const std::vector<Side>& sides, const Options& options) {
   const int rounds = std::max(options.rounds, 1);
+  std::vector<Timing> timings(sides.size());
   std::vector<std::vector<double>> times(sides.size());
   for (int round = 0; round < rounds; ++round) {
     for (std::size_t side = 0; side < sides.size(); ++side) {
       if (sides.size() > 1) std::this_thread::sleep_for(kIdle);
-      take_turn(sides[side], options.seconds / rounds, times[side]);
+      std::vector<double> turn;
+      take_turn(sides[side], options.seconds / rounds, turn);
+      times[side].insert(times[side].end(), turn.begin(), turn.end());
+      timings[side].rounds.push_back(median(turn));
     }
   }
+  for (std::size_t side = 0; side < sides.size(); ++side)
+    timings[side].seconds = median(times[side]);
+  return timings;
+}
+
+std::vector<double> median_seconds(const std::vector<Side>& sides, const Options& options) {
   std::vector<double> medians;
-  for (std::vector<double>& of_side : times) medians.push_back(median(of_side));
+  for (const Timing& timing : time_in_turn(sides, options)) medians.push_back(timing.seconds);
   return medians;
 }
 

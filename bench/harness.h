@@ -20,7 +20,15 @@ struct Options {
   double seconds = 0.5;  // of timed calls per side, over all rounds; at least 3 calls a round
 };
 
-// Per side, in the order given: the median time of one call, in seconds.
+// Medians of the time of one call, in seconds.
+struct Timing {
+  double seconds = 0;          // over all calls
+  std::vector<double> rounds;  // over those of each turn
+};
+
+// Per side, in the order given.
+std::vector<Timing> time_in_turn(const std::vector<Side>& sides, const Options& options = {});
+// Their medians over all calls alone.
 std::vector<double> median_seconds(const std::vector<Side>& sides, const Options& options = {});
 
 }  // namespace bench

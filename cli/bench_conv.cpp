@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "bench.h"
+#include "bench_pairs.h"
 #include "bench_problems.h"
 #include "bench_summary.h"
 #include "harness.h"
@@ -33,6 +34,7 @@ struct BenchConvOptions {
   ProblemOptions problems;
   AlgorithmOptions algorithm;
   std::string plan_file;
+  int pairs = 0;  // with peers, in turn; 0: none asked for
 };
 
 // ResNet-50's kinds of layers: what is measured where nothing else is asked for.
@@ -139,7 +141,7 @@ Json judge(const Json& timed, std::int64_t count, Machine& machine) {
 class Report {
  public:
   Report(const BenchConvOptions& options, const std::vector<CountedPlan>& plans)
-      : json_(options.common.json), peers_(options.common.peers) {
+      : json_(options.common.json), peers_(options.common.peers), pairs_(options.pairs > 0) {
     for (const auto& [count, plan] : plans) {
       counts_ = counts_ || count > 1;
       problem_width_ = std::max(problem_width_, plan.problem.to_string().size());
@@ -157,7 +159,10 @@ class Report {
                algorithm_width_, result.at("threads").get<int>(), result.at("ms").get<double>(),
                result.at("gflops").get<double>(), result.at("percent_of_peak").get<double>(),
                result.at("percent_of_roofline").get<double>());
-    if (peers_) {
+    if (pairs_) {
+      fmt::print("  {:>6}  {:>6} to {:>5}", ratio(result, "ratio"), ratio(result, "ratio_low"),
+                 ratio(result, "ratio_high"));
+    } else if (peers_) {
       fmt::print("  {:>6}  {:>10}  {}", ratio(result, "ratio"), ratio(result, "best_ratio"),
                  text(result, "best_peer"));
     }
@@ -179,7 +184,9 @@ class Report {
     fmt::print("{}\n{}{:<{}}  {:<16}  {:<{}}  {:>7}  {:>9}  {:>8}  {:>6}  {:>10}{}\n", line,
                counts_ ? "count  " : "", "problem", problem_width_, "pass", "algorithm",
                algorithm_width_, "threads", "ms", "GFLOP/s", "% peak", "% roofline",
-               peers_ ? "   ratio  best ratio  best peer" : "");
+               pairs_   ? "   ratio   95 % interval"
+               : peers_ ? "   ratio  best ratio  best peer"
+                        : "");
   }
 
   static std::string ratio(const Json& result, const char* key) {
@@ -194,6 +201,7 @@ class Report {
 
   bool json_;
   bool peers_;
+  bool pairs_;
   bool counts_ = false;  // whether a problem stands for several
   std::size_t problem_width_ = 7;
   std::size_t algorithm_width_ = 9;
@@ -214,6 +222,8 @@ void measure_with_peers(const BenchConvOptions& options, const std::vector<Count
                                      std::to_string(options.algorithm.workspace_limit)});
   if (!options.plan_file.empty())
     arguments.insert(arguments.end(), {"--plan-file", options.plan_file});
+  if (options.pairs > 0)
+    arguments.insert(arguments.end(), {"--pairs", std::to_string(options.pairs)});
   for (std::string& argument : peer_arguments(options.common)) arguments.push_back(argument);
   std::string input;
   for (std::size_t i = 0; i < plans.size(); i += passes.size()) {
@@ -223,7 +233,9 @@ void measure_with_peers(const BenchConvOptions& options, const std::vector<Count
   std::size_t next = 0;
   run_peers(arguments, input, [&](const Json& timed) {
     if (next == plans.size()) throw fovea::Error("fovea-peers reported more than it was asked for");
-    each(judge(timed, plans[next++].count, machine));
+    Json result = judge(timed, plans[next++].count, machine);
+    if (options.pairs > 0) add_interval(result);
+    each(result);
   });
 }
 
@@ -234,9 +246,11 @@ void bench_conv(const BenchConvOptions& options) {
   for_threads(options.common, [&] {
     Machine machine;
     SuiteSummary summary(options.problems.suite);
+    FarBehind behind;
     const auto each = [&](const Json& result) {
       report.add(result);
       summary.add(result);
+      if (options.pairs > 0) behind.add(result);
     };
     if (options.common.peers) {
       measure_with_peers(options, plans, machine, each);
@@ -247,6 +261,7 @@ void bench_conv(const BenchConvOptions& options) {
       }
     }
     if (!options.problems.suite.empty()) summary.print(options.common.json);
+    if (options.pairs > 0) behind.print(options.common.json);
   });
 }
 
@@ -258,10 +273,17 @@ Action bench_conv_command(CLI::App& app) {
   add_algorithm(app, options->algorithm);
   add_plan_file(app, options->plan_file);
   add_bench_options(app, options->common);
+  app.add_option("--pairs", options->pairs,
+                 "With --peers: so many turns of Fovea and of oneDNN's channels-last direct alone; "
+                 "the median of their ratios, with a 95 % interval")
+      ->needs("--peers")
+      ->check(whole_number(kLeastPairs, 1000))
+      ->type_name("N");
   app.footer(
       "Examples:\n  fovea bench conv\n"
       "  fovea bench conv mb16ic64ih56oc64kh3ph1 --passes fwd --threads 1,2\n"
       "  fovea bench conv --suite resnet50 --mb 4 --peers\n"
+      "  fovea bench conv --suite resnet50 --mb 4 --peers --pairs 15 --time 0.1\n"
       "  FOVEA_SIMD=AVX2 fovea bench conv --problems layers.txt --mb 16 --json");
   return [options] { bench_conv(*options); };
 }

@@ -54,8 +54,9 @@ void SuiteSummary::print(bool json) const {
     fmt::print("{}, batch {}, {}, {} threads: {} convolutions in {:.3f} ms", suite_, total.batch,
                total.pass, total.threads, total.count, total.milliseconds);
     if (peers_ && total.ratio.count > 0) {
-      fmt::print("; geometric means: ratio {:.2f}, best ratio {:.2f}",
-                 total.ratio.value().get<double>(), total.best_ratio.value().get<double>());
+      fmt::print("; geometric means: ratio {:.2f}", total.ratio.value().get<double>());
+      if (total.best_ratio.count > 0)
+        fmt::print(", best ratio {:.2f}", total.best_ratio.value().get<double>());
     }
     fmt::print("\n");
   }

@@ -29,6 +29,7 @@ struct ConvOptions {
   std::string algorithm = "auto";
   std::string precision = "fast";
   std::int64_t workspace_limit = fovea::kNoWorkspaceLimit;
+  int pairs = 0;  // 0: against every way of oneDNN
   Measuring measuring;
 };
 
@@ -55,6 +56,7 @@ void compare(const ConvProblem& problem, Pass pass, const ConvOptions& options, 
   std::vector<bench::Side> sides = {{"fovea", [work] { work->run(); }}};
   work->run();
   for (const Way& way : ways) {
+    if (options.pairs > 0 && way.name != kChannelsLastDirect) continue;
     way.call();
     require_close(memory_of(work->result()), memory_of(way.result()),
                   problem.to_string() + " " + std::string(name(pass)) + ", fovea and " + way.name);
@@ -64,8 +66,9 @@ void compare(const ConvProblem& problem, Pass pass, const ConvOptions& options, 
                  {"pass", name(pass)},
                  {"algorithm", work->plan().algorithm},
                  {"threads", threads}};
-  add_times(report, sides, std::string(kChannelsLastDirect),
-            {.seconds = options.measuring.seconds});
+  bench::Options measuring = {.seconds = options.measuring.seconds};
+  if (options.pairs > 0) measuring.rounds = options.pairs;
+  add_times(report, sides, std::string(kChannelsLastDirect), measuring);
   print_json(report);
 }
 
@@ -113,6 +116,10 @@ Action conv_command(CLI::App& app) {
   app.add_option("--precision", options->precision, "fast or exact")->type_name("NAME");
   app.add_option("--workspace-limit", options->workspace_limit, "Of Fovea's, in bytes")
       ->type_name("BYTES");
+  app.add_option("--pairs", options->pairs,
+                 "Turns of each side, and of channels-last direct alone of oneDNN's ways")
+      ->check(CLI::Range(1, 1000))
+      ->type_name("N");
   add_measuring(app, options->measuring);
   app.footer(
       "Descriptors come from standard input, one a line:\n"

@@ -51,23 +51,30 @@ void require_close(std::span<const float> a, std::span<const float> b, const std
 
 void add_times(Json& report, const std::vector<bench::Side>& sides, const std::string& peer,
                const bench::Options& options) {
-  const std::vector<double> seconds = bench::median_seconds(sides, options);
+  const std::vector<bench::Timing> timings = bench::time_in_turn(sides, options);
+  const double own = timings[0].seconds;
   Json ways = Json::object();
   std::optional<double> of_peer;
   std::optional<double> of_best;
   std::string best;
+  Json pair_ratios;
   for (std::size_t i = 1; i < sides.size(); ++i) {
-    ways[sides[i].name] = milliseconds(seconds[i]);
-    if (sides[i].name == peer) of_peer = seconds[i];
-    if (!of_best || seconds[i] < *of_best) {
-      of_best = seconds[i];
+    const double seconds = timings[i].seconds;
+    ways[sides[i].name] = milliseconds(seconds);
+    if (!of_best || seconds < *of_best) {
+      of_best = seconds;
       best = sides[i].name;
     }
+    if (sides[i].name != peer) continue;
+    of_peer = seconds;
+    for (std::size_t round = 0; round < timings[i].rounds.size(); ++round)
+      pair_ratios.push_back(rounded(timings[i].rounds[round] / timings[0].rounds[round]));
   }
-  report["ms"] = milliseconds(seconds[0]);
-  add_peer(report, "peer", peer, of_peer, seconds[0]);
-  add_peer(report, "best_peer", best, of_best, seconds[0]);
+  report["ms"] = milliseconds(own);
+  add_peer(report, "peer", peer, of_peer, own);
+  add_peer(report, "best_peer", best, of_best, own);
   report["ways"] = std::move(ways);
+  report["pair_ratios"] = std::move(pair_ratios);
 }
 
 void print_json(const Json& object) {

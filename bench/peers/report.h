@@ -18,8 +18,8 @@ using Json = nlohmann::ordered_json;
 void require_close(std::span<const float> a, std::span<const float> b, const std::string& what);
 
 // Times Fovea, the first side, against the others. Adds ms, peer and best_peer, each with its ms
-// and its ratio (above 1: Fovea is faster), and the ms of all `ways`. `peer` is the side of that
-// name; null where it is missing.
+// and its ratio (above 1: Fovea is faster), the ms of all `ways`, and as pair_ratios the ratio to
+// the peer of each round. `peer` is the side of that name; null where it is missing.
 void add_times(Json& report, const std::vector<bench::Side>& sides, const std::string& peer,
                const bench::Options& options);
 

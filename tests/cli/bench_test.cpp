@@ -279,6 +279,69 @@ TEST(BenchConv, TheMeansOfASuiteAreGeometricAndByOccurrence) {
   EXPECT_NEAR(lines.back()["best_geometric_mean"].get<double>(), 1, 1e-9);
 }
 
+// Beside a fovea-peers whose problems have 15 ratios of 0.80 to 1.08, of 0.80 to 0.94, and none.
+class BenchPairs : public ::testing::Test {
+ protected:
+  BenchPairs() {
+    std::filesystem::copy_file(FOVEA_PROGRAM, folder_ / "fovea");
+    const std::string script = folder_ / "fovea-peers";
+    testing::write_file(
+        script,
+        "#!/bin/sh\necho \"$@\" >'" + arguments_ +
+            "'\nratios='[1.08,1.06,1.04,1.02,1.0,0.98,0.96,0.94,0.92,0.9,0.88,0.86,0.84,0.82,0.8]'"
+            "\nwhile read -r problem; do\n"
+            "printf '{\"problem\": \"%s\", \"pass\": \"forward\", \"algorithm\": \"direct\", "
+            "\"threads\": 1, \"ms\": 0.5, \"ratio\": 1, \"best_ratio\": 1, \"pair_ratios\": "
+            "%s}\\n' \"$problem\" \"$ratios\"\n"
+            "[ \"$ratios\" = '[0.94,0.94,0.94,0.94,0.8,0.8]' ] && ratios=null\n"
+            "[ \"$ratios\" = null ] || ratios='[0.94,0.94,0.94,0.94,0.8,0.8]'\ndone\n");
+    std::filesystem::permissions(script, std::filesystem::perms::owner_all);
+  }
+  Result run_pairs(const std::string& more) const {
+    return testing::run_program(
+        folder_ / "fovea",
+        "bench conv --passes fwd --peers ic4ih6oc8kh3 ic5ih6oc8kh3 ic6ih6oc8kh3 " + more);
+  }
+  testing::TempFolder folder_;
+  std::string arguments_ = folder_ / "arguments";
+};
+
+TEST_F(BenchPairs, GiveTheMedianRatioAnIntervalAndWhoIsFarBehind) {
+  const Result result = run_pairs("--pairs 15 --json");
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_CONTAINS(testing::read_file(arguments_), "--pairs 15");
+  const std::vector<Json> lines = lines_of(result.out);
+  ASSERT_EQ(lines.size(), 4u);
+  // Of 15 values, the fourth from either end: 2 * (1 + 15 + 105 + 455) / 2^15 = 3.5 %, and with
+  // the fifth 12 %.
+  EXPECT_EQ(lines[0]["ratio"], 0.94);
+  EXPECT_EQ(lines[0]["ratio_low"], 0.86);
+  EXPECT_EQ(lines[0]["ratio_high"], 1.02);
+  EXPECT_EQ(lines[1]["ratio_low"], 0.8);  // of six, the outermost
+  EXPECT_EQ(lines[1]["ratio_high"], 0.94);
+  EXPECT_TRUE(lines[2]["ratio_high"].is_null());
+  EXPECT_FALSE(lines[0].contains("best_ratio"));
+  EXPECT_EQ(lines[3]["compared"], 2);
+  ASSERT_EQ(lines[3]["below"].size(), 1u);
+  EXPECT_EQ(lines[3]["below"][0]["problem"], canonical("ic5ih6oc8kh3"));
+  EXPECT_EQ(lines[3]["below"][0]["pass"], "forward");
+}
+
+TEST_F(BenchPairs, StandInTheTable) {
+  const Result result = run_pairs("--pairs 15");
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_CONTAINS(result.out, "95 % interval", "0.94    0.86 to  1.02",
+                  "ratio below 0.95 with 95 % certainty: 1 of 2",
+                  canonical("ic5ih6oc8kh3") + " forward 0.94");
+}
+
+TEST_F(BenchPairs, NeedPeersAndEnoughPairs) {
+  EXPECT_EQ(run_pairs("--pairs 5").code, 2);
+  const Result alone = run("bench conv --pairs 15");
+  EXPECT_EQ(alone.code, 2);
+  EXPECT_CONTAINS(alone.err, "--peers");
+}
+
 TEST(BenchConv, TakesSeveralBatchesAndNumbersOfThreads) {
   const std::vector<Json> lines =
       measured(std::string("conv --passes fwd --mb 1,3 --threads 2,1 ") + kProblem);

@@ -72,6 +72,17 @@ TEST_F(Peers, ConvRunsTheAlgorithmAndPassAskedFor) {
   EXPECT_EQ(lines[0]["pass"], "backward_weights");
 }
 
+TEST_F(Peers, ConvInPairsIsAgainstChannelsLastDirectAlone) {
+  const Result result =
+      run("conv --pairs 7 --passes fwd --threads 1 --time 0.001", "ic8ih9oc16kh3ph1\n");
+  if (lacks_peer(result)) GTEST_SKIP() << result.err;
+  ASSERT_EQ(result.code, 0) << result.err;
+  const Json line = Json::parse(result.out);
+  EXPECT_EQ(line["ways"].size(), 1u);
+  ASSERT_EQ(line["pair_ratios"].size(), 7u);
+  for (const Json& ratio : line["pair_ratios"]) EXPECT_GT(ratio.get<double>(), 0);
+}
+
 TEST_F(Peers, ConvInFloat64HasNoPeer) {
   const Result result = run("conv --passes fwd --time 0.001", "ic3ih5oc5kh3+f64\n");
   if (lacks_peer(result)) GTEST_SKIP() << result.err;
