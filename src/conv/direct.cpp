@@ -6,6 +6,7 @@
 // gets, and how the work is cut into tasks. Tasks follow from the problem alone, so results are the
 // same bits for any number of threads.
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -19,6 +20,7 @@
 #include "conv/padded_input.h"
 #include "conv/patch_grid.h"
 #include "core/dispatch.h"
+#include "core/scratch.h"
 #include "fovea/executor.h"
 
 namespace fovea::conv {
@@ -42,9 +44,10 @@ struct Product {
   const T* bias;  // [groups * results], or null
   T* result;
   T padding_value;
-  std::int64_t source_group;          // distance between the source channels of two groups
-  std::int64_t furthest_tap;          // the one that reads last in memory
-  std::vector<std::int64_t> offsets;  // of each tap from its place; empty: the grid has them all
+  std::int64_t source_group;  // distance between the source channels of two groups
+  std::int64_t furthest_tap;  // the one that reads last in memory
+  // Of each reduced value from its place; empty: the grid has all taps.
+  std::vector<std::int64_t> offsets;
   const Finish<T>* finish = nullptr;  // of a forward pass
 };
 
@@ -55,6 +58,7 @@ class ProductRunner {
       : product_(product),
         tile_(kernels::tile_size<T>()),
         places_(product.grid->places()),
+        tiles_(ceil_div(places_, tile_.rows)),
         taps_(static_cast<std::int64_t>(product.view->taps.size())),
         tables_(product.offsets.empty() ? taps_ : 1),
         run_(static_cast<std::int64_t>(product.view->run.size())),
@@ -64,20 +68,23 @@ class ProductRunner {
     const std::int64_t groups = product.view->groups;
     const double work = static_cast<double>(places_) * static_cast<double>(taps_ * run_) *
                         static_cast<double>(product.view->results * groups);
-    const std::int64_t wanted = tasks_for(work);
-    const std::int64_t tiles = ceil_div(places_, tile_.rows);
+    // A power of two, which most numbers of cores divide. How the work is cut moves no bit: nothing
+    // is added up across tasks.
+    const auto wanted =
+        static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(tasks_for(work))));
+    tile_parts_ = std::clamp<std::int64_t>(ceil_div(wanted, groups), 1, tiles_);
+    block_parts_ = std::clamp<std::int64_t>(ceil_div(wanted, tile_parts_ * groups), 1, blocks_);
     const std::int64_t table_rows =
         std::max<std::int64_t>(tables_, 1) * kMaxTileRows * static_cast<std::int64_t>(sizeof(T*));
     const std::int64_t longest =
         std::clamp<std::int64_t>(kRunTableBytes / table_rows, 1, kTilesPerChunk);
-    tiles_per_chunk_ = std::clamp<std::int64_t>(ceil_div(tiles * groups, wanted), 1, longest);
-    chunks_ = ceil_div(tiles, tiles_per_chunk_);
-    block_parts_ = std::clamp<std::int64_t>(ceil_div(wanted, chunks_ * groups), 1, blocks_);
-    chunks_per_task_ = std::max<std::int64_t>(1, chunks_ * groups * block_parts_ / (kTasks * 2));
+    const std::int64_t tiles_per_task = std::max<std::int64_t>(ceil_div(tiles_, tile_parts_), 1);
+    tiles_per_chunk_ = ceil_div(tiles_per_task, ceil_div(tiles_per_task, longest));
     const auto bytes = [&](const GridStrides& strides) {
       return product.grid->batch * strides.image * static_cast<std::int64_t>(sizeof(T));
     };
     prefetches_ = taps_ > 0 && bytes(product.grid->source) > kCacheBytes;
+    flat_ = product.offsets.empty() && is_flat(*product.grid);
     finishes_ = product.finish != nullptr && product.finish->remains();
     bypasses_ =
         groups == 1 && !finishes_ &&
@@ -86,53 +93,92 @@ class ProductRunner {
   }
 
   void run() const {
-    const std::int64_t chunk_tasks = ceil_div(chunks_, chunks_per_task_);
-    parallel_for(product_.view->groups * chunk_tasks * block_parts_, [&](std::int64_t task) {
+    parallel_for(product_.view->groups * tile_parts_ * block_parts_, [&](std::int64_t task) {
       const std::int64_t part = task % block_parts_;
-      const std::int64_t chunk_task = task / block_parts_ % chunk_tasks;
-      const std::int64_t group = task / block_parts_ / chunk_tasks;
+      const std::int64_t tile_part = task / block_parts_ % tile_parts_;
+      const std::int64_t group = task / block_parts_ / tile_parts_;
       const std::int64_t runs =
           std::max<std::int64_t>(tables_, 1) * tiles_per_chunk_ * kMaxTileRows;
-      const Workspace memory(static_cast<std::size_t>(2 * runs) * sizeof(T*));
-      Chunk chunk{.runs = memory.as<const T*>()};
-      Chunk next{.runs = chunk.runs + runs};
-      const std::int64_t last = std::min(chunks_, (chunk_task + 1) * chunks_per_task_);
-      const std::int64_t first = chunk_task * chunks_per_task_;
-      locate(group, first, chunk);
-      for (std::int64_t i = first; i < last; ++i) {
-        // Behind the last one too: mostly the same thread goes on with the next task.
-        next.places = 0;
-        if (i + 1 < last || (prefetches_ && i + 1 < chunks_)) locate(group, i + 1, next);
+      const Scratch memory(static_cast<std::size_t>(2 * runs) * sizeof(T*));
+      std::array<Chunk, 2> chunks;  // the one that is multiplied, and the next
+      chunks[0].runs = memory.as<const T*>();
+      chunks[1].runs = chunks[0].runs + runs;
+      const std::int64_t last = (tile_part + 1) * tiles_ / tile_parts_;
+      std::size_t turn = 0;
+      set_range(tile_part * tiles_ / tile_parts_, last, chunks[turn]);
+      locate(group, chunks[turn]);
+      for (; chunks[turn].places > 0; turn = 1 - turn) {
+        const Chunk& chunk = chunks[turn];
+        Chunk& next = chunks[1 - turn];
+        set_range(chunk.first_tile + tiles_per_chunk_, last, next);
+        const bool ends = next.places == 0;
+        // Behind the last one, too, is asked ahead: mostly the same thread takes the next task.
+        if (ends && prefetches_) set_range(last, tiles_, next);
+        if (!ends || !flat_) locate(group, next);
         multiply(group, part, chunk, next);
-        std::swap(chunk, next);
+        if (ends) break;
       }
       if (bypasses_) kernels::finish_bypassing_stores();
     });
   }
 
  private:
-  // Some tiles: where each tap of each place reads, and where each place is written.
+  // Some tiles: where each tap of each place reads, by tile, tap and place, and where each place is
+  // written.
   struct Chunk {
-    const T** runs;
+    const T** runs = nullptr;
+    std::int64_t first_tile = 0;
+    std::int64_t first = 0;  // place
     std::int64_t places = 0;
-    std::array<T*, kTilesPerChunk * kMaxTileRows> out{};
-    std::array<const T*, kTilesPerChunk * kMaxTileRows> furthest{};  // what the furthest tap reads
+    std::array<T*, kTilesPerChunk * kMaxTileRows> out;
+    // What the furthest of several taps reads.
+    std::array<const T*, kTilesPerChunk * kMaxTileRows> furthest;
   };
+  // Of one tile. With one tap, tiles follow without a gap, so that all are looked up at once.
+  const T** runs_of(const Chunk& chunk, std::int64_t tile) const {
+    return chunk.runs + tile * (tables_ == 1 ? tile_.rows : tables_ * kMaxTileRows);
+  }
 
-  void locate(std::int64_t group, std::int64_t index, Chunk& chunk) const {
-    const std::int64_t first = index * tiles_per_chunk_ * tile_.rows;
-    chunk.places = std::min(tiles_per_chunk_ * tile_.rows, places_ - first);
+  // The chunk that starts with this tile, of those before `last`.
+  void set_range(std::int64_t tile, std::int64_t last, Chunk& chunk) const {
+    chunk.first_tile = std::min(tile, last);
+    chunk.first = chunk.first_tile * tile_.rows;
+    const std::int64_t end = std::min(chunk.first_tile + tiles_per_chunk_, last);
+    chunk.places = std::min(end * tile_.rows, places_) - chunk.first;
+  }
+
+  void locate(std::int64_t group, Chunk& chunk) const {
+    if (flat_) return locate_flat(group, chunk);
+    const PatchGrid& grid = *product_.grid;
+    const T* source = product_.source + group * product_.source_group;
+    const T* padding = padding_.template as<T>();
+    fill_results(grid, product_.result + group * product_.view->results, chunk.first, chunk.places,
+                 chunk.out.data());
+    if (tables_ == 1)
+      return fill_runs(grid, source, padding, chunk.first, chunk.places, chunk.runs);
     for (std::int64_t i = 0; i < ceil_div(chunk.places, tile_.rows); ++i) {
       const int rows = rows_of(i, chunk.places);
-      fill_runs(*product_.grid, product_.source + group * product_.source_group,
-                padding_.template as<T>(), first + i * tile_.rows, rows,
-                chunk.runs + i * tables_ * kMaxTileRows);
-      fill_results(*product_.grid, product_.result + group * product_.view->results,
-                   first + i * tile_.rows, rows, chunk.out.data() + i * kMaxTileRows);
+      fill_runs(grid, source, padding, chunk.first + i * tile_.rows, rows, runs_of(chunk, i));
       if (prefetches_) {
-        std::copy_n(chunk.runs + (i * tables_ + product_.furthest_tap) * kMaxTileRows, rows,
+        std::copy_n(runs_of(chunk, i) + product_.furthest_tap * kMaxTileRows, rows,
                     chunk.furthest.data() + i * tile_.rows);
       }
+    }
+  }
+
+  const T* flat_source(std::int64_t group, std::int64_t place) const {
+    return product_.source + group * product_.source_group + place * product_.grid->source.axis[2];
+  }
+
+  // Both sides are walked through in order: nothing is looked up.
+  void locate_flat(std::int64_t group, Chunk& chunk) const {
+    const std::int64_t source_step = product_.grid->source.axis[2];
+    const std::int64_t result_step = product_.grid->result.axis[2];
+    T* result = product_.result + group * product_.view->results + chunk.first * result_step;
+    const T* source = flat_source(group, chunk.first);
+    for (std::int64_t i = 0; i < chunk.places; ++i) {
+      chunk.runs[i] = source + i * source_step;
+      chunk.out[static_cast<std::size_t>(i)] = result + i * result_step;
     }
   }
 
@@ -150,20 +196,21 @@ class ProductRunner {
     for (std::int64_t block = begin; block < end; ++block) {
       for (std::int64_t i = 0; i < tiles; ++i, ahead_place += share) {
         kernels::patch_product<T>({
-            .runs = chunk.runs + i * tables_ * kMaxTileRows,
+            .runs = runs_of(chunk, i),
             .offsets = product_.offsets.empty() ? nullptr : product_.offsets.data(),
-            .taps = taps_,
-            .run = run_,
+            .taps = tables_,
+            .run = product_.offsets.empty() ? run_ : taps_ * run_,
             .weights = weights + product_.view->block_begin(block, tile_.lanes),
             .bias =
                 product_.bias == nullptr ? nullptr : product_.bias + group * product_.view->results,
-            .out = chunk.out.data() + i * kMaxTileRows,
+            .out = chunk.out.data() + i * tile_.rows,
             .column = block * 2 * tile_.lanes,
             .rows = rows_of(i, chunk.places),
             .width = block_width(product_.view->results, block, tile_.lanes),
-            .ahead = ahead(next, ahead_place, std::min(ahead_place + share, next.places)),
+            .ahead = ahead(group, next, ahead_place, std::min(ahead_place + share, next.places)),
             .bypass = bypasses_,
             .epilogue = product_.finish == nullptr ? nullptr : product_.finish->at_store(),
+            .row_step = flat_ ? product_.grid->source.axis[2] : 0,
         });
       }
     }
@@ -175,18 +222,22 @@ class ProductRunner {
     const std::int64_t first = begin * 2 * tile_.lanes;
     const std::int64_t count = std::min(end * 2 * tile_.lanes, product_.view->results) - first;
     RestOf<T> rest(*product_.finish);
-    for (std::int64_t place = 0; place < chunk.places; ++place) {
-      const std::int64_t index = place / tile_.rows * kMaxTileRows + place % tile_.rows;
-      rest.add(count, chunk.out[static_cast<std::size_t>(index)] + first);
-    }
+    for (std::int64_t place = 0; place < chunk.places; ++place)
+      rest.add(count, chunk.out[static_cast<std::size_t>(place)] + first);
   }
 
   // The memory from the first to the last of these places that the furthest tap reads: the other
   // taps mostly read it earlier.
-  kernels::Ahead ahead(const Chunk& chunk, std::int64_t begin, std::int64_t end) const {
+  kernels::Ahead ahead(std::int64_t group, const Chunk& chunk, std::int64_t begin,
+                       std::int64_t end) const {
     if (begin >= end) return {};
-    const T* first = chunk.furthest[static_cast<std::size_t>(begin)];
-    const std::int64_t values = chunk.furthest[static_cast<std::size_t>(end - 1)] + run_ - first;
+    if (flat_) {
+      return {flat_source(group, chunk.first + begin),
+              (end - begin) * product_.grid->source.axis[2] * static_cast<std::int64_t>(sizeof(T))};
+    }
+    const T* const* furthest = tables_ == 1 ? chunk.runs : chunk.furthest.data();
+    const T* first = furthest[begin];
+    const std::int64_t values = furthest[end - 1] + run_ - first;
     const bool in_order = values > 0 && values < 4 * (end - begin) * run_;
     return {first, in_order ? values * static_cast<std::int64_t>(sizeof(T)) : 0};
   }
@@ -198,15 +249,16 @@ class ProductRunner {
   const Product<T>& product_;
   kernels::TileSize tile_;
   std::int64_t places_;
+  std::int64_t tiles_;
   std::int64_t taps_;
   std::int64_t tables_;  // of runs, per tile
   std::int64_t run_;
   std::int64_t blocks_;
   Workspace padding_;  // what a padding cell holds
-  std::int64_t tiles_per_chunk_ = 1;
-  std::int64_t chunks_ = 1;
-  std::int64_t chunks_per_task_ = 1;
+  std::int64_t tile_parts_ = 1;
   std::int64_t block_parts_ = 1;
+  std::int64_t tiles_per_chunk_ = 1;
+  bool flat_ = false;
   bool prefetches_ = false;
   bool bypasses_ = false;
   bool finishes_ = false;  // results that are in memory already
@@ -267,8 +319,9 @@ void forward(const ConvProblem& problem, const ConvArgs& args) {
     view.taps = tap_offsets(grid, axes);
     for (const std::int64_t k0 : grid.axes[0].taps) {
       for (const std::int64_t k1 : grid.axes[1].taps) {
-        product.offsets.push_back(k0 * axes[0].dilation * grid.source.axis[0] +
-                                  k1 * axes[1].dilation * grid.source.axis[1]);
+        const std::int64_t row = k0 * axes[0].dilation * grid.source.axis[0] +
+                                 k1 * axes[1].dilation * grid.source.axis[1];
+        for (std::int64_t i = 0; i < std::ssize(view.run); ++i) product.offsets.push_back(row + i);
       }
     }
     keep_first_tap(grid.axes[0]);

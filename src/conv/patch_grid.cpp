@@ -86,6 +86,25 @@ std::vector<std::int64_t> tap_offsets(const PatchGrid& grid, const std::array<Co
   return offsets;
 }
 
+bool is_flat(const PatchGrid& grid) {
+  std::int64_t places = 1;
+  for (std::size_t a = 3; a-- > 0;) {
+    const GridAxis& axis = grid.axes[a];
+    const AxisTable& table = axis.table;
+    if (table.taps != 1 || axis.first != 0 || axis.step != 1) return false;
+    if (grid.source.axis[a] != places * grid.source.axis[2] ||
+        grid.result.axis[a] != places * grid.result.axis[2]) {
+      return false;
+    }
+    for (int place = 0; place < table.outputs; ++place) {
+      if (table.at(0, place) != place) return false;
+    }
+    places *= table.outputs;
+  }
+  return grid.source.image == places * grid.source.axis[2] &&
+         grid.result.image == places * grid.result.axis[2];
+}
+
 GridStrides dense_strides(const std::array<std::int64_t, 3>& sizes, std::int64_t channels) {
   GridStrides strides;
   strides.axis[2] = channels;
@@ -97,7 +116,7 @@ GridStrides dense_strides(const std::array<std::int64_t, 3>& sizes, std::int64_t
 
 template <class T>
 void fill_runs(const PatchGrid& grid, const T* source, const T* padding, std::int64_t first,
-               int rows, const T** runs) {
+               std::int64_t rows, const T** runs) {
   const AxisTable& inner = grid.axes[2].table;
   const std::int64_t step = grid.source.axis[2];
   for_each_segment(grid, first, rows, [&](const GridSegment& segment, std::int64_t begin) {
@@ -116,13 +135,14 @@ void fill_runs(const PatchGrid& grid, const T* source, const T* padding, std::in
     }
   });
 }
-template void fill_runs(const PatchGrid&, const float*, const float*, std::int64_t, int,
+template void fill_runs(const PatchGrid&, const float*, const float*, std::int64_t, std::int64_t,
                         const float**);
-template void fill_runs(const PatchGrid&, const double*, const double*, std::int64_t, int,
+template void fill_runs(const PatchGrid&, const double*, const double*, std::int64_t, std::int64_t,
                         const double**);
 
 template <class T>
-void fill_results(const PatchGrid& grid, T* result, std::int64_t first, int rows, T** out) {
+void fill_results(const PatchGrid& grid, T* result, std::int64_t first, std::int64_t rows,
+                  T** out) {
   for_each_segment(grid, first, rows, [&](const GridSegment& segment, std::int64_t begin) {
     T* start = result + segment.image * grid.result.image;
     for (std::size_t a = 0; a < 3; ++a) {
@@ -132,7 +152,7 @@ void fill_results(const PatchGrid& grid, T* result, std::int64_t first, int rows
     for (int i = 0; i < segment.count; ++i) out[begin + i] = start + i * step;
   });
 }
-template void fill_results(const PatchGrid&, float*, std::int64_t, int, float**);
-template void fill_results(const PatchGrid&, double*, std::int64_t, int, double**);
+template void fill_results(const PatchGrid&, float*, std::int64_t, std::int64_t, float**);
+template void fill_results(const PatchGrid&, double*, std::int64_t, std::int64_t, double**);
 
 }  // namespace fovea::conv

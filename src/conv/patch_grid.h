@@ -48,6 +48,8 @@ GridAxis backward_axis(const ConvAxis& axis, std::int64_t first);
 std::vector<std::int64_t> backward_phases(const ConvAxis& axis);
 // All grids of backward_data, from the output's gradient to the input's.
 std::vector<PatchGrid> backward_grids(const ConvProblem& problem);
+// Whether each place reads one cell and writes one, each behind those of the place before.
+bool is_flat(const PatchGrid& grid);
 // Distances in a dense channels-last tensor of these spatial sizes and channels.
 GridStrides dense_strides(const std::array<std::int64_t, 3>& sizes, std::int64_t channels);
 
@@ -89,13 +91,14 @@ void for_each_segment(const PatchGrid& grid, std::int64_t first, std::int64_t co
 }
 
 // Where each tap of each of `rows` places from `first` on begins to read: runs[tap * kMaxTileRows +
-// row]. Padding cells read `padding`.
+// row], so that only of a grid of one tap more places than these are asked for. Padding cells read
+// `padding`.
 template <class T>
 void fill_runs(const PatchGrid& grid, const T* source, const T* padding, std::int64_t first,
-               int rows, const T** runs);
+               std::int64_t rows, const T** runs);
 // Where each of these places is written.
 template <class T>
-void fill_results(const PatchGrid& grid, T* result, std::int64_t first, int rows, T** out);
+void fill_results(const PatchGrid& grid, T* result, std::int64_t first, std::int64_t rows, T** out);
 
 // The start of a source row for one pair of outer taps, or null where they are padding.
 template <class T>

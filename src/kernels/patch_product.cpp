@@ -163,12 +163,12 @@ HWY_INLINE void StoreTile(const PatchProduct<T>& job, const hn::Vec<Lanes<T>> (&
   }
 }
 
+// What each sum of a tile starts with.
 template <class T, int M, int N>
-void PatchTile(const PatchProduct<T>& given) {
+HWY_INLINE void StartTile(const PatchProduct<T>& given, hn::Vec<Lanes<T>> (&sum)[M][N]) {
   const Lanes<T> d;
   using V = hn::Vec<decltype(d)>;
   constexpr int kLanes = static_cast<int>(HWY_LANES(T));
-  V sum[M][N];
 #pragma GCC unroll 4
   for (int n = 0; n < N; ++n) {
     V start = hn::Zero(d);
@@ -180,6 +180,15 @@ void PatchTile(const PatchProduct<T>& given) {
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) sum[m][n] = start;
   }
+}
+
+template <class T, int M, int N>
+void PatchTile(const PatchProduct<T>& given) {
+  const Lanes<T> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr int kLanes = static_cast<int>(HWY_LANES(T));
+  V sum[M][N];
+  StartTile<T, M, N>(given, sum);
   // Volatile keeps these two in memory: out of general registers, which the rows need, and out of
   // vector registers, where the compiler would put them and where reading them back waits for the
   // multiplications, so that no tile would start before the last one has ended.
@@ -191,13 +200,12 @@ void PatchTile(const PatchProduct<T>& given) {
   while (tap < job->taps) {
     const int64_t t = tap;
     tap = t + 1;
-    const bool moves = job->offsets != nullptr;
-    const T* const* runs = job->runs + t * (kMaxTileRows * int64_t{!moves});
-    int64_t r = moves ? job->offsets[t] : 0;
+    const T* const* runs = job->runs + t * kMaxTileRows;
     const T* HWY_RESTRICT row[M];
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) row[m] = runs[m];
-    for (const int64_t end = r + job->run; r < end; ++r, weights += N * kLanes) {
+    int64_t r = 0;
+    for (const int64_t end = job->run; r < end; ++r, weights += N * kLanes) {
       if constexpr (N == 2 * kHalf) prefetcher.Step();
       V weight[N];
 #pragma GCC unroll 4
@@ -209,6 +217,81 @@ void PatchTile(const PatchProduct<T>& given) {
         for (int n = 0; n < N; ++n) sum[m][n] = hn::MulAdd(value, weight[n], sum[m][n]);
       }
     }
+  }
+  const PatchProduct<T>& same = *job;
+  if (HWY_UNLIKELY(same.epilogue != nullptr)) FinishTile<T, M, N>(same, sum);
+  StoreTile<T, M, N>(same, sum);
+}
+
+// One tap whose values lie at offsets from its place: the short rows of a small kernel on few
+// channels, without a start for each.
+template <class T, int M, int N>
+void OffsetPatchTile(const PatchProduct<T>& given) {
+  const Lanes<T> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr int kLanes = static_cast<int>(HWY_LANES(T));
+  V sum[M][N];
+  StartTile<T, M, N>(given, sum);
+  PrefetchResidual<T, M, N>(given);
+  const PatchProduct<T>* volatile job = &given;  // out of the registers, as above
+  const T* HWY_RESTRICT weights = given.weights;
+  const T* HWY_RESTRICT row[M];
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) row[m] = given.runs[m];
+  const int64_t* offset = given.offsets;
+  const int64_t* volatile end = offset + given.run;
+  Prefetcher prefetcher(given.ahead, given.run);
+  for (; offset < end; ++offset, weights += N * kLanes) {
+    if constexpr (N == 2 * kHalf) prefetcher.Step();
+    const int64_t r = *offset;
+    V weight[N];
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) weight[n] = hn::Load(d, weights + n * kLanes);
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+      const V value = hn::Set(d, row[m][r]);
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) sum[m][n] = hn::MulAdd(value, weight[n], sum[m][n]);
+    }
+  }
+  const PatchProduct<T>& same = *job;
+  if (HWY_UNLIKELY(same.epilogue != nullptr)) FinishTile<T, M, N>(same, sum);
+  StoreTile<T, M, N>(same, sum);
+}
+
+// One tap, and rows at one distance: four of them share a pointer. With few vectors for each row's
+// value there is no time to read pointers back that do not fit the registers.
+template <class T, int M, int N>
+void EvenPatchTile(const PatchProduct<T>& given) {
+  const Lanes<T> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr int kLanes = static_cast<int>(HWY_LANES(T));
+  constexpr int kShare = 4;
+  V sum[M][N];
+  StartTile<T, M, N>(given, sum);
+  PrefetchResidual<T, M, N>(given);
+  const PatchProduct<T>* volatile job = &given;  // out of the registers, as above
+  const T* HWY_RESTRICT weights = given.weights;
+  const int64_t step = given.row_step;
+  const int64_t step3 = 3 * step;
+  const T* HWY_RESTRICT row[(M + kShare - 1) / kShare];
+#pragma GCC unroll 4
+  for (int i = 0; i < (M + kShare - 1) / kShare; ++i) row[i] = given.runs[0] + i * kShare * step;
+  Prefetcher prefetcher(given.ahead, given.run);
+  for (const T* const end = row[0] + given.run; row[0] < end; weights += N * kLanes) {
+    prefetcher.Step();
+    V weight[N];
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) weight[n] = hn::Load(d, weights + n * kLanes);
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+      const int64_t offset = m % kShare == 3 ? step3 : m % kShare * step;
+      const V value = hn::Set(d, row[m / kShare][offset]);
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) sum[m][n] = hn::MulAdd(value, weight[n], sum[m][n]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < (M + kShare - 1) / kShare; ++i) ++row[i];
   }
   const PatchProduct<T>& same = *job;
   if (HWY_UNLIKELY(same.epilogue != nullptr)) FinishTile<T, M, N>(same, sum);
@@ -288,6 +371,11 @@ constexpr std::array<TileFunction<PatchProduct<T>>, kRows> PatchTiles(
   return {&PatchTile<T, M + 1, N>...};
 }
 template <class T, int N, int... M>
+constexpr std::array<TileFunction<PatchProduct<T>>, kRows> OffsetPatchTiles(
+    std::integer_sequence<int, M...>) {
+  return {&OffsetPatchTile<T, M + 1, N>...};
+}
+template <class T, int N, int... M>
 constexpr std::array<TileFunction<GradientProduct<T>>, kGradientRows> GradientTiles(
     std::integer_sequence<int, M...>) {
   return {&GradientTile<T, M + 1, N>...};
@@ -298,7 +386,11 @@ void RunPatchProduct(const PatchProduct<T>& job) {
   constexpr auto kRowCounts = std::make_integer_sequence<int, kRows>();
   static constexpr auto kOne = PatchTiles<T, kHalf>(kRowCounts);
   static constexpr auto kTwo = PatchTiles<T, 2 * kHalf>(kRowCounts);
-  const auto& tiles = job.width > kHalf * static_cast<int>(HWY_LANES(T)) ? kTwo : kOne;
+  static constexpr auto kOffsetOne = OffsetPatchTiles<T, kHalf>(kRowCounts);
+  static constexpr auto kOffsetTwo = OffsetPatchTiles<T, 2 * kHalf>(kRowCounts);
+  const bool two = job.width > kHalf * static_cast<int>(HWY_LANES(T));
+  if (!two && job.row_step != 0 && job.rows == kRows) return EvenPatchTile<T, kRows, kHalf>(job);
+  const auto& tiles = job.offsets == nullptr ? (two ? kTwo : kOne) : two ? kOffsetTwo : kOffsetOne;
   tiles[static_cast<size_t>(job.rows - 1)](job);
 }
 

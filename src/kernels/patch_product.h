@@ -35,12 +35,11 @@ struct Ahead {
 
 // out[m][column + j] = bias[column + j] + sum over t, r of source(t, m)[r] * weights[(t * run + r)
 // * block + j] for m < rows and j < width, added up in the order of t, then r. source(t, m) is
-// runs[t * kMaxTileRows + m], or, where every tap lies at one distance from its place, runs[m] +
-// offsets[t].
+// runs[t * kMaxTileRows + m]; where there are offsets, the one tap reads runs[m][offsets[r]].
 template <class T>
 struct PatchProduct {
-  const T* const* runs;         // [taps][kMaxTileRows], or [1][kMaxTileRows] with offsets
-  const std::int64_t* offsets;  // [taps], or null
+  const T* const* runs;         // [taps][kMaxTileRows]
+  const std::int64_t* offsets;  // [run], for one tap, or null
   std::int64_t taps;
   std::int64_t run;     // values per tap
   const T* weights;     // [taps][run][block], block as block_lanes(width) says
@@ -52,6 +51,7 @@ struct PatchProduct {
   Ahead ahead = {};     // asked for meanwhile
   bool bypass = false;  // write around the caches; outputs are then aligned to whole vectors
   const Epilogue<T>* epilogue = nullptr;  // of these results, or null
+  std::int64_t row_step = 0;  // where not 0: one tap, and runs[m] = runs[0] + m * row_step
 };
 template <class T>
 void patch_product(const PatchProduct<T>& job);
