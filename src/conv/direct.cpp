@@ -134,10 +134,9 @@ class ProductRunner {
     // What the furthest of several taps reads.
     std::array<const T*, kTilesPerChunk * kMaxTileRows> furthest;
   };
-  // Of one tile. With one tap, tiles follow without a gap, so that all are looked up at once.
-  const T** runs_of(const Chunk& chunk, std::int64_t tile) const {
-    return chunk.runs + tile * (tables_ == 1 ? tile_.rows : tables_ * kMaxTileRows);
-  }
+  // From the runs of a tile to those of the next. With one tap there is no gap, so that all are
+  // looked up at once.
+  std::int64_t tile_step() const { return tables_ == 1 ? tile_.rows : tables_ * kMaxTileRows; }
 
   // The chunk that starts with this tile, of those before `last`.
   void set_range(std::int64_t tile, std::int64_t last, Chunk& chunk) const {
@@ -158,9 +157,10 @@ class ProductRunner {
       return fill_runs(grid, source, padding, chunk.first, chunk.places, chunk.runs);
     for (std::int64_t i = 0; i < ceil_div(chunk.places, tile_.rows); ++i) {
       const int rows = rows_of(i, chunk.places);
-      fill_runs(grid, source, padding, chunk.first + i * tile_.rows, rows, runs_of(chunk, i));
+      fill_runs(grid, source, padding, chunk.first + i * tile_.rows, rows,
+                chunk.runs + i * tile_step());
       if (prefetches_) {
-        std::copy_n(runs_of(chunk, i) + product_.furthest_tap * kMaxTileRows, rows,
+        std::copy_n(chunk.runs + i * tile_step() + product_.furthest_tap * kMaxTileRows, rows,
                     chunk.furthest.data() + i * tile_.rows);
       }
     }
@@ -186,33 +186,30 @@ class ProductRunner {
   // chunk; what the next chunk will read comes in meanwhile.
   void multiply(std::int64_t group, std::int64_t part, const Chunk& chunk,
                 const Chunk& next) const {
-    const std::int64_t tiles = ceil_div(chunk.places, tile_.rows);
     const T* weights = product_.packed + group * product_.view->packed_size(tile_.lanes);
     const std::int64_t begin = part * blocks_ / block_parts_;
     const std::int64_t end = (part + 1) * blocks_ / block_parts_;
-    const std::int64_t steps = (end - begin) * tiles;
-    const std::int64_t share = prefetches_ ? ceil_div(next.places, steps) : 0;
+    const std::int64_t share = prefetches_ ? ceil_div(next.places, end - begin) : 0;
     std::int64_t ahead_place = 0;
-    for (std::int64_t block = begin; block < end; ++block) {
-      for (std::int64_t i = 0; i < tiles; ++i, ahead_place += share) {
-        kernels::patch_product<T>({
-            .runs = runs_of(chunk, i),
-            .offsets = product_.offsets.empty() ? nullptr : product_.offsets.data(),
-            .taps = tables_,
-            .run = product_.offsets.empty() ? run_ : taps_ * run_,
-            .weights = weights + product_.view->block_begin(block, tile_.lanes),
-            .bias =
-                product_.bias == nullptr ? nullptr : product_.bias + group * product_.view->results,
-            .out = chunk.out.data() + i * tile_.rows,
-            .column = block * 2 * tile_.lanes,
-            .rows = rows_of(i, chunk.places),
-            .width = block_width(product_.view->results, block, tile_.lanes),
-            .ahead = ahead(group, next, ahead_place, std::min(ahead_place + share, next.places)),
-            .bypass = bypasses_,
-            .epilogue = product_.finish == nullptr ? nullptr : product_.finish->at_store(),
-            .row_step = flat_ ? product_.grid->source.axis[2] : 0,
-        });
-      }
+    for (std::int64_t block = begin; block < end; ++block, ahead_place += share) {
+      kernels::patch_product<T>({
+          .runs = chunk.runs,
+          .offsets = product_.offsets.empty() ? nullptr : product_.offsets.data(),
+          .taps = tables_,
+          .run = product_.offsets.empty() ? run_ : taps_ * run_,
+          .weights = weights + product_.view->block_begin(block, tile_.lanes),
+          .bias =
+              product_.bias == nullptr ? nullptr : product_.bias + group * product_.view->results,
+          .out = chunk.out.data(),
+          .column = block * 2 * tile_.lanes,
+          .rows = static_cast<int>(chunk.places),
+          .width = block_width(product_.view->results, block, tile_.lanes),
+          .ahead = ahead(group, next, ahead_place, std::min(ahead_place + share, next.places)),
+          .bypass = bypasses_,
+          .epilogue = product_.finish == nullptr ? nullptr : product_.finish->at_store(),
+          .tile_step = tile_step(),
+          .row_step = flat_ ? product_.grid->source.axis[2] : 0,
+      });
     }
     if (finishes_) finish(chunk, begin, end);
   }

@@ -48,6 +48,9 @@ std::size_t assembled_workspace(const ConvProblem& problem);
 template <class T>
 void backward_weights_assembled(const ConvProblem& problem, const ConvArgs& args);
 
+// Whether, with one tap, the lanes of backward_weights run along input channels.
+template <class T>
+bool swaps_sides(const ConvProblem& problem);
 template <class T>
 void backward_weights(const ConvProblem& problem, const ConvArgs& args);
 template <class T>

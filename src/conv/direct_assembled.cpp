@@ -158,7 +158,8 @@ template <class T>
 bool assembles(const ConvProblem& problem) {
   const auto bytes = static_cast<std::int64_t>(2 * sizeof(T*)) * table_entries(problem);
   const std::int64_t values = problem.input_shape().numel() + problem.output_shape().numel();
-  return problem.in_channels / problem.groups >= kernels::tile_size<T>().gradient_rows &&
+  return !swaps_sides<T>(problem) &&
+         problem.in_channels / problem.groups >= kernels::tile_size<T>().gradient_rows &&
          values < 4 * problem.weight_shape().numel() &&
          problem.output_positions() <= kMostPositions && bytes <= kTableBytes;
 }

@@ -15,6 +15,7 @@ namespace {
 constexpr double kWaste = 1.05;       // of a product's cycles
 constexpr double kLeastRows = 5;      // a tile of fewer waits for its own additions
 constexpr double kLoneVector = 1.8;   // a block of one vector costs so much of one of two, halved
+constexpr double kLoneEven = 1.2;     // the same where places lie at one distance
 constexpr double kTilesPerChunk = 8;  // that share a pass over the weights
 constexpr double kTapCycles = 12;     // to set out for a tap: per tile and block of channels
 constexpr double kTableCycles = 45;   // and per tile and group, to look its cells up
@@ -34,6 +35,7 @@ struct Product {
   double run = 1;
   double results = 1;
   bool has_offsets = false;  // taps lie at fixed distances: their cells are not looked up
+  bool flat = false;         // places follow each other: none is looked up
 };
 
 double product_cycles(const CoreModel& model, const Product& product, int tile_rows,
@@ -41,7 +43,8 @@ double product_cycles(const CoreModel& model, const Product& product, int tile_r
   const auto lanes = static_cast<double>(model.lanes);
   const double vectors = vectors_of(product.results, lanes);
   const double blocks = std::ceil(vectors / 2);
-  const double counted = vectors + (2 * blocks - vectors) * (kLoneVector - 1);
+  const double lone = product.flat ? kLoneEven : kLoneVector;
+  const double counted = vectors + (2 * blocks - vectors) * (lone - 1);
   const double tiles = std::ceil(product.places / tile_rows);
   const double rest = product.places - (tiles - 1) * tile_rows;
   const double rows = (tiles - 1) * tile_rows + std::max(rest, kLeastRows);
@@ -49,13 +52,24 @@ double product_cycles(const CoreModel& model, const Product& product, int tile_r
       rows * product.taps * product.run * counted * lanes / model.multiply_adds * kWaste;
   const double around =
       tiles * (product.taps * blocks * kTapCycles +
-               (product.has_offsets ? 1 : product.taps) * kTableCycles + blocks * kTileCycles +
-               (product.groups > 1 ? kGroupTileCycles : 0));
+               (product.has_offsets ? 1
+                : product.flat      ? 0
+                                    : product.taps) *
+                   kTableCycles +
+               blocks * kTileCycles + (product.groups > 1 ? kGroupTileCycles : 0));
   // Weights come again for each few tiles.
   const double weights =
       product.groups * product.taps * product.run * vectors * lanes * static_cast<double>(bytes);
   return std::max(product.groups * (multiplied + around),
                   weights / model.cache_bytes * std::ceil(tiles / kTilesPerChunk));
+}
+
+// One tap that reads every cell, in order.
+bool is_flat(const ConvProblem& problem) {
+  const std::array<ConvAxis, 3> axes = three_axes(problem);
+  return std::all_of(axes.begin(), axes.end(), [](const ConvAxis& axis) {
+    return axis.kernel == 1 && axis.stride == 1 && axis.padding == Sides{};
+  });
 }
 
 template <class T>
@@ -65,7 +79,8 @@ double forward_cycles(const CoreModel& model, const ConvProblem& problem) {
                   .places = static_cast<double>(problem.output_positions()),
                   .taps = static_cast<double>(problem.taps()),
                   .run = static_cast<double>(problem.in_channels / problem.groups),
-                  .results = static_cast<double>(problem.out_channels / problem.groups)};
+                  .results = static_cast<double>(problem.out_channels / problem.groups),
+                  .flat = is_flat(problem)};
   double copied = 0;
   if (joins_rows(problem)) {
     product.taps /= static_cast<double>(axes[2].kernel);
@@ -106,7 +121,8 @@ double data_cycles(const CoreModel& model, const ConvProblem& problem) {
                          .places = cells,
                          .taps = static_cast<double>(problem.taps()) / strides,
                          .run = out,
-                         .results = in},
+                         .results = in,
+                         .flat = is_flat(problem)},
                         rows, sizeof(T));
 }
 
@@ -116,8 +132,10 @@ double weights_cycles(const CoreModel& model, const ConvProblem& problem) {
   constexpr double kRowCycles = 45;
   const auto lanes = static_cast<double>(model.lanes);
   const int tile_rows = kernels::tile_size<T>().gradient_rows;
-  const auto in = static_cast<double>(problem.in_channels / problem.groups);
-  const auto out = static_cast<double>(problem.out_channels / problem.groups);
+  auto in = static_cast<double>(problem.in_channels / problem.groups);
+  auto out = static_cast<double>(problem.out_channels / problem.groups);
+  const bool swaps = swaps_sides<T>(problem);
+  if (swaps) std::swap(in, out);
   const bool joins = in < tile_rows && problem.taps() > 1 && may_copy_padded(problem);
   const double taps = static_cast<double>(problem.taps());
   const double rows = joins ? in * taps : in;
@@ -131,7 +149,7 @@ double weights_cycles(const CoreModel& model, const ConvProblem& problem) {
                       rows * vectors * lanes / model.multiply_adds * 1.12;
   const double sums = units * rows * vectors * lanes;
   // To write a sum to its weight; runs of several taps are turned round more cheaply.
-  const double write = 0.9 + 2.1 / taps;
+  const double write = swaps ? 0.5 : 0.9 + 2.1 / taps;
   return units * positions * each + sums * write;
 }
 

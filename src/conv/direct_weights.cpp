@@ -3,12 +3,15 @@
 //
 // A unit is one block of output channels for one tap and all input channels. With few input
 // channels (`joins_taps`) it is a block for all taps, so that the register tile is full; the input
-// is then copied, padded, and each weight reads at a fixed distance from the corner of the patch. A
-// task sums some units over some positions, in chunks that stay in cache for all its units.
-// Positions are split among tasks where the sums are small beside the tensors, else units; the
-// partial sums of a split are added in order.
+// is then copied, padded, and each weight reads at a fixed distance from the corner of the patch.
+// With one tap the sides may change places (`swaps_sides`): a block is of input channels, for all
+// output channels, and its sums already lie in the order of the weights. A task sums some units
+// over some positions, in chunks that stay in cache for all its units. Positions are split among
+// tasks where the sums are small beside the tensors, else units; the partial sums of a split are
+// added in order.
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <vector>
 
 #include "conv/axes.h"
@@ -37,7 +40,9 @@ class WeightGradient {
         in_(problem.in_channels / problem.groups),
         out_(problem.out_channels / problem.groups),
         taps_(problem.taps()),
-        blocks_(block_count(out_, tile_.lanes)),
+        swaps_(swaps_sides<T>(problem)),
+        columns_(swaps_ ? in_ : out_),
+        blocks_(block_count(columns_, tile_.lanes)),
         joins_taps_(in_ < tile_.gradient_rows && taps_ > 1 && may_copy_padded(problem)) {
     std::array<ConvAxis, 3> axes = three_axes(problem);
     grid_.batch = problem.batch;
@@ -50,7 +55,7 @@ class WeightGradient {
     if (problem.padding_mode == PaddingMode::constant)
       constant_.assign(static_cast<std::size_t>(in_), static_cast<T>(problem.padding_value));
     places_ = grid_.places();
-    rows_ = joins_taps_ ? taps_ * in_ : in_;
+    rows_ = swaps_ ? out_ : joins_taps_ ? taps_ * in_ : in_;
     for (std::int64_t row = 0; row < rows_; ++row)
       offsets_.push_back(joins_taps_ ? patch_offset(axes, row) : row);
     unit_taps_ = joins_taps_ ? 1 : taps_;
@@ -59,11 +64,17 @@ class WeightGradient {
     const double tensors =
         static_cast<double>(problem.input_shape().numel() + problem.output_shape().numel());
     const double sums = static_cast<double>(units_ * unit_size_);
-    const std::int64_t wanted = tasks_for(static_cast<double>(problem.multiply_adds()));
-    const std::int64_t most = std::min(wanted, ceil_div(places_, kPositionsPerChunk));
-    splits_ = std::clamp<std::int64_t>(static_cast<std::int64_t>(tensors / (2 * sums)), 1, most);
-    const std::int64_t parts = std::clamp<std::int64_t>(ceil_div(wanted, splits_), 1, units_);
-    parts_ = ceil_div(units_, ceil_div(units_, parts));  // of one size, as far as may be
+    // Powers of two, which most numbers of cores divide.
+    const auto floor = [](std::int64_t count) {
+      return static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(count)));
+    };
+    const auto wanted = static_cast<std::int64_t>(std::bit_ceil(
+        static_cast<std::uint64_t>(tasks_for(static_cast<double>(problem.multiply_adds())))));
+    const std::int64_t most =
+        std::max<std::int64_t>(std::min(wanted, ceil_div(places_, kPositionsPerChunk)), 1);
+    splits_ =
+        floor(std::clamp<std::int64_t>(static_cast<std::int64_t>(tensors / (2 * sums)), 1, most));
+    parts_ = std::clamp<std::int64_t>(ceil_div(wanted, splits_), 1, units_);
   }
 
   std::size_t workspace() const {
@@ -80,12 +91,24 @@ class WeightGradient {
     }
     parallel_for(parts_ * splits_, [&](std::int64_t task) {
       const std::int64_t part = task % parts_;
-      sum_units(part * units_ / parts_, (part + 1) * units_ / parts_, task / parts_);
+      const std::int64_t begin = part * units_ / parts_;
+      const std::int64_t end = (part + 1) * units_ / parts_;
+      sum_units(begin, end, task / parts_);
+      if (!swaps_ || splits_ > 1) return;
+      for (std::int64_t unit = begin; unit < end; ++unit) write_swapped(unit);
     });
+    if (swaps_ && splits_ == 1) return;
     const std::int64_t per_block = unit_taps_ * unit_size_ * splits_;
     const std::int64_t grain = std::max<std::int64_t>(1, (1 << 15) / per_block);
     parallel_ranges(problem_.groups * blocks_, grain, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) write_block(i / blocks_, i % blocks_);
+      for (std::int64_t i = begin; i < end; ++i) {
+        add_splits(i);
+        if (swaps_) {
+          write_swapped(i);
+        } else {
+          write_block(i / blocks_, i % blocks_);
+        }
+      }
     });
   }
 
@@ -95,12 +118,12 @@ class WeightGradient {
     std::int64_t group;
     std::int64_t tap;  // 0 where taps are joined
     std::int64_t block;
-    int width;  // output channels
+    int width;  // channels
     int lanes;  // the same, padded to whole vectors
   };
   Unit unit_at(std::int64_t index) const {
     const std::int64_t block = index % blocks_;
-    const int width = block_width(out_, block, tile_.lanes);
+    const int width = block_width(columns_, block, tile_.lanes);
     return {index / blocks_ / unit_taps_, index / blocks_ % unit_taps_, block, width,
             kernels::block_lanes(width, tile_.lanes)};
   }
@@ -144,8 +167,8 @@ class WeightGradient {
         for (std::int64_t tile = 0; tile < tiles; ++tile, ++step) {
           const std::int64_t row = tile * rows_ / tiles;
           const std::int64_t row_end = (tile + 1) * rows_ / tiles;
-          kernels::gradient_product<T>({.runs = runs,
-                                        .gradients = gradients,
+          kernels::gradient_product<T>({.runs = swaps_ ? gradients : runs,
+                                        .gradients = swaps_ ? runs : gradients,
                                         .column = unit.block * 2 * tile_.lanes,
                                         .count = count,
                                         .offsets = offsets_.data() + row,
@@ -160,8 +183,9 @@ class WeightGradient {
     }
   }
 
-  // What step `step` of `steps` asks for: its share of the gradients and then the inputs of the
-  // places of the next chunk. Inputs lie in the order of the places, if not exactly at their pace.
+  // What step `step` of `steps` asks for: its share of the gradients and then the
+  // inputs of the places of the next chunk. Inputs lie in the order of the places, if not exactly
+  // at their pace.
   kernels::Ahead ahead(std::int64_t first, std::int64_t last, std::int64_t step,
                        std::int64_t steps) const {
     const std::int64_t inputs = grid_.source.image * problem_.batch;
@@ -202,11 +226,11 @@ class WeightGradient {
     return found;
   }
 
-  // Adds the splits in order and writes [o][c][tap], some input channels at a time: their sums,
-  // scattered over the taps, stay in cache while they are turned round.
-  void write_block(std::int64_t group, std::int64_t block) {
-    constexpr std::int64_t kChannels = 16;
-    const int width = block_width(out_, block, tile_.lanes);
+  // In order, of all units of a block.
+  void add_splits(std::int64_t group_block) const {
+    const std::int64_t group = group_block / blocks_;
+    const std::int64_t block = group_block % blocks_;
+    const int width = block_width(columns_, block, tile_.lanes);
     const int lanes = kernels::block_lanes(width, tile_.lanes);
     for (std::int64_t tap = 0; tap < unit_taps_; ++tap) {
       const std::int64_t unit = (group * unit_taps_ + tap) * blocks_ + block;
@@ -216,6 +240,23 @@ class WeightGradient {
         for (std::int64_t i = 0; i < rows_ * lanes; ++i) sum[i] += more[i];
       }
     }
+  }
+
+  // A block of input channels of every output channel.
+  void write_swapped(std::int64_t index) const {
+    const Unit unit = unit_at(index);
+    const T* sum = sum_of(index, 0);
+    T* to = dw_ + unit.group * out_ * in_ + unit.block * 2 * tile_.lanes;
+    for (std::int64_t row = 0; row < rows_; ++row)
+      std::copy_n(sum + row * unit.lanes, unit.width, to + row * in_);
+  }
+
+  // Writes [o][c][tap], some input channels at a time: their sums, scattered over the taps, stay in
+  // cache while they are turned round.
+  void write_block(std::int64_t group, std::int64_t block) {
+    constexpr std::int64_t kChannels = 16;
+    const int width = block_width(out_, block, tile_.lanes);
+    const int lanes = kernels::block_lanes(width, tile_.lanes);
     const Workspace turned(static_cast<std::size_t>(width * kChannels * taps_) * sizeof(T));
     const Workspace gathered(static_cast<std::size_t>(lanes * kChannels * taps_) * sizeof(T));
     T* first = dw_ + (group * out_ + block * 2 * tile_.lanes) * in_ * taps_;
@@ -244,6 +285,8 @@ class WeightGradient {
   std::int64_t in_;   // per group
   std::int64_t out_;  // per group
   std::int64_t taps_;
+  bool swaps_;
+  std::int64_t columns_;  // channels on the side of the lanes, per group
   std::int64_t blocks_;
   bool joins_taps_;
   PatchGrid grid_;
@@ -261,6 +304,19 @@ class WeightGradient {
 };
 
 }  // namespace
+
+template <class T>
+bool swaps_sides(const ConvProblem& problem) {
+  const std::int64_t lanes = kernels::tile_size<T>().lanes;
+  const auto idle = [&](std::int64_t columns, std::int64_t rows) {  // lanes, for each weight
+    return static_cast<double>((ceil_div(columns, lanes) * lanes - columns) * rows);
+  };
+  const std::int64_t in = problem.in_channels / problem.groups;
+  const std::int64_t out = problem.out_channels / problem.groups;
+  return problem.taps() == 1 && in >= 2 * lanes && idle(in, out) <= idle(out, in);
+}
+template bool swaps_sides<float>(const ConvProblem&);
+template bool swaps_sides<double>(const ConvProblem&);
 
 template <class T>
 void backward_weights(const ConvProblem& problem, const ConvArgs& args) {

@@ -389,9 +389,22 @@ void RunPatchProduct(const PatchProduct<T>& job) {
   static constexpr auto kOffsetOne = OffsetPatchTiles<T, kHalf>(kRowCounts);
   static constexpr auto kOffsetTwo = OffsetPatchTiles<T, 2 * kHalf>(kRowCounts);
   const bool two = job.width > kHalf * static_cast<int>(HWY_LANES(T));
-  if (!two && job.row_step != 0 && job.rows == kRows) return EvenPatchTile<T, kRows, kHalf>(job);
+  const bool even = !two && job.row_step != 0;
   const auto& tiles = job.offsets == nullptr ? (two ? kTwo : kOne) : two ? kOffsetTwo : kOffsetOne;
-  tiles[static_cast<size_t>(job.rows - 1)](job);
+  const auto count = static_cast<unsigned>(job.rows + kRows - 1) / kRows;
+  PatchProduct<T> tile = job;
+  tile.ahead.bytes = job.ahead.bytes == 0 ? 0 : static_cast<uint32_t>(job.ahead.bytes) / count + 1;
+  for (int rest = job.rows; rest > 0; rest -= kRows) {
+    tile.rows = HWY_MIN(rest, kRows);
+    if (even && rest >= kRows) {
+      EvenPatchTile<T, kRows, kHalf>(tile);
+    } else {
+      tiles[static_cast<size_t>(tile.rows - 1)](tile);
+    }
+    tile.runs += job.tile_step;
+    tile.out += tile.rows;
+    tile.ahead.begin = static_cast<const char*>(tile.ahead.begin) + tile.ahead.bytes;
+  }
 }
 
 template <class T>

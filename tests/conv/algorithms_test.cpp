@@ -131,7 +131,8 @@ constexpr const char* kDenseProblems[] = {
 };
 
 // Parts of `direct` of their own: the gradient of few channels, in bands that share cells or leave
-// some between them; that of the weights where these are many.
+// some between them; that of the weights where these are many; one tap, whose places follow each
+// other, and whose weights are summed from either side.
 constexpr const char* kUnevenProblems[] = {
     "mb1ic3ih40oc64kh7sh2ph3",
     "mb1ic3ih44oc64kh3ph2dh1",
@@ -141,6 +142,10 @@ constexpr const char* kUnevenProblems[] = {
     "mb2ic40ih5oc48kh3ph1+constant:0.5",
     "g2mb2ic64ih5oc98kh3sh2ph1+circular",
     "mb3ic90ih3oc70kh1",
+    "mb3ic37ih9oc16kh1",
+    "mb2ic70ih12oc30kh1+circular+ph1",
+    "g2mb2ic80ih9oc24kh1sh2",
+    "mb2ic33ih30oc129kh1",
 };
 
 // Narrow groups: rows of more and of less than a tile, taps by the run and by themselves, padding
