@@ -143,7 +143,7 @@ constexpr const char* kUnevenProblems[] = {
     "g2mb2ic64ih5oc98kh3sh2ph1+circular",
     "mb3ic90ih3oc70kh1",
     "mb3ic37ih9oc16kh1",
-    "mb2ic70ih12oc30kh1+circular+ph1",
+    "mb2ic70ih12oc30kh1ph1+circular",
     "g2mb2ic80ih9oc24kh1sh2",
     "mb2ic33ih30oc129kh1",
 };
