@@ -30,7 +30,7 @@ template <class T, class Kernel>
 void for_outputs(const kernels::PoolPlane& plane, const Tensor& x, Tensor& y,
                  const Kernel& kernel) {
   const T* in = x.data<T>();
-  T* out = y.mutable_data<T>();
+  T* out = writable<T>(y);
   parallel_ranges(
       x.size(0) * plane.outputs(), pool_cells_per_task(plane),
       [&](std::int64_t first, std::int64_t last) { kernel(plane, first, last, in, out); });
@@ -47,7 +47,7 @@ void run_avg_pool_backward(const kernels::PoolPlane& plane, const Tensor& g, Ten
   dispatch_floating(g.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* from = g.data<T>();
-    T* to = dx.mutable_data<T>();
+    T* to = writable<T>(dx);
     for_channel_blocks(g.size(0), plane.channels, plane.inputs(),
                        [&](std::int64_t n, std::int64_t first, std::int64_t last) {
                          kernels::avg_pool_backward(plane, first, last,
@@ -238,7 +238,7 @@ void lp_pool_backward_run(Inputs inputs, const Attributes& attributes, Outputs o
     const T* gradient = g.data<T>();
     const T* in = x.data<T>();
     const T* out = y.data<T>();
-    T* to = outputs[0].mutable_data<T>();
+    T* to = writable<T>(outputs[0]);
     for_channel_blocks(g.size(0), plane.channels, plane.inputs(),
                        [&](std::int64_t n, std::int64_t first, std::int64_t last) {
                          const std::int64_t from = n * plane.outputs() * plane.channels;

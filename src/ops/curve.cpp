@@ -142,7 +142,7 @@ void run_curve(Inputs inputs, const Attributes& attributes, Outputs outputs) {
   dispatch_floating(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* from = x.data<T>();
-    T* to = outputs[0].mutable_data<T>();
+    T* to = writable<T>(outputs[0]);
     parallel_ranges(x.numel(), kGrain, [&](std::int64_t first, std::int64_t last) {
       kernels::curve(kCurve, parameters, last - first, from + first, to + first);
     });
@@ -174,7 +174,7 @@ void run_slope(Inputs inputs, const Attributes& attributes, Outputs outputs) {
     using T = typename decltype(tag)::type;
     const T* gradient = g.data<T>();
     const T* from = x.data<T>();
-    T* to = outputs[0].mutable_data<T>();
+    T* to = writable<T>(outputs[0]);
     parallel_ranges(x.numel(), kGrain, [&](std::int64_t first, std::int64_t last) {
       kernels::curve_backward(kCurve, parameters, last - first, gradient + first, from + first,
                               to + first);

@@ -39,7 +39,7 @@ void run_dropout(Inputs inputs, const Attributes& attributes, Outputs outputs) {
   dispatch_floating(input.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* x = input.data<T>();
-    T* y = outputs[0].template mutable_data<T>();
+    T* y = writable<T>(outputs[0]);
     const T factor = static_cast<T>(1 / (1 - p));
     parallel_ranges((count + kPerBlock - 1) / kPerBlock, kGrain,
                     [&](std::int64_t first, std::int64_t last) {

@@ -72,7 +72,7 @@ Tensor sample_order(const Tensor& weight, Layout layout) {
   dispatch_floating(rows.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const std::int64_t channels = rows.size(0);
-    turn_round(channels, rows.numel() / channels, rows.data<T>(), turned.mutable_data<T>());
+    turn_round(channels, rows.numel() / channels, rows.data<T>(), writable<T>(turned));
   });
   return turned;
 }
@@ -92,7 +92,7 @@ const T* data_or_null(const Tensor& tensor) {
 // Weight gradients in the order of a sample, brought into that of the weight.
 template <class T>
 void from_sample_order(const std::vector<double>& values, Tensor& target, Layout layout) {
-  T* out = target.mutable_data<T>();
+  T* out = writable<T>(target);
   const auto convert = [&](T* to) {
     std::transform(values.begin(), values.end(), to, [](double v) { return static_cast<T>(v); });
   };
@@ -131,9 +131,9 @@ void layer_norm_run(Inputs inputs, const Attributes& attributes, Outputs outputs
     const T* in = x.data<T>();
     const T* weight = data_or_null<T>(w);
     const T* bias = data_or_null<T>(b);
-    T* out = outputs[0].mutable_data<T>();
-    T* means = outputs[1].mutable_data<T>();
-    T* variances = outputs[2].mutable_data<T>();
+    T* out = writable<T>(outputs[0]);
+    T* means = writable<T>(outputs[1]);
+    T* variances = writable<T>(outputs[2]);
     const auto count = static_cast<double>(shape.columns);
     parallel_ranges(
         shape.rows, std::max<std::int64_t>(1, kTask / shape.columns),
@@ -251,7 +251,7 @@ void backward_run(Inputs inputs, const Attributes& attributes, Outputs outputs) 
   dispatch_floating(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     run_rows(shape, g.data<T>(), x.data<T>(), data_or_null<T>(w), mean.data<T>(), inverses,
-             outputs[0].mutable_data<T>());
+             writable<T>(outputs[0]));
     if (outputs[1].numel() == 0) return;
     std::vector<double> sums(static_cast<std::size_t>(shape.columns));
     std::vector<double> products(sums.size());

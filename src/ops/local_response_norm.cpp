@@ -59,7 +59,7 @@ void run_forward(Inputs inputs, const Attributes& attributes, Outputs outputs) {
   dispatch_floating(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* in = x.data<T>();
-    T* out = outputs[0].mutable_data<T>();
+    T* out = writable<T>(outputs[0]);
     for_rows(x, [&](std::int64_t rows, std::int64_t at) {
       kernels::response_norm(norm, rows, x.size(1), in + at, out + at);
     });
@@ -123,7 +123,7 @@ void run_backward(Inputs inputs, const Attributes& attributes, Outputs outputs) 
     using T = typename decltype(tag)::type;
     const T* gradient = g.data<T>();
     const T* in = x.data<T>();
-    T* out = outputs[0].mutable_data<T>();
+    T* out = writable<T>(outputs[0]);
     for_rows(x, [&](std::int64_t rows, std::int64_t at) {
       kernels::response_norm_backward(norm, rows, x.size(1), gradient + at, in + at, out + at);
     });

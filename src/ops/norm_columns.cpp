@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/dispatch.h"
+#include "core/tensor_impl.h"
 #include "fovea/executor.h"
 #include "kernels/norm.h"
 
@@ -367,9 +368,9 @@ void normalize(const ColumnNorm& shape, double eps, const Tensor& x, const Tenso
                const NormEpilogue& epilogue) {
   dispatch_floating(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    T* out = y.mutable_data<T>();
+    T* out = writable<T>(y);
     run_forward(shape, eps, x.data<T>(), data_or_null<T>(w), data_or_null<T>(b),
-                mean.mutable_data<T>(), variance.mutable_data<T>(),
+                writable<T>(mean), writable<T>(variance),
                 kernels::Epilogue<T>{.results = out,
                                      .residual = data_or_null<T>(epilogue.residual),
                                      .low = static_cast<T>(epilogue.low),
@@ -384,7 +385,7 @@ void normalize_with(const ColumnNorm& shape, double eps, const Tensor& x, const 
     using T = typename decltype(tag)::type;
     const Pieces pieces(shape);
     const T* in = x.data<T>();
-    T* out = y.mutable_data<T>();
+    T* out = writable<T>(y);
     pieces.run([](std::int64_t, std::int64_t) {}, [](std::int64_t) {},
                [&](std::int64_t outer, std::int64_t chunk) {
                  apply_chunk(shape, pieces, eps, outer, chunk, in, data_or_null<T>(w),
@@ -400,8 +401,7 @@ void normalize_backward(const ColumnNorm& shape, double eps, bool fixed, const T
     using T = typename decltype(tag)::type;
     BackwardPass<T> pass(shape, eps, fixed, g.data<T>(), x.data<T>(), data_or_null<T>(w),
                          mean.data<T>(), variance.data<T>());
-    pass.run(gradients.dx.mutable_data<T>(), gradients.dw.mutable_data<T>(),
-             gradients.db.mutable_data<T>());
+    pass.run(writable<T>(gradients.dx), writable<T>(gradients.dw), writable<T>(gradients.db));
   });
 }
 
@@ -410,7 +410,7 @@ void normalize_backward(const ColumnNorm& shape, double eps, const Tensor& g, co
                         const BoundedGradient& bounded, const ColumnNormGradients& gradients) {
   dispatch_floating(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    T* dx = gradients.dx.mutable_data<T>();
+    T* dx = gradients.writable<T>(dx);
     // Where nobody asks for it, what passes waits where dx will be.
     T* passed = bounded.passed == nullptr ? dx : bounded.passed->mutable_data<T>();
     BackwardPass<T> pass(shape, eps, /*fixed=*/false, g.data<T>(), x.data<T>(), data_or_null<T>(w),
@@ -419,7 +419,7 @@ void normalize_backward(const ColumnNorm& shape, double eps, const Tensor& g, co
                           .low = static_cast<T>(bounded.low),
                           .high = static_cast<T>(bounded.high),
                           .passed = passed});
-    pass.run(dx, gradients.dw.mutable_data<T>(), gradients.db.mutable_data<T>());
+    pass.run(dx, gradients.writable<T>(dw), gradients.writable<T>(db));
   });
 }
 

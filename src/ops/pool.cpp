@@ -27,11 +27,11 @@ std::vector<TensorSpec> values_and_positions(const TensorSpec& x, const Shape& s
 }
 
 void run_max_pool(const kernels::PoolPlane& plane, const Tensor& x, Outputs outputs) {
-  std::int64_t* positions = outputs[1].mutable_data<std::int64_t>();
+  std::int64_t* positions = writable<std::int64_t>(outputs[1]);
   dispatch_floating(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* in = x.data<T>();
-    T* out = outputs[0].mutable_data<T>();
+    T* out = writable<T>(outputs[0]);
     parallel_ranges(x.size(0) * plane.outputs(), pool_cells_per_task(plane),
                     [&](std::int64_t first, std::int64_t last) {
                       kernels::max_pool(plane, first, last, in, out, positions);
@@ -130,7 +130,7 @@ void scatter(std::string_view op, Inputs inputs, const Shape& spatial, Tensor& o
     using T = typename decltype(tag)::type;
     const T* from = values.data<T>();
     const std::int64_t* where = positions.data<std::int64_t>();
-    T* to = output.mutable_data<T>();
+    T* to = writable<T>(output);
     for_channel_blocks(values.size(0), channels, planes,
                        [&](std::int64_t n, std::int64_t first, std::int64_t last) {
                          T* plane = to + n * planes * channels;
@@ -161,7 +161,7 @@ void scatter_by_windows(Inputs inputs, const Attributes& attributes, Tensor& out
   dispatch_floating(g.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* gradient = g.data<T>();
-    T* to = output.mutable_data<T>();
+    T* to = writable<T>(output);
     for_channel_blocks(g.size(0), plane.channels, plane.inputs(),
                        [&](std::int64_t n, std::int64_t first, std::int64_t last) {
                          const std::int64_t from = n * plane.outputs() * plane.channels;
@@ -208,7 +208,7 @@ void pool_gather_run(Inputs inputs, const Attributes&, Outputs outputs) {
     using T = typename decltype(tag)::type;
     const T* from = x.data<T>();
     const std::int64_t* where = positions.data<std::int64_t>();
-    T* to = outputs[0].mutable_data<T>();
+    T* to = writable<T>(outputs[0]);
     const std::int64_t grain =
         std::max<std::int64_t>(1, kReadsPerTask / std::max<std::int64_t>(channels, 1));
     parallel_ranges(x.size(0) * cells, grain, [&](std::int64_t first, std::int64_t last) {

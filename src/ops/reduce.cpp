@@ -259,7 +259,7 @@ void run_reduction(const Tensor& whole, const Shape& axes, Tensor& output) {
   const SumPlan plan(memory_axes(input, axes));
   dispatch_floating(input.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    sum_all<Kind>(plan, input.data<T>(), output.mutable_data<T>());
+    sum_all<Kind>(plan, input.data<T>(), writable<T>(output));
   });
 }
 

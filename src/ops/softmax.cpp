@@ -56,7 +56,7 @@ void run_softmax(const Tensor& input, const Attributes& attributes, Tensor& outp
   dispatch_floating(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* in = x.data<T>();
-    T* out = output.mutable_data<T>();
+    T* out = writable<T>(output);
     for_columns(output, attributes,
                 [&](const kernels::SoftmaxShape& shape, std::int64_t first, std::int64_t last) {
                   kernels::softmax(shape, logarithm, first, last, in, out);
@@ -80,7 +80,7 @@ void backward_run(Inputs inputs, const Attributes& attributes, Outputs outputs) 
     using T = typename decltype(tag)::type;
     const T* gradient = g.data<T>();
     const T* result = y.data<T>();
-    T* dx = outputs[0].mutable_data<T>();
+    T* dx = writable<T>(outputs[0]);
     for_columns(outputs[0], attributes,
                 [&](const kernels::SoftmaxShape& shape, std::int64_t first, std::int64_t last) {
                   kernels::softmax_backward(shape, kLogarithm, first, last, gradient, result, dx);
@@ -172,7 +172,7 @@ void nll_loss_run(Inputs inputs, const Attributes&, Outputs outputs) {
       total -= static_cast<double>(
           data[static_cast<std::int64_t>(i) * x.strides()[0] + labels[i] * x.strides()[1]]);
     }
-    *outputs[0].mutable_data<T>() = static_cast<T>(total / static_cast<double>(labels.size()));
+    *writable<T>(outputs[0]) = static_cast<T>(total / static_cast<double>(labels.size()));
   });
 }
 
@@ -197,7 +197,7 @@ void nll_loss_backward_run(Inputs inputs, const Attributes& attributes, Outputs 
   dispatch_floating(inputs[0].dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T share = -*inputs[0].data<T>() / static_cast<T>(labels.size());
-    T* out = outputs[0].mutable_data<T>();
+    T* out = writable<T>(outputs[0]);
     for (std::size_t i = 0; i < labels.size(); ++i)
       out[static_cast<std::int64_t>(i) * classes + labels[i]] = share;
   });

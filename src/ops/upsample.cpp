@@ -129,7 +129,7 @@ void upsample_run(Inputs inputs, const Attributes& attributes, Outputs outputs) 
   dispatch_floating(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* in = x.data<T>();
-    T* out = outputs[0].mutable_data<T>();
+    T* out = writable<T>(outputs[0]);
     const bool streamed =
         kernels::is_streamed(out, static_cast<std::size_t>(outputs[0].numel()) * sizeof(T),
                              static_cast<std::size_t>(plane.channels) * sizeof(T));
@@ -164,7 +164,7 @@ void upsample_backward_run(Inputs inputs, const Attributes& attributes, Outputs 
   dispatch_floating(g.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* from = g.data<T>();
-    T* to = outputs[0].mutable_data<T>();
+    T* to = writable<T>(outputs[0]);
     const std::int64_t rows = plane.axes[0].inputs * plane.axes[1].inputs;
     const std::int64_t reads = plane.outputs() / rows;  // per row, and more where they overlap
     parallel_ranges(g.size(0) * rows, rows_per_task(reads, plane.channels),

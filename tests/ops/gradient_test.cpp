@@ -122,6 +122,18 @@ TEST_P(Operator, InfersWhatItProduces) {
   });
 }
 
+// What is derived from a tensor, packed weights, is kept only where nobody can write unseen.
+TEST_P(Operator, GivesNoPointersToItsOutputsAway) {
+  for_each_example([](const Example& example) {
+    const std::vector<Tensor> inputs = transform(example.inputs, [](const Tensor& input) {
+      return input.defined() ? dense(scattered(input), Layout::row_major) : Tensor();
+    });
+    for (const Tensor& output : apply(*example.op, inputs, example.attributes)) {
+      EXPECT_NE(output.impl()->storage->derived(), nullptr);
+    }
+  });
+}
+
 TEST_P(Operator, CountsItsWork) {
   for_each_example([](const Example& example) {
     std::vector<TensorSpec> specs;
