@@ -1,4 +1,6 @@
 // apply(): the one place where an operator is run. Checks, allocates, computes, records.
+#include <algorithm>
+
 #include "autograd/tape.h"
 #include "autograd/trace.h"
 #include "core/check.h"
@@ -26,7 +28,10 @@ std::vector<Tensor> compute(const OpDef& op, const std::vector<Tensor>& inputs,
   std::vector<Tensor> outputs;
   outputs.reserve(specs.size());
   for (const TensorSpec& spec : specs) outputs.push_back(allocate_tensor(spec, abstract));
-  if (!abstract) op.run(inputs, attributes, outputs);
+  // Operators need not know of empty batches whose results are all empty.
+  const bool empty = std::all_of(outputs.begin(), outputs.end(),
+                                 [](const Tensor& output) { return output.numel() == 0; });
+  if (!abstract && !empty) op.run(inputs, attributes, outputs);
   return outputs;
 }
 

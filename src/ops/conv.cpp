@@ -35,7 +35,7 @@ std::vector<TensorSpec> infer_forward(Specs inputs, const Attributes& attributes
                 "{}: bias is {}, but weight {} has {} output channels, so [{}] is needed", op,
                 bias.shape, inputs[1].shape, problem.out_channels, problem.out_channels);
   }
-  conv::choose(problem, Pass::forward, plan_options(attributes));
+  conv::choose(with_a_sample(problem), Pass::forward, plan_options(attributes));
   return {make_spec(problem.output_shape(), problem.dtype, Layout::channels_last)};
 }
 
@@ -120,7 +120,7 @@ std::vector<TensorSpec> infer_data(Specs inputs, const Attributes& attributes) {
   FOVEA_CHECK(inputs[0].shape == problem.output_shape(),
               "conv_backward_data: the gradient is {}, but the output of {} is {}", inputs[0].shape,
               problem.to_string(), problem.output_shape());
-  conv::choose(problem, Pass::backward_data, plan_options(attributes));
+  conv::choose(with_a_sample(problem), Pass::backward_data, plan_options(attributes));
   return {make_spec(x, inputs[0].dtype, Layout::channels_last)};
 }
 
@@ -161,7 +161,7 @@ std::vector<TensorSpec> infer_weights(Specs inputs, const Attributes& attributes
   FOVEA_CHECK(inputs[1].shape == problem.output_shape(),
               "conv_backward_weights: the gradient is {}, but the output of {} is {}",
               inputs[1].shape, problem.to_string(), problem.output_shape());
-  conv::choose(problem, Pass::backward_weights, plan_options(attributes));
+  conv::choose(with_a_sample(problem), Pass::backward_weights, plan_options(attributes));
   return {make_spec(w, inputs[0].dtype)};
 }
 

@@ -54,6 +54,11 @@ std::string layout_hint(const Shape& x, std::int64_t channels) {
                      kNames[x.rank() - 3], fmt::join(order, ", "));
 }
 
+ConvProblem with_a_sample(ConvProblem problem) {
+  problem.batch = std::max<std::int64_t>(problem.batch, 1);
+  return problem;
+}
+
 ConvProblem checked_problem(const std::string& op, const TensorSpec& x, const TensorSpec& w,
                             const Attributes& attributes) {
   require_floating(op, x, "input");
@@ -67,7 +72,7 @@ ConvProblem checked_problem(const std::string& op, const TensorSpec& x, const Te
               "{}: input has {} channels (shape {}) but weight {} with groups={} needs {}.{}", op,
               x.shape[1], x.shape, w.shape, groups, channels, layout_hint(x.shape, channels));
   ConvProblem problem = make_problem(x.shape, w.shape, x.dtype, attributes);
-  problem.validate(op);
+  with_a_sample(problem).validate(op);
   return problem;
 }
 
@@ -85,6 +90,7 @@ Shape all_but_channels(int rank) {
 
 void run_conv_pass(Pass pass, const ConvProblem& problem, const Attributes& attributes,
                    Inputs inputs, Tensor& result) {
+  if (problem.batch == 0) return result.fill(0);
   // Undefined where there is no such input.
   const auto in_layout = [&](std::size_t input, Layout layout) {
     const bool given = input < inputs.size() && inputs[input].defined();

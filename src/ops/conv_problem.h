@@ -20,7 +20,10 @@ std::string conv_name(int dims);
 ConvProblem make_problem(const Shape& x, const Shape& w, DType dtype, const Attributes& attributes);
 // How its algorithm is to be chosen.
 PlanOptions plan_options(const Attributes& attributes);
-// Checks x against w, and returns the validated problem; errors name the operator `op`.
+// The problem of at least one sample: an empty batch is checked and planned as a batch of one.
+ConvProblem with_a_sample(ConvProblem problem);
+// Checks x against w, and returns the problem, validated but for an empty batch; errors name the
+// operator `op`.
 ConvProblem checked_problem(const std::string& op, const TensorSpec& x, const TensorSpec& w,
                             const Attributes& attributes);
 
@@ -31,8 +34,9 @@ Shape all_but_channels(int rank);
 // A hint for the commonest mistake, images stored as N,H,W,C: empty unless x ends in `channels`.
 std::string layout_hint(const Shape& x, std::int64_t channels);
 
-// Computes one pass of the problem from its two operands into `result`. Behind them, for a forward
-// pass, may be given: a bias; a residual, and then the attributes have an activation.
+// Computes one pass of the problem from its two operands into `result`, zeros for an empty batch.
+// Behind them, for a forward pass, may be given: a bias; a residual, and then the attributes have
+// an activation.
 void run_conv_pass(Pass pass, const ConvProblem& problem, const Attributes& attributes,
                    Inputs inputs, Tensor& result);
 // The multiply-adds of the problem, each tensor moved once.

@@ -38,7 +38,7 @@ std::vector<TensorSpec> infer_transposed(Specs inputs, const Attributes& attribu
               op, x.shape[1], x.shape, w.shape, w.shape[0], layout_hint(x.shape, w.shape[0]));
   const Shape y = output_shape(x.shape, w.shape, attributes);
   const ConvProblem problem = make_problem(y, w.shape, x.dtype, attributes);
-  problem.validate(op);
+  with_a_sample(problem).validate(op);
   FOVEA_CHECK(x.shape == problem.output_shape(),
               "{}: input is {}, but an output of {} needs {}, the output of {}", op, x.shape, y,
               problem.output_shape(), problem.to_string());
@@ -49,7 +49,7 @@ std::vector<TensorSpec> infer_transposed(Specs inputs, const Attributes& attribu
                 "needed",
                 op, bias.shape, w.shape, groups, y[1], y[1]);
   }
-  conv::choose(problem, Pass::backward_data, plan_options(attributes));
+  conv::choose(with_a_sample(problem), Pass::backward_data, plan_options(attributes));
   return {make_spec(y, x.dtype, Layout::channels_last)};
 }
 

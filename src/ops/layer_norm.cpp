@@ -110,8 +110,9 @@ std::vector<TensorSpec> layer_norm_infer(Specs inputs, const Attributes& attribu
   FOVEA_CHECK(axes >= 1 && axes <= x.shape.rank(),
               "layer_norm: {} axes are to be normalised, but input {} has {}", axes, x.shape,
               x.shape.rank());
-  FOVEA_CHECK(x.shape.numel() >= 1, "layer_norm: input {} has no elements, so it has no mean",
-              x.shape);
+  const int sample = std::max(axes, x.shape.rank() - 1);  // axes but the batch, which may be empty
+  FOVEA_CHECK(last_axes(x.shape, sample).numel() >= 1,
+              "layer_norm: input {} has no elements, so it has no mean", x.shape);
   check_norm("layer_norm", x, inputs[1], inputs[2], last_axes(x.shape, axes), attributes);
   const Shape statistics = first_axes(x.shape, axes);
   return {make_spec(x.shape, x.dtype, layout_of(x, axes)), make_spec(statistics, x.dtype),
@@ -239,6 +240,10 @@ void run_weights(const LayerShape& shape, const T* g, const T* x, const T* means
 }
 
 void backward_run(Inputs inputs, const Attributes& attributes, Outputs outputs) {
+  if (inputs[1].numel() == 0) {
+    for (Tensor& output : outputs) output.fill(0);
+    return;
+  }
   const int axes = normalized_axes(attributes);
   const Layout layout = layout_of(spec_of(inputs[1]), axes);
   const Tensor g = dense(inputs[0], layout);

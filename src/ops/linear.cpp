@@ -64,8 +64,8 @@ std::vector<TensorSpec> linear_infer(Specs inputs, const Attributes&) {
   require_rank("linear", w, "weight", 2);
   FOVEA_CHECK(x.shape.rank() == 2, "linear: input must be [..., in], but its shape is {}", x.shape);
   require_features("linear", x.shape, w.shape);
-  FOVEA_CHECK(x.shape[0] >= 1 && x.shape[1] >= 1 && w.shape[0] >= 1,
-              "linear: input {} and weight {} must not have an axis of size zero", x.shape,
+  FOVEA_CHECK(x.shape[1] >= 1 && w.shape[0] >= 1,
+              "linear: input {} and weight {} must have at least one feature each", x.shape,
               w.shape);
   if (const TensorSpec& bias = inputs[2]; bias.defined) {
     require_same_dtype("linear", x, bias);
@@ -166,8 +166,6 @@ std::vector<TensorSpec> matmul_infer(Specs inputs, const Attributes&) {
               columns == b.shape[rank - 1]
                   ? ". Is the second one transposed? Use b." + transposition(rank) + "."
                   : "");
-  FOVEA_CHECK(a.shape.numel() >= 1 && b.shape.numel() >= 1,
-              "matmul: {} and {} must not have an axis of size zero", a.shape, b.shape);
   Shape shape = a.shape;
   shape[rank - 1] = b.shape[rank - 1];
   return {make_spec(shape, a.dtype)};
@@ -212,6 +210,7 @@ Tensor matrix_of(const Tensor& batch, std::int64_t index) {
 
 // Each matrix is a task of its own; one alone is cut further by the product itself.
 void matmul_run(Inputs inputs, const Attributes&, Outputs outputs) {
+  if (inputs[0].numel() == 0) return outputs[0].fill(0);  // sums of no products
   const Shape& shape = outputs[0].shape();
   const std::int64_t size = shape[shape.rank() - 1] * shape[shape.rank() - 2];
   char* result = static_cast<char*>(mutable_data_of(outputs[0]));

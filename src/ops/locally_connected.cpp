@@ -184,6 +184,7 @@ std::vector<TensorSpec> infer_weights(Specs inputs, const Attributes& attributes
 }
 
 void run_weights(Inputs inputs, const Attributes& attributes, Outputs outputs) {
+  if (inputs[0].shape()[0] == 0) return outputs[0].fill(0);
   const LocalProblem problem =
       problem_of(inputs[0].shape(), inputs[1].shape()[1], attributes.integer("groups"));
   const Tensor columns = dense(inputs[0], Layout::channels_last);

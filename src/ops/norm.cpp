@@ -17,14 +17,16 @@
 namespace fovea::ops {
 namespace {
 
-// [N, C, spatial...] with at least one element per mean.
-void check_input(std::string_view op, const TensorSpec& x) {
+// [N, C, spatial...] with at least one element per mean of a sample, and of the batch where that is
+// what has a mean.
+void check_input(std::string_view op, const TensorSpec& x, bool of_batch = false) {
   require_floating(op, x);
   FOVEA_CHECK(x.shape.rank() >= 2 && x.shape.rank() <= 5,
               "{}: input must be [N, C] or [N, C, spatial...] with one to three spatial axes, but "
               "its shape is {}",
               op, x.shape);
-  FOVEA_CHECK(x.shape.numel() >= 1, "{}: input {} has no elements, so it has no mean", op, x.shape);
+  FOVEA_CHECK((x.shape[0] >= 1 || !of_batch) && x.shape[1] >= 1 && spatial_of(x.shape).numel() >= 1,
+              "{}: input {} has no elements, so it has no mean", op, x.shape);
 }
 
 Tensor channels_last(const Tensor& x) {
@@ -39,10 +41,8 @@ ColumnNorm batch_columns(const Shape& shape) {
 }
 
 ColumnNorm sample_columns(const Shape& shape, std::int64_t groups) {
-  return {.outer = shape[0],
-          .rows = shape.numel() / shape[0] / shape[1],
-          .columns = shape[1],
-          .groups = groups};
+  return {
+      .outer = shape[0], .rows = spatial_of(shape).numel(), .columns = shape[1], .groups = groups};
 }
 
 NormForm batch_form(const Shape& shape) {
@@ -103,6 +103,10 @@ std::vector<TensorSpec> infer_backward(Specs inputs, const Attributes&) {
 
 void run_backward(const ColumnNorm& shape, bool fixed, Inputs inputs, const Attributes& attributes,
                   Outputs outputs) {
+  if (inputs[1].numel() == 0) {
+    for (Tensor& output : outputs) output.fill(0);
+    return;
+  }
   normalize_backward(shape, attributes.number("eps"), fixed, channels_last(inputs[0]),
                      channels_last(inputs[1]), row_major(inputs[2]), row_major(inputs[3]),
                      row_major(inputs[4]), {outputs[0], outputs[1], outputs[2]});
@@ -123,7 +127,7 @@ void run_group_backward(Inputs inputs, const Attributes& attributes, Outputs out
 std::vector<TensorSpec> training_infer(Specs inputs, const Attributes& attributes) {
   constexpr std::string_view kName = "batch_norm_training";
   const TensorSpec& x = inputs[0];
-  check_input(kName, x);
+  check_input(kName, x, true);
   const Shape channels = {x.shape[1]};
   check_norm(kName, x, inputs[1], inputs[2], channels, attributes);
   FOVEA_CHECK(x.shape.numel() > x.shape[1],

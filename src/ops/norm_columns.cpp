@@ -410,16 +410,16 @@ void normalize_backward(const ColumnNorm& shape, double eps, const Tensor& g, co
                         const BoundedGradient& bounded, const ColumnNormGradients& gradients) {
   dispatch_floating(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
-    T* dx = gradients.writable<T>(dx);
+    T* dx = writable<T>(gradients.dx);
     // Where nobody asks for it, what passes waits where dx will be.
-    T* passed = bounded.passed == nullptr ? dx : bounded.passed->mutable_data<T>();
+    T* passed = bounded.passed == nullptr ? dx : writable<T>(*bounded.passed);
     BackwardPass<T> pass(shape, eps, /*fixed=*/false, g.data<T>(), x.data<T>(), data_or_null<T>(w),
                          mean.data<T>(), variance.data<T>(),
                          {.y = bounded.y.data<T>(),
                           .low = static_cast<T>(bounded.low),
                           .high = static_cast<T>(bounded.high),
                           .passed = passed});
-    pass.run(dx, gradients.writable<T>(dw), gradients.writable<T>(db));
+    pass.run(dx, writable<T>(gradients.dw), writable<T>(gradients.db));
   });
 }
 

@@ -24,7 +24,7 @@ ConvProblem pad_problem(const Shape& input, DType dtype, const Attributes& attri
 ConvProblem checked_pad(std::string_view op, const Shape& input, DType dtype,
                         const Attributes& attributes) {
   const ConvProblem problem = pad_problem(input, dtype, attributes);
-  problem.validate(op);
+  with_a_sample(problem).validate(op);
   return problem;
 }
 

@@ -36,7 +36,7 @@ ConvProblem window_problem(const Shape& x, DType dtype, const Attributes& attrib
 }
 
 std::int64_t positions(const ConvProblem& problem) {
-  return problem.output_positions() / problem.batch;
+  return spatial_of(problem.output_shape()).numel();
 }
 
 Shape columns_shape(const ConvProblem& problem) {
@@ -202,7 +202,7 @@ void unfold_rows(const Windows& w, const T* input, std::int64_t begin, std::int6
 std::vector<TensorSpec> infer_unfold(Specs inputs, const Attributes& attributes) {
   require_floating("unfold", inputs[0]);
   const ConvProblem problem = window_problem(inputs[0].shape, inputs[0].dtype, attributes);
-  problem.validate("unfold");
+  with_a_sample(problem).validate("unfold");
   return {make_spec(columns_shape(problem), problem.dtype, Layout::channels_last)};
 }
 
@@ -322,7 +322,7 @@ std::vector<TensorSpec> infer_fold(Specs inputs, const Attributes& attributes) {
   require_floating("fold", inputs[0], "columns");
   const Shape x = folded_shape(inputs[0].shape, attributes);
   const ConvProblem problem = window_problem(x, inputs[0].dtype, attributes);
-  problem.validate("fold");
+  with_a_sample(problem).validate("fold");
   FOVEA_CHECK(inputs[0].shape == columns_shape(problem),
               "fold: the columns are {}, but an input of {} has the positions {} = {}, so {} is "
               "needed",
