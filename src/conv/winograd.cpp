@@ -5,10 +5,12 @@
 // there, and the products are interpolated. Each axis is treated so in turn, and at each point the
 // channels make a matrix product. F(4x4, 3x3) needs 36 multiplications for 16 outputs, where the
 // sum needs 144. The price: transforms, more bytes, and terms that cancel, so some rounding; and an
-// infinite or undefined cell makes all outputs of its tiles undefined.
+// infinite or undefined cell makes all outputs of its tiles undefined, also those of other groups
+// that fill a vector with its own.
 //
-// The three passes are in winograd_product.cpp (forward, and backward_data with the flipped kernel)
-// and winograd_gradient.cpp (backward_weights, the transpose).
+// The three passes are in winograd_product.cpp (forward, and backward_data with the flipped
+// kernel), in winograd_bundles.cpp the same for convolutions with groups, and in
+// winograd_gradient.cpp (backward_weights, the transpose).
 #include <algorithm>
 #include <limits>
 #include <optional>
@@ -20,6 +22,7 @@
 #include "conv/cost.h"
 #include "conv/winograd_passes.h"
 #include "conv/winograd_tiles.h"
+#include "conv/winograd_weights.h"
 #include "core/dispatch.h"
 
 namespace fovea::conv {
@@ -27,6 +30,9 @@ namespace {
 
 using kernels::WinogradAxis;
 using kernels::WinogradTile;
+
+// Groups that fill a vector together: their products with each other's channels are zeros.
+constexpr std::int64_t kMostJoined = 4;
 
 std::int64_t whole_vectors(std::int64_t channels, std::int64_t lanes) {
   return (channels + lanes - 1) / lanes;
@@ -55,17 +61,24 @@ double arithmetic_cycles(const ConvProblem& problem, Pass pass, const WinogradTi
   constexpr double kPointCycles = 26;  // to transform at one point, forth and back
   constexpr double kVectorCycles = 1;  // and for each vector of channels there
   const CoreModel model = core_model(problem.dtype);
+  constexpr double kBundleCycles = 6.4;  // in bundles, a point of a vector of channels
   const bool to_weights = pass == Pass::backward_weights;
   const double points = tile.points();
   const double all_points = tile_count(problem, pass, tile) * points;
+  const auto bundles = static_cast<double>(bundles_of(problem).value_or(Bundles{}).count);
   const auto in = static_cast<double>(whole_vectors(problem.in_channels, model.lanes));
   const auto out = static_cast<double>(whole_vectors(problem.out_channels, model.lanes));
   const auto lanes = static_cast<double>(model.lanes);
-  const double products = all_points * in * out * lanes * lanes / model.multiply_adds;
+  const double pairs = in * out / bundles * lanes * lanes;
+  const double products = all_points * pairs / model.multiply_adds;
+  if (problem.groups > 1) {
+    const bool narrow = out / bundles == 1;
+    return kStart + products * (narrow ? 1.45 : 1.1) + all_points * kBundleCycles * (in + out) +
+           points * pairs * static_cast<double>(size_of(problem.dtype)) / model.cache_bytes * 0.8;
+  }
   const double transforms =
       all_points * (kPointCycles + kVectorCycles * (in + out)) * (to_weights ? 2.6 : 1);
-  const double weight_bytes =
-      points * in * out * lanes * lanes * static_cast<double>(size_of(problem.dtype));
+  const double weight_bytes = points * pairs * static_cast<double>(size_of(problem.dtype));
   return kStart + products * (to_weights ? 2.4 : 1.6) + transforms +
          weight_bytes / model.cache_bytes * (to_weights ? 4 : 0.8);
 }
@@ -101,10 +114,11 @@ WinogradTile chosen_tile(const ConvProblem& problem, Pass pass) {
   return best;
 }
 
-std::optional<std::string> refuses(const ConvProblem& problem, Pass) {
-  if (problem.groups > 1) {
-    return fmt::format("its matrix products need all channels in one group, but there are {}",
-                       problem.groups);
+std::optional<std::string> refuses(const ConvProblem& problem, Pass pass) {
+  if (problem.groups > 1 && pass == Pass::backward_weights) {
+    return fmt::format(
+        "for the weights' gradient it needs all channels in one group, but there are {}",
+        problem.groups);
   }
   int points = 1;
   for (const ConvAxis& axis : three_axes(problem)) {
@@ -118,6 +132,14 @@ std::optional<std::string> refuses(const ConvProblem& problem, Pass) {
     points *= axis.kernel == 1 ? 1 : axis.kernel == 3 ? 4 : 6;
   }
   if (points == 1) return "a kernel of 1 shares no cells between outputs";
+  const std::optional<Bundles> bundles = bundles_of(problem);
+  if (!bundles) return "its groups do not fill whole vectors";
+  if (bundles->groups > kMostJoined) {
+    return fmt::format(
+        "{} groups would have to be joined to fill a vector; of more than {} most products are "
+        "zeros",
+        bundles->groups, kMostJoined);
+  }
   if (points > kernels::kMaxWinogradPoints) {
     return fmt::format("this kernel needs {} points, and more than {} round too much", points,
                        kernels::kMaxWinogradPoints);
@@ -130,7 +152,8 @@ ConvCost predict(const ConvProblem& problem, Pass pass) {
   ConvCost cost = least_cost(problem, pass);
   cost.multiply_adds = tile_count(problem, pass, tile) * tile.points() *
                        static_cast<double>(problem.in_channels) *
-                       static_cast<double>(problem.out_channels);
+                       static_cast<double>(problem.out_channels) /
+                       static_cast<double>(bundles_of(problem).value_or(Bundles{}).count);
   cost.cycles =
       pass_cycles(core_model(problem.dtype), arithmetic_cycles(problem, pass, tile), cost.bytes);
   return cost;
@@ -147,6 +170,7 @@ std::size_t workspace(const ConvProblem& problem, Pass pass) {
     using T = typename decltype(tag)::type;
     const WinogradTile tile = chosen_tile(problem, pass);
     return pass == Pass::backward_weights ? winograd_gradient_workspace<T>(problem, tile)
+           : problem.groups > 1           ? winograd_bundles_workspace<T>(problem, pass, tile)
                                           : winograd_product_workspace<T>(problem, pass, tile);
   });
 }
@@ -157,6 +181,8 @@ void run(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
     const WinogradTile tile = chosen_tile(problem, pass);
     if (pass == Pass::backward_weights) {
       winograd_gradient<T>(problem, args, tile);
+    } else if (problem.groups > 1) {
+      winograd_bundles<T>(problem, pass, args, tile);
     } else {
       winograd_product<T>(problem, pass, args, tile);
     }

@@ -16,6 +16,14 @@ template <class T>
 std::size_t winograd_product_workspace(const ConvProblem& problem, Pass pass,
                                        const kernels::WinogradTile& tile);
 
+// The same where the convolution has groups.
+template <class T>
+void winograd_bundles(const ConvProblem& problem, Pass pass, const ConvArgs& args,
+                      const kernels::WinogradTile& tile);
+template <class T>
+std::size_t winograd_bundles_workspace(const ConvProblem& problem, Pass pass,
+                                       const kernels::WinogradTile& tile);
+
 // backward_weights.
 template <class T>
 void winograd_gradient(const ConvProblem& problem, const ConvArgs& args,

@@ -9,6 +9,7 @@
 
 #include "conv/axes.h"
 #include "conv/packed_weights.h"
+#include "core/dispatch.h"
 #include "fovea/executor.h"
 #include "kernels/transpose.h"
 
@@ -24,9 +25,13 @@ constexpr std::int64_t kElementsPerTask = 1 << 14;
 // All that transformed weights depend on, besides the contents.
 Derived::Key key_of(const ConvProblem& problem, Pass pass, const WinogradTile& tile, int lanes) {
   constexpr std::int64_t kKind = 100;  // apart from the passes of packed_weights.cpp
-  Derived::Key key{kKind + static_cast<std::int64_t>(pass), lanes, problem.in_channels,
-                   problem.out_channels, static_cast<std::int64_t>(problem.dtype)};
-  std::size_t place = 5;
+  Derived::Key key{kKind + static_cast<std::int64_t>(pass),
+                   lanes,
+                   problem.in_channels,
+                   problem.out_channels,
+                   static_cast<std::int64_t>(problem.dtype),
+                   problem.groups};
+  std::size_t place = 6;
   for (const WinogradAxis& axis : tile.axes) {
     key[place++] = axis.outputs;
     key[place++] = axis.taps;
@@ -34,11 +39,23 @@ Derived::Key key_of(const ConvProblem& problem, Pass pass, const WinogradTile& t
   return key;
 }
 
-// How the weight of (result j, reduced r, tap t) is read: w[j * result + r * reduced + t].
+// Channels of one group of a pass, and how the weight of (group g, result j, reduced r, tap t) is
+// read: w[g * group + j * result + r * reduced + t].
 struct Steps {
-  std::int64_t result;
+  std::int64_t results;
   std::int64_t reduced;
+  std::int64_t group_step;
+  std::int64_t result_step;
+  std::int64_t reduced_step;
 };
+
+Steps steps_of(const ConvProblem& problem, Pass pass) {
+  const std::int64_t in = problem.in_channels / problem.groups;
+  const std::int64_t out = problem.out_channels / problem.groups;
+  const std::int64_t taps = problem.taps();
+  if (pass == Pass::backward_data) return {in, out, out * in * taps, taps, in * taps};
+  return {out, in, out * in * taps, in * taps, taps};
+}
 
 template <class T>
 class Transformer {
@@ -47,10 +64,8 @@ class Transformer {
       : order_(point_weights<T>(problem, pass, tile)),
         tile_(tile),
         taps_(problem.taps()),
-        flipped_(pass == Pass::backward_data) {
-    const std::int64_t out = problem.in_channels * taps_;
-    steps_ = flipped_ ? Steps{taps_, out} : Steps{out, taps_};
-  }
+        flipped_(pass == Pass::backward_data),
+        steps_(steps_of(problem, pass)) {}
 
   void run(const T* weights, T* points) const {
     const std::int64_t chunks = (order_.reduced + kChannels - 1) / kChannels;
@@ -69,22 +84,37 @@ class Transformer {
   }
 
  private:
-  // turned[r][tap][j], zeros where the block has no channel.
+  // turned[r][tap][j], zeros where the block has no channel, or one of another group than r.
   void turn(const T* weights, std::int64_t block, std::int64_t first, std::int64_t count,
             T* turned) const {
     const int width = order_.width(block);
     const int lanes = order_.block_lanes(block);
-    for (std::int64_t i = 0; width < lanes && i < count * taps_; ++i)
-      std::fill(turned + i * lanes + width, turned + (i + 1) * lanes, T(0));
-    const T* from = weights + block * 2 * order_.lanes * steps_.result + first * steps_.reduced;
-    // Forward, the taps of neighbouring reduced channels follow each other.
-    const std::int64_t together = flipped_ ? 1 : count;
-    for (std::int64_t r = 0; r < count; r += together) {
-      kernels::transpose({.rows = width,
-                          .columns = together * taps_,
-                          .from_stride = steps_.result,
-                          .to_stride = lanes},
-                         from + r * steps_.reduced, turned + r * taps_ * lanes);
+    if (width < lanes || order_.reduced > steps_.reduced)
+      std::fill_n(turned, count * taps_ * lanes, T(0));
+    const std::int64_t column = order_.own_column(block);
+    const std::int64_t groups = order_.reduced / steps_.reduced;  // of a bundle
+    const std::int64_t bundle = block / order_.bundle_blocks();
+    for (std::int64_t group = 0; group < groups; ++group) {
+      const std::int64_t result = std::max(group * steps_.results, column);
+      const std::int64_t result_end = std::min((group + 1) * steps_.results, column + width);
+      const std::int64_t reduced = std::max(group * steps_.reduced, first);
+      const std::int64_t reduced_end = std::min((group + 1) * steps_.reduced, first + count);
+      if (result >= result_end || reduced >= reduced_end) continue;
+      const T* from = weights + (bundle * groups + group) * steps_.group_step +
+                      (result - group * steps_.results) * steps_.result_step +
+                      (reduced - group * steps_.reduced) * steps_.reduced_step;
+      T* to = turned + (reduced - first) * taps_ * lanes + (result - column);
+      // Forward, the taps of neighbouring reduced channels follow each other.
+      const std::int64_t together = flipped_ ? 1 : reduced_end - reduced;
+      for (std::int64_t r = reduced; r < reduced_end; r += together) {
+        kernels::transpose({.rows = result_end - result,
+                            .columns = together * taps_,
+                            .from_stride = steps_.result_step,
+                            .to_stride = lanes},
+                           from, to);
+        from += together * steps_.reduced_step;
+        to += together * taps_ * lanes;
+      }
     }
   }
 
@@ -111,18 +141,34 @@ class Transformer {
   const WinogradTile& tile_;
   std::int64_t taps_;
   bool flipped_;
-  Steps steps_{};
+  Steps steps_;
 };
 
 }  // namespace
 
+std::optional<Bundles> bundles_of(const ConvProblem& problem) {
+  if (problem.groups == 1) return Bundles{};
+  const std::int64_t lanes = dispatch_floating(problem.dtype, [](auto tag) {
+    return kernels::winograd_sizes<typename decltype(tag)::type>().lanes;
+  });
+  const std::int64_t in = problem.in_channels / problem.groups;
+  const std::int64_t out = problem.out_channels / problem.groups;
+  for (std::int64_t groups = 1; groups <= std::min(problem.groups, lanes); ++groups) {
+    if (problem.groups % groups == 0 && groups * in % lanes == 0 && groups * out % lanes == 0)
+      return Bundles{problem.groups / groups, groups};
+  }
+  return std::nullopt;
+}
+
 template <class T>
 PointWeights point_weights(const ConvProblem& problem, Pass pass, const WinogradTile& tile) {
   const bool to_data = pass == Pass::backward_data;
-  return {.results = to_data ? problem.in_channels : problem.out_channels,
-          .reduced = to_data ? problem.out_channels : problem.in_channels,
+  const std::int64_t bundles = bundles_of(problem).value_or(Bundles{}).count;
+  return {.results = (to_data ? problem.in_channels : problem.out_channels) / bundles,
+          .reduced = (to_data ? problem.out_channels : problem.in_channels) / bundles,
           .points = tile.points(),
-          .lanes = kernels::winograd_sizes<T>().lanes};
+          .lanes = kernels::winograd_sizes<T>().lanes,
+          .bundles = bundles};
 }
 template PointWeights point_weights<float>(const ConvProblem&, Pass, const WinogradTile&);
 template PointWeights point_weights<double>(const ConvProblem&, Pass, const WinogradTile&);

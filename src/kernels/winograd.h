@@ -46,7 +46,8 @@ template <class T>
 struct SpreadJob {
   ToPoints map;
   WinogradTile tile;
-  const T* const* cells;  // of all axes, innermost last; channel 0
+  const T* const* cells;    // of all axes, innermost last
+  std::int64_t offset = 0;  // of channel 0 in each cell
   int channels;
   T* points;
   std::int64_t point_step;
@@ -66,6 +67,7 @@ struct CollectJob {
   std::int64_t vector_step;
   const T* bias;  // of channel 0, or null
   T* const* cells;
+  std::int64_t offset = 0;  // of channel 0 in each cell
   int channels;
   const Epilogue<T>* epilogue = nullptr;  // of these cells, or null
 };
@@ -82,7 +84,7 @@ template <class T>
 WinogradSizes winograd_sizes();
 
 // out[row][j] = sum over k of values[k / lanes][row][k % lanes] * weights[k][j], for each group of
-// `rows` rows: the product of one point.
+// `rows` rows: the product of one point, or of several one after the other.
 template <class T>
 struct PointProduct {
   const T* values;  // [groups][ceil(reduced / lanes)][rows][lanes]
@@ -91,7 +93,11 @@ struct PointProduct {
   std::int64_t reduced;
   const T* weights;  // [reduced][block]
   int block;         // one or two vectors
-  T* out;            // [groups * rows][block]
+  T* out;            // [groups * rows][block]; may be `values` where a row of both is as long
+  std::int64_t points = 1;
+  std::int64_t value_step = 0;   // from point to point
+  std::int64_t weight_step = 0;  // the same
+  std::int64_t out_step = 0;     // the same
 };
 template <class T>
 void point_product(const PointProduct<T>& job);

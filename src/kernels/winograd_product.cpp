@@ -29,12 +29,11 @@ template <class T>
 using Lanes = hn::ScalableTag<T>;
 
 template <class T, int M, int N>
-void Product(const PointProduct<T>& job) {
+HWY_INLINE void ProductOfPoint(const PointProduct<T>& job, const T* values, const T* weight_begin,
+                               T* out) {
   const Lanes<T> d;
   using V = hn::Vec<decltype(d)>;
   constexpr int kLanes = static_cast<int>(HWY_LANES(T));
-  const T* HWY_RESTRICT values = job.values;
-  T* HWY_RESTRICT out = job.out;
   for (int64_t group = 0; group < job.groups; ++group) {
     V sum[M][N];
 #pragma GCC unroll 16
@@ -42,9 +41,9 @@ void Product(const PointProduct<T>& job) {
 #pragma GCC unroll 2
       for (int n = 0; n < N; ++n) sum[m][n] = hn::Zero(d);
     }
-    const T* HWY_RESTRICT weights = job.weights;
+    const T* HWY_RESTRICT weights = weight_begin;
     for (int64_t left = job.reduced; left > 0; left -= kLanes, values += M * kLanes) {
-      const T* HWY_RESTRICT value = values;
+      const T* value = values;
       const T* const end = values + HWY_MIN(left, kLanes);
 #pragma GCC unroll 2
       for (; value < end; ++value, weights += N * kLanes) {
@@ -65,6 +64,19 @@ void Product(const PointProduct<T>& job) {
       for (int n = 0; n < N; ++n) hn::Store(sum[m][n], d, out + (m * N + n) * kLanes);
     }
     out += M * N * kLanes;
+  }
+}
+
+template <class T, int M, int N>
+void Product(const PointProduct<T>& job) {
+  const T* values = job.values;
+  const T* weights = job.weights;
+  T* out = job.out;  // perhaps the same as the values
+  for (int64_t point = 0; point < job.points; ++point) {
+    ProductOfPoint<T, M, N>(job, values, weights, out);
+    values += job.value_step;
+    weights += job.weight_step;
+    out += job.out_step;
   }
 }
 

@@ -249,6 +249,73 @@ HWY_INLINE void map_axes(const WinogradTile& tile, const ActiveAxes& active,
   }
 }
 
+// Whether a tile is a plane of 6x6 points, as F(4x4, 3x3) has and F(2x2, 5x5): with sizes that the
+// compiler knows a vector takes a third of the time.
+constexpr int kSide = 6;
+HWY_INLINE bool is_plane(const WinogradTile& tile) {
+  return tile.axes[0].points() == 1 && tile.axes[1].points() == kSide &&
+         tile.axes[2].points() == kSide;
+}
+
+// B^T of one vector of channels of a plane, as Spread does it.
+template <class T, bool kAsks>
+HWY_INLINE void SpreadPlane(const T* const* HWY_RESTRICT cells, const T* const* HWY_RESTRICT next,
+                            std::int64_t offset, T* HWY_RESTRICT points, std::int64_t step) {
+  const Lanes<T> d;
+  constexpr int kLanes = static_cast<int>(HWY_LANES(T));
+  HWY_ALIGN T buffer[kSide * kSide * HWY_LANES(T)];
+  for (int i = 0; i < kSide; ++i) {
+    Vector<T> from[kSide];
+    Vector<T> to[kSide];
+#pragma GCC unroll 6
+    for (int k = 0; k < kSide; ++k) {
+      if constexpr (kAsks) hwy::Prefetch(next[k * kSide + i] + offset);
+      from[k] = hn::LoadU(d, cells[k * kSide + i] + offset);
+    }
+    Input<kSide>::template apply<T>(from, to);
+#pragma GCC unroll 6
+    for (int k = 0; k < kSide; ++k) hn::Store(to[k], d, buffer + (k * kSide + i) * kLanes);
+  }
+  for (int o = 0; o < kSide; ++o) {
+    Vector<T> from[kSide];
+    Vector<T> to[kSide];
+#pragma GCC unroll 6
+    for (int k = 0; k < kSide; ++k) from[k] = hn::Load(d, buffer + (o * kSide + k) * kLanes);
+    Input<kSide>::template apply<T>(from, to);
+#pragma GCC unroll 6
+    for (int k = 0; k < kSide; ++k, points += step) hn::Store(to[k], d, points);
+  }
+}
+
+// A^T of one vector of channels of a plane to kCount x kCount cells, which `store` takes.
+template <class T, int kCount, class StoreCell>
+HWY_INLINE void CollectPlane(const T* HWY_RESTRICT points, std::int64_t step,
+                             const StoreCell& store) {
+  using Map = Collect<kSide, kCount, false>;
+  const Lanes<T> d;
+  constexpr int kLanes = static_cast<int>(HWY_LANES(T));
+  HWY_ALIGN T buffer[kCount * kSide * HWY_LANES(T)];
+  for (int i = 0; i < kSide; ++i, points += step) {
+    Vector<T> from[kSide];
+    Vector<T> to[kCount];
+    const T* point = points;
+#pragma GCC unroll 6
+    for (int k = 0; k < kSide; ++k, point += kSide * step) from[k] = hn::Load(d, point);
+    Map::template apply<T>(from, to);
+#pragma GCC unroll 4
+    for (int k = 0; k < kCount; ++k) hn::Store(to[k], d, buffer + (k * kSide + i) * kLanes);
+  }
+  for (int o = 0; o < kCount; ++o) {
+    Vector<T> from[kSide];
+    Vector<T> to[kCount];
+#pragma GCC unroll 6
+    for (int k = 0; k < kSide; ++k) from[k] = hn::Load(d, buffer + (o * kSide + k) * kLanes);
+    Map::template apply<T>(from, to);
+#pragma GCC unroll 4
+    for (int k = 0; k < kCount; ++k) store(o * kCount + k, to[k]);
+  }
+}
+
 template <class T>
 void Spread(const SpreadJob<T>& job) {
   const Lanes<T> d;
@@ -268,16 +335,26 @@ void Spread(const SpreadJob<T>& job) {
   const auto store = [&](int i, Vector<T> value)
                          HWY_ATTR { hn::Store(value, d, points + i * job.point_step); };
   int channel = 0;
+  if (job.map == ToPoints::input && is_plane(job.tile)) {
+    for (; channel + kLanes <= job.channels; channel += kLanes, points += job.vector_step) {
+      if (job.next == nullptr) {
+        SpreadPlane<T, false>(job.cells, next, job.offset + channel, points, job.point_step);
+      } else {
+        SpreadPlane<T, true>(job.cells, next, job.offset + channel, points, job.point_step);
+      }
+    }
+  }
   for (; channel + kLanes <= job.channels; channel += kLanes, points += job.vector_step) {
+    const std::int64_t offset = job.offset + channel;
     const auto load = [&](int i) HWY_ATTR {
-      hwy::Prefetch(next[i] + channel);
-      return hn::LoadU(d, job.cells[i] + channel);
+      hwy::Prefetch(next[i] + offset);
+      return hn::LoadU(d, job.cells[i] + offset);
     };
     map_axes<T>(job.tile, active, size, with, load, store);
   }
   if (channel == job.channels) return;
   const auto load = [&](int i) HWY_ATTR {
-    return load_some(job.cells[i] + channel, job.channels - channel);
+    return load_some(job.cells[i] + job.offset + channel, job.channels - channel);
   };
   map_axes<T>(job.tile, active, size, with, load, store);
 }
@@ -298,11 +375,21 @@ void CollectCells(const CollectJob<T>& job) {
     const auto load = [&](int i) HWY_ATTR { return hn::Load(d, points + i * job.point_step); };
     const auto store = [&](int i, Vector<T> value) HWY_ATTR {
       if (job.cells[i] == nullptr) return;
-      T* const cell = job.cells[i] + channel;
+      T* const cell = job.cells[i] + job.offset + channel;
       value = hn::Add(value, bias);
       if constexpr (kFinishes) value = finished(*job.epilogue, value, cell, count);
       store_some(value, cell, count);
     };
+    if (job.map == FromPoints::output && is_plane(job.tile)) {
+      if (job.tile.axes[1].outputs == 4 && job.tile.axes[2].outputs == 4) {
+        CollectPlane<T, 4>(points, job.point_step, store);
+        continue;
+      }
+      if (job.tile.axes[1].outputs == 2 && job.tile.axes[2].outputs == 2) {
+        CollectPlane<T, 2>(points, job.point_step, store);
+        continue;
+      }
+    }
     map_axes<T>(job.tile, active, size, with, load, store);
   }
 }

@@ -160,7 +160,18 @@ constexpr const char* kGroupedProblems[] = {
     "g16mb1ic32iw70oc32kw3pw1",       "g24mb1ic24id4ih5iw9oc24kd3kh3kw3pd1ph1pw1",
     "g20mb2ic20ih1oc20kh1sh2ph1",     "g40mb2ic40ih9iw23oc40kh3sh2ph1",
     "g128mb1ic128ih12iw8oc128kh3ph1", "g16mb2ic16id3ih6iw9oc16kd1kh3kw3pd1ph1pw1",
-    "g32mb1ic32ih1iw8oc32kh3ph1",
+    "g32mb1ic32ih1iw8oc32kh3ph1",     "g48mb2ic48ih13iw18oc48kh5ph2",
+    "g16mb1ic16ih9iw30oc16kh7kw3ph1", "g32mb1ic32ih20iw11oc32kh5kw4sh2ph2pw1",
+    "g16mb2ic16ih5iw9oc16kh4kw6ph5",  "g16mb2ic16id3ih9iw9oc16kd1kh5kw3sd2sh1sw1pd0ph2pw1",
+};
+
+// Groups that winograd takes: of one vector and of several, of part of one, of two widths; for 4, 8
+// and 16 lanes.
+constexpr const char* kBundledProblems[] = {
+    "g4mb2ic64ih9iw14oc64kh3ph1", "g8mb1ic64ih10oc64kh3ph1",
+    "g8mb2ic32ih13oc32kh3ph1",    "g2mb1ic64ih7oc128kh3ph1",
+    "g2mb3ic96iw21oc32kw5pw2",    "g3mb1ic48id5ih6iw7oc96kd3kh3kw3pd1ph1pw1",
+    "g6mb2ic96ih6oc48kh5ph1",     "g2mb1ic96ih21oc96kh3ph0",
 };
 
 ConvProblem problem_of(const char* descriptor, DType dtype) {
@@ -196,6 +207,13 @@ TEST(ConvAlgorithms, AgreeWithTheReferenceOnUnevenProblems) {
 
 TEST(ConvAlgorithms, AgreeWithTheReferenceOnNarrowGroups) {
   for (const char* descriptor : kGroupedProblems) {
+    compare_with_reference<float>(problem_of(descriptor, DType::float32), 1);
+    compare_with_reference<double>(problem_of(descriptor, DType::float64), 2);
+  }
+}
+
+TEST(ConvAlgorithms, AgreeWithTheReferenceOnBundledGroups) {
+  for (const char* descriptor : kBundledProblems) {
     compare_with_reference<float>(problem_of(descriptor, DType::float32), 1);
     compare_with_reference<double>(problem_of(descriptor, DType::float64), 2);
   }
@@ -247,8 +265,9 @@ TEST(ConvAlgorithms, GiveTheSameBitsForAnyNumberOfThreads) {
         "mb2ic64ih20oc64kh1", "mb2ic16ih17oc24kh3sh2ph1", "g4mb2ic32ih20oc32kh3ph1dh1",
         "mb2ic33ih30oc40kh3ph1+circular", "mb2ic40ih30oc16kh3ph2+mean", "mb2ic3ih30oc16kh3ph1+mean",
         "mb2ic40ih30oc16kh3ph2+constant:0.5", "g40mb4ic40ih30oc40kh5ph2",
-        "g20mb4ic20ih30oc40kh3ph1", "g16mb4ic64ih30oc64kh3sh2ph1",
-        "g40mb2ic40ih30oc40kh5ph2+reflect", "mb1ic3ih40oc64kh7sh2ph3", "mb2ic128ih7oc96kh3ph1"}) {
+        "g20mb4ic20ih30oc40kh3ph1", "g16mb4ic64ih30oc64kh3sh2ph1", "g32mb4ic32ih30oc32kh5ph2",
+        "g4mb3ic64ih21oc64kh3ph1", "g16mb2ic128ih21oc128kh3ph1", "g40mb2ic40ih30oc40kh5ph2+reflect",
+        "mb1ic3ih40oc64kh7sh2ph3", "mb2ic128ih7oc96kh3ph1"}) {
     const ConvProblem problem = ConvProblem::parse(descriptor);
     const ConvBuffers<float> buffers = random_buffers<float>(problem, 5);
     for (const Pass pass : kPasses) {

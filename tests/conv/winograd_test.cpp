@@ -48,8 +48,10 @@ TEST(Winograd, SaysWhyItRefuses) {
             "neighbouring outputs must share cells, but stride is 2 and dilation 1");
   EXPECT_EQ(refusal("mb1ic8ih8oc8kh3ph1dh1"),
             "neighbouring outputs must share cells, but stride is 1 and dilation 2");
-  EXPECT_EQ(refusal("g2mb1ic8ih8oc8kh3ph1"),
-            "its matrix products need all channels in one group, but there are 2");
+  EXPECT_EQ(refusal("g2mb1ic6ih8oc6kh3ph1"), "its groups do not fill whole vectors");
+  EXPECT_EQ(answer(make_plan(ConvProblem::parse("g2mb1ic64ih8oc64kh3ph1"), Pass::backward_weights))
+                .refusal.value_or(""),
+            "for the weights' gradient it needs all channels in one group, but there are 2");
   EXPECT_EQ(refusal("mb1ic8ih8oc8kh7ph3"), "it has points for kernels of 3 and 5, but not of 7");
   EXPECT_EQ(refusal("mb1ic8ih8oc8kh1"), "a kernel of 1 shares no cells between outputs");
 }
