@@ -378,8 +378,10 @@ template <class T>
 void run_pass(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
   switch (pass) {
     case Pass::forward:
+      if (stages_groups<T>(problem, pass)) return run_groups<T>(problem, pass, args);
       return forward<T>(problem, args);
     case Pass::backward_data:
+      if (stages_groups<T>(problem, pass)) return run_groups<T>(problem, pass, args);
       if (folds<T>(problem)) return backward_data_folded<T>(problem, args);
       return backward_data<T>(problem, args);
     case Pass::backward_weights:

@@ -1,6 +1,6 @@
 // The parts of `direct`, each in a file of its own: forward and backward_data in direct.cpp,
 // backward_data of few channels in direct_folded.cpp, backward_weights in direct_weights.cpp and,
-// of few positions, in direct_assembled.cpp.
+// of few positions, in direct_assembled.cpp; groups of a vector or two in direct_groups.cpp.
 #pragma once
 
 #include <algorithm>
@@ -33,6 +33,12 @@ inline std::vector<std::int64_t> multiples(std::int64_t count, std::int64_t step
   for (std::int64_t i = 0; i < count; ++i) values.push_back(i * step);
   return values;
 }
+
+// Whether forward or backward_data goes by copies of the rows of each group.
+template <class T>
+bool stages_groups(const ConvProblem& problem, Pass pass);
+template <class T>
+void run_groups(const ConvProblem& problem, Pass pass, const ConvArgs& args);
 
 // Whether backward_data has so few input channels that it is computed by folding.
 template <class T>

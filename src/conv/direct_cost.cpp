@@ -126,6 +126,26 @@ double data_cycles(const CoreModel& model, const ConvProblem& problem) {
                         rows, sizeof(T));
 }
 
+// Groups whose rows are copied: tiles, and vectors of source cells.
+double group_cycles(const CoreModel& model, const ConvProblem& problem, Pass pass) {
+  constexpr double kGroupTileStart = 280;
+  constexpr double kCopyCycles = 8;
+  constexpr double kPlaces = 14;  // of a tile
+  const std::array<ConvAxis, 3> axes = three_axes(problem);
+  const bool forward = pass == Pass::forward;
+  const auto lanes = static_cast<double>(model.lanes);
+  const auto in = static_cast<double>(problem.in_channels);
+  const auto out = static_cast<double>(problem.out_channels);
+  const double cells = static_cast<double>(problem.input_shape().numel()) / in;
+  const auto positions = static_cast<double>(problem.output_positions());
+  const auto row = static_cast<double>(forward ? axes[2].output() : axes[2].input);
+  const double tiles =
+      (forward ? positions * out : cells * in) / lanes / row * std::ceil(row / kPlaces);
+  const double copies = (forward ? cells * in : positions * out) / lanes;
+  return static_cast<double>(problem.multiply_adds()) / model.multiply_adds * kWaste +
+         tiles * kGroupTileStart + copies * kCopyCycles;
+}
+
 template <class T>
 double weights_cycles(const CoreModel& model, const ConvProblem& problem) {
   constexpr double kCollect = 1.5;  // per position and tap
@@ -160,6 +180,8 @@ ConvCost direct_cost(const ConvProblem& problem, Pass pass) {
   const CoreModel model = core_model(problem.dtype);
   const double arithmetic = dispatch_floating(problem.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
+    if (pass != Pass::backward_weights && stages_groups<T>(problem, pass))
+      return group_cycles(model, problem, pass);
     return pass == Pass::forward         ? forward_cycles<T>(model, problem)
            : pass == Pass::backward_data ? data_cycles<T>(model, problem)
                                          : weights_cycles<T>(model, problem);
