@@ -4,11 +4,15 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fovea/conv.h"
 #include "fovea/version.h"
+#include "ops/op.h"
 #include "support/conv_problems.h"
 #include "support/errors.h"
 #include "support/files.h"
@@ -164,6 +168,63 @@ TEST(BenchErrors, TellsTheLargestErrorOfEachAlgorithmAndPass) {
     winograd = winograd || line["algorithm"] == "winograd";
   }
   EXPECT_TRUE(winograd);
+}
+
+// Why an operator has no line of its own in the list of `fovea bench ops`.
+const std::map<std::string_view, std::string_view> kNotListed = {
+    {"conv", "bench conv"},
+    {"conv_fused", "bench conv"},
+    {"conv_backward_data", "bench conv"},
+    {"conv_backward_weights", "bench conv"},
+    {"conv_transpose", "the pass backward_data of bench conv"},
+    {"linear", "bench conv: a pointwise convolution"},
+    {"linear_fused", "bench conv: a pointwise convolution"},
+    {"matmul", "bench conv: a pointwise convolution"},
+    {"local_product", "in locally_connected"},
+    {"local_product_columns", "in locally_connected, backward"},
+    {"local_product_weights", "in locally_connected, backward"},
+    {"pool_scatter", "in max_pool, backward"},
+    {"pool_gather", "in max_pool, second derivative"},
+    {"max_unpool_gradient", "in max_unpool, backward"},
+    {"mirror", "kept with the weights"},
+    {"batch_norm_fused", "batch_norm training, with what follows in the same pass"},
+    {"batch_norm_fused_backward", "batch_norm training, with what follows in the same pass"},
+    {"above", "in maximum, backward"},
+    {"equal", "in max, backward"},
+    {"reshape", "a view"},
+    {"permute", "a view"},
+    {"fft", "bound by arithmetic"},
+    {"correlate", "bound by arithmetic"},
+    {"convolve", "bound by arithmetic"},
+};
+// Operators whose gradient is g, or a view of it.
+const std::set<std::string_view> kPassedOn = {"add", "add_scalar", "sum", "concat", "contiguous"};
+
+TEST(BenchOps, MeasuresEveryOperatorThatIsBoundByMemory) {
+  std::set<std::string> forward;
+  std::set<std::string> backward;
+  for (const Json& line : measured("ops --shape 2x4x6x6")) {
+    std::string name = line["operator"].get<std::string>();
+    std::set<std::string>& pass = line["pass"] == "forward" ? forward : backward;
+    pass.insert(name.substr(0, name.find(' ')));
+    std::replace(name.begin(), name.end(), ' ', '_');  // batch_norm training
+    pass.insert(name);
+    EXPECT_GT(line["bytes"].get<double>(), 0) << name;
+  }
+  constexpr std::string_view kSuffix = "_backward";
+  for (const OpDef* op : operators()) {
+    std::string name(op->name);
+    SCOPED_TRACE(name);
+    if (kNotListed.contains(name)) continue;
+    const bool is_backward = name.ends_with(kSuffix);
+    if (is_backward) name.resize(name.size() - kSuffix.size());
+    if (is_backward || (op->backward != nullptr && !kPassedOn.contains(name))) {
+      EXPECT_TRUE(backward.contains(name)) << "add its gradient to the list of cli/bench_ops.cpp";
+    }
+    if (!is_backward && name != "slice") {  // a view
+      EXPECT_TRUE(forward.contains(name)) << "add it to the list of cli/bench_ops.cpp";
+    }
+  }
 }
 
 TEST(BenchConv, AForcedAlgorithmIsTheOneThatRan) {
