@@ -25,6 +25,7 @@ struct Field {
   Shape stride;
   Shape start;
   bool global = false;
+  Shape positions = {};  // where one spatial axis counts the cells of all: how many each has
 };
 
 using Fields =
@@ -53,12 +54,15 @@ Field global_field(const Shape& input) {
 Field through_window(const Field& seen, const OpField& op) {
   Field out = seen;
   for (int d = 0; d < seen.size.rank(); ++d) {
-    // Zeros between the cells bring neighbours nearer; nearer than one cell counts as one.
+    // Zeros between the cells bring neighbours nearer; what falls between cells is rounded up.
     const std::int64_t dilation = op.dilation.empty() ? 1 : op.dilation[d];
-    const std::int64_t step = (seen.stride[d] + dilation - 1) / dilation;
-    out.size[d] = seen.size[d] + (op.window[d] - 1) * step;
-    out.stride[d] = step * op.stride[d];
-    out.start[d] = seen.start[d] - op.before[d] * step;
+    const auto cells = [&](std::int64_t places) {
+      const std::int64_t distance = places * seen.stride[d];
+      return distance / dilation + (distance % dilation > 0 ? 1 : 0);
+    };
+    out.size[d] = seen.size[d] + cells(op.window[d] - 1);
+    out.stride[d] = cells(op.stride[d]);
+    out.start[d] = seen.start[d] - cells(op.before[d]);
   }
   return out;
 }
@@ -74,6 +78,19 @@ Field hull(const Field& a, const Field& b) {
   return out;
 }
 
+// The same where the cells of an output with these spatial axes are counted in another way; global
+// where its axes are not those of the field, so that positions are mixed.
+Field counted(Field field, const Shape& output, const Shape& network_input) {
+  const int dims = field.size.rank();
+  const Shape space(std::span<const std::int64_t>(
+      output.begin() + output.rank() - spatial_dims(output), output.end()));
+  if (space == field.positions) field.positions = {};
+  const bool in_one = !field.positions.empty();
+  const bool fits =
+      in_one ? space.rank() == 1 && space[0] == field.positions.numel() : space.rank() == dims;
+  return fits ? field : global_field(network_input);
+}
+
 // What the call's output sees; nullopt if it does not depend on the network's input.
 std::optional<Field> field_of(const autograd::TracedCall& call, const Fields& fields,
                               const std::vector<TensorSpec>& inputs, const Shape& output,
@@ -83,15 +100,19 @@ std::optional<Field> field_of(const autograd::TracedCall& call, const Fields& fi
     const auto found = fields.find(value);
     if (found == fields.end()) continue;
     if (found->second.global) return found->second;
+    if (seen && seen->positions != found->second.positions) return global_field(network_input);
     seen = seen ? hull(*seen, found->second) : found->second;
   }
   if (!seen) return seen;
   const OpField op =
       call.op->field == nullptr ? OpField{} : call.op->field(inputs, call.attributes);
-  // An operator that changes the number of spatial dimensions mixes positions.
-  const bool mixes = spatial_dims(output) != seen->size.rank();
-  if (op.global || mixes) return global_field(network_input);
-  return op.window.empty() ? *seen : through_window(*seen, op);
+  const bool in_one = !seen->positions.empty();
+  const bool foreign = (!op.window.empty() && op.window.rank() != seen->size.rank()) ||
+                       (in_one && !(op.window.empty() && op.positions.empty()));
+  if (op.global || foreign) return global_field(network_input);
+  Field field = op.window.empty() ? *seen : through_window(*seen, op);
+  if (!op.positions.empty()) field.positions = op.positions;
+  return counted(field, output, network_input);
 }
 
 ReceptiveField report_of(const Field& field) {

@@ -259,7 +259,8 @@ const OpDef avg_pool = {.name = "avg_pool",
 const OpDef avg_pool_backward = {.name = "avg_pool_backward",
                                  .infer = avg_pool_backward_infer,
                                  .run = avg_pool_backward_run,
-                                 .backward = avg_pool_backward_backward};
+                                 .backward = avg_pool_backward_backward,
+                                 .field = global_field};
 const OpDef adaptive_avg_pool = {.name = "adaptive_avg_pool",
                                  .infer = adaptive_avg_pool_infer,
                                  .run = adaptive_avg_pool_run,
@@ -268,14 +269,17 @@ const OpDef adaptive_avg_pool = {.name = "adaptive_avg_pool",
 const OpDef adaptive_avg_pool_backward = {.name = "adaptive_avg_pool_backward",
                                           .infer = adaptive_avg_pool_backward_infer,
                                           .run = adaptive_avg_pool_backward_run,
-                                          .backward = adaptive_avg_pool_backward_backward};
+                                          .backward = adaptive_avg_pool_backward_backward,
+                                          .field = global_field};
 const OpDef lp_pool = {.name = "lp_pool",
                        .infer = lp_pool_infer,
                        .run = lp_pool_run,
                        .backward = lp_pool_backward_of,
                        .saves = {.inputs = kFirst, .outputs = kFirst},
                        .field = windowed};
-const OpDef lp_pool_backward = {
-    .name = "lp_pool_backward", .infer = lp_pool_backward_infer, .run = lp_pool_backward_run};
+const OpDef lp_pool_backward = {.name = "lp_pool_backward",
+                                .infer = lp_pool_backward_infer,
+                                .run = lp_pool_backward_run,
+                                .field = global_field};
 
 }  // namespace fovea::ops

@@ -91,9 +91,28 @@ std::vector<Tensor> concat_backward(const BackwardCall& call) {
   return grads;
 }
 
+// Along space, the hull of the place itself, as for the first tensor, and of the place in the last
+// one.
+OpField concat_field(Specs inputs, const Attributes& attributes) {
+  const int axis = axis_of(attributes);
+  if (axis < 2) return {};
+  std::int64_t before = 0;
+  for (const TensorSpec& input : inputs.first(inputs.size() - 1)) before += input.shape[axis];
+  const int dims = inputs[0].shape.rank() - 2;
+  OpField field{.window = Shape::filled(dims, 1),
+                .stride = Shape::filled(dims, 1),
+                .before = Shape::filled(dims, 0)};
+  field.window[axis - 2] += before;
+  field.before[axis - 2] = before;
+  return field;
+}
+
 }  // namespace
 
-const OpDef concat = {
-    .name = "concat", .infer = concat_infer, .run = concat_run, .backward = concat_backward};
+const OpDef concat = {.name = "concat",
+                      .infer = concat_infer,
+                      .run = concat_run,
+                      .backward = concat_backward,
+                      .field = concat_field};
 
 }  // namespace fovea::ops

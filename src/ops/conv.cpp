@@ -74,15 +74,7 @@ OpCost cost_forward(Specs inputs, Specs outputs, const Attributes& attributes) {
 }
 
 OpField field_forward(Specs inputs, const Attributes& attributes) {
-  const ConvProblem problem =
-      make_problem(inputs[0].shape, inputs[1].shape, inputs[0].dtype, attributes);
-  OpField field{.global = false,
-                .window = {},
-                .stride = attributes.integers("stride"),
-                .before = attributes.integers("before")};
-  for (int i = 0; i < problem.dims; ++i)
-    field.window.push_back(problem.axes[static_cast<std::size_t>(i)].span());
-  return field;
+  return problem_field(make_problem(inputs[0].shape, inputs[1].shape, inputs[0].dtype, attributes));
 }
 
 // ---- fused: (x, w, bias?, residual?) -> y; attributes of ops/epilogue.h
@@ -211,13 +203,15 @@ const OpDef conv_backward_data = {.name = "conv_backward_data",
                                   .run = run_data,
                                   .backward = backward_of_data,
                                   .saves = {.inputs = 0b11, .outputs = 0},
-                                  .cost = cost_data};
+                                  .cost = cost_data,
+                                  .field = global_field};
 
 const OpDef conv_backward_weights = {.name = "conv_backward_weights",
                                      .infer = infer_weights,
                                      .run = run_weights,
                                      .backward = backward_of_weights,
                                      .saves = {.inputs = 0b11, .outputs = 0},
-                                     .cost = cost_weights};
+                                     .cost = cost_weights,
+                                     .field = global_field};
 
 }  // namespace fovea::ops

@@ -114,6 +114,17 @@ void run_conv_pass(Pass pass, const ConvProblem& problem, const Attributes& attr
   });
 }
 
+OpField problem_field(const ConvProblem& problem) {
+  OpField field;
+  for (int i = 0; i < problem.dims; ++i) {
+    const ConvAxis& axis = problem.axes[static_cast<std::size_t>(i)];
+    field.window.push_back(axis.span());
+    field.stride.push_back(axis.stride);
+    field.before.push_back(axis.padding.before);
+  }
+  return field;
+}
+
 OpCost conv_cost(Specs inputs, Specs outputs, const ConvProblem& problem) {
   OpCost cost{.multiply_adds = problem.multiply_adds(), .bytes = 0};
   for (const TensorSpec& spec : inputs)

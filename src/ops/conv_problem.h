@@ -39,6 +39,8 @@ std::string layout_hint(const Shape& x, std::int64_t channels);
 // an activation.
 void run_conv_pass(Pass pass, const ConvProblem& problem, const Attributes& attributes,
                    Inputs inputs, Tensor& result);
+// What an output cell of its forward pass reads.
+OpField problem_field(const ConvProblem& problem);
 // The multiply-adds of the problem, each tensor moved once.
 OpCost conv_cost(Specs inputs, Specs outputs, const ConvProblem& problem);
 

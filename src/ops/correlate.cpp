@@ -353,10 +353,6 @@ OpCost cost_call(Specs inputs, Specs outputs, const Attributes&) {
   return cost;
 }
 
-OpField field_call(Specs, const Attributes&) {
-  return {.global = true, .window = {}, .stride = {}, .before = {}};
-}
-
 }  // namespace
 
 const OpDef correlate = {.name = "correlate",
@@ -365,7 +361,7 @@ const OpDef correlate = {.name = "correlate",
                          .backward = backward_call<false>,
                          .saves = {.inputs = 0b11, .outputs = 0},
                          .cost = cost_call,
-                         .field = field_call};
+                         .field = global_field};
 
 const OpDef convolve = {.name = "convolve",
                         .infer = infer_call<true>,
@@ -373,6 +369,6 @@ const OpDef convolve = {.name = "convolve",
                         .backward = backward_call<true>,
                         .saves = {.inputs = 0b11, .outputs = 0},
                         .cost = cost_call,
-                        .field = field_call};
+                        .field = global_field};
 
 }  // namespace fovea::ops

@@ -142,10 +142,6 @@ std::vector<Tensor> backward_fft(const BackwardCall& call) {
                call.attributes.with("inverse", !call.attributes.flag("inverse")));
 }
 
-OpField field_fft(Specs, const Attributes&) {
-  return {.global = true, .window = {}, .stride = {}, .before = {}};
-}
-
 }  // namespace
 
 template <class T>
@@ -162,6 +158,6 @@ const OpDef fft = {.name = "fft",
                    .infer = infer_fft,
                    .run = run_fft,
                    .backward = backward_fft,
-                   .field = field_fft};
+                   .field = global_field};
 
 }  // namespace fovea::ops

@@ -91,6 +91,15 @@ std::vector<Tensor> gradient_of_flip(const BackwardCall& call) {
   return {apply1(flip, {call.grads[0]}, call.attributes)};
 }
 
+// Along space, a cell may come from any place.
+OpField field_of_flip(Specs inputs, const Attributes& attributes) {
+  const auto reversed = reversed_axes(inputs[0].shape, attributes);
+  return {.global = std::find(reversed.begin() + 2, reversed.end(), true) != reversed.end(),
+          .window = {},
+          .stride = {},
+          .before = {}};
+}
+
 // ---- mirror: weights [O, C/groups, kernel...], their kernels backwards if "reverse", their
 // channels exchanged within each group, [C, O/groups, kernel...], if "exchange"; kept if "keep"
 
@@ -163,15 +172,23 @@ std::vector<Tensor> gradient_of_mirror(const BackwardCall& call) {
   return {apply1(mirror, {call.grads[0]}, call.attributes.with("keep", false))};
 }
 
+OpField field_of_mirror(Specs, const Attributes& attributes) {
+  return {.global = attributes.flag("reverse"), .window = {}, .stride = {}, .before = {}};
+}
+
 }  // namespace
 
 const OpDef mirror = {.name = "mirror",
                       .infer = infer_mirror,
                       .run = run_mirror,
                       .view = kept_mirror,
-                      .backward = gradient_of_mirror};
+                      .backward = gradient_of_mirror,
+                      .field = field_of_mirror};
 
-const OpDef flip = {
-    .name = "flip", .infer = infer_flip, .run = run_flip, .backward = gradient_of_flip};
+const OpDef flip = {.name = "flip",
+                    .infer = infer_flip,
+                    .run = run_flip,
+                    .backward = gradient_of_flip,
+                    .field = field_of_flip};
 
 }  // namespace fovea::ops

@@ -266,11 +266,6 @@ void backward_run(Inputs inputs, const Attributes& attributes, Outputs outputs) 
   });
 }
 
-// Where spatial axes are among the normalised ones, a cell sees all of them.
-OpField layer_norm_field(Specs, const Attributes&) {
-  return {.global = true, .window = {}, .stride = {}, .before = {}};
-}
-
 }  // namespace
 
 const OpDef layer_norm = {.name = "layer_norm",
@@ -278,8 +273,10 @@ const OpDef layer_norm = {.name = "layer_norm",
                           .run = layer_norm_run,
                           .backward = layer_norm_backward_of,
                           .saves = {.inputs = 0b011, .outputs = 0b110},
-                          .field = layer_norm_field};
-const OpDef layer_norm_backward = {
-    .name = "layer_norm_backward", .infer = backward_infer, .run = backward_run};
+                          .field = global_field};
+const OpDef layer_norm_backward = {.name = "layer_norm_backward",
+                                   .infer = backward_infer,
+                                   .run = backward_run,
+                                   .field = global_field};
 
 }  // namespace fovea::ops

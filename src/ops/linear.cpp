@@ -50,10 +50,6 @@ Tensor transposed(const Tensor& matrix) {
   return view::permute(matrix, {1, 0});
 }
 
-OpField global_field(Specs, const Attributes&) {
-  return {.global = true, .window = {}, .stride = {}, .before = {}};
-}
-
 // --- linear
 
 std::vector<TensorSpec> linear_infer(Specs inputs, const Attributes&) {

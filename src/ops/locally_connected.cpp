@@ -236,6 +236,7 @@ const OpDef local_product_weights = {.name = "local_product_weights",
                                      .run = run_weights,
                                      .backward = gradient_of_weights,
                                      .saves = {.inputs = 0b11, .outputs = 0},
-                                     .cost = cost_of_weights};
+                                     .cost = cost_of_weights,
+                                     .field = global_field};
 
 }  // namespace fovea::ops

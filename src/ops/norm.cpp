@@ -273,10 +273,6 @@ std::vector<Tensor> group_norm_backward_of(const BackwardCall& call) {
   return norm_backward(call, form, group_norm_backward);
 }
 
-OpField global_field(Specs, const Attributes&) {
-  return {.global = true, .window = {}, .stride = {}, .before = {}};
-}
-
 constexpr char kBatch[] = "batch_norm_backward";
 constexpr char kTraining[] = "batch_norm_training_backward";
 constexpr char kGroup[] = "group_norm_backward";
@@ -308,23 +304,29 @@ const OpDef batch_norm_training = {.name = "batch_norm_training",
                                    .backward = training_backward,
                                    .saves = kNormSaves,
                                    .field = global_field};
-const OpDef batch_norm_training_backward = {
-    .name = kTraining, .infer = infer_backward<kTraining>, .run = run_batch_backward<false>};
+const OpDef batch_norm_training_backward = {.name = kTraining,
+                                            .infer = infer_backward<kTraining>,
+                                            .run = run_batch_backward<false>,
+                                            .field = global_field};
 const OpDef batch_norm_fused = {.name = "batch_norm_fused",
                                 .infer = fused_infer,
                                 .run = fused_run,
                                 .backward = fused_backward_of,
                                 .saves = {.inputs = 0b0011, .outputs = 0b111},
                                 .field = global_field};
-const OpDef batch_norm_fused_backward = {
-    .name = "batch_norm_fused_backward", .infer = fused_backward_infer, .run = fused_backward_run};
+const OpDef batch_norm_fused_backward = {.name = "batch_norm_fused_backward",
+                                         .infer = fused_backward_infer,
+                                         .run = fused_backward_run,
+                                         .field = global_field};
 const OpDef group_norm = {.name = "group_norm",
                           .infer = group_norm_infer,
                           .run = group_norm_run,
                           .backward = group_norm_backward_of,
                           .saves = kNormSaves,
                           .field = global_field};
-const OpDef group_norm_backward = {
-    .name = kGroup, .infer = infer_backward<kGroup>, .run = run_group_backward};
+const OpDef group_norm_backward = {.name = kGroup,
+                                   .infer = infer_backward<kGroup>,
+                                   .run = run_group_backward,
+                                   .field = global_field};
 
 }  // namespace fovea::ops

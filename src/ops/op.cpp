@@ -30,6 +30,10 @@ Attributes Attributes::with(std::string_view name, AttributeValue value) && {
   return std::move(*this);
 }
 
+OpField global_field(Specs, const Attributes&) {
+  return {.global = true, .window = {}, .stride = {}, .before = {}};
+}
+
 OpCost cost_of(const OpDef& op, Specs inputs, Specs outputs, const Attributes& attributes) {
   if (op.cost != nullptr) return op.cost(inputs, outputs, attributes);
   OpCost cost;

@@ -84,9 +84,11 @@ struct OpField {
   bool global = false;
   Shape window;  // cells spanned; empty: one cell
   Shape stride;
-  Shape before;         // padding
-  Shape dilation = {};  // of the input: the window moves over the input with zeros between its
-                        // cells, as a transposed convolution's does; empty: none
+  Shape before;          // padding
+  Shape dilation = {};   // of the input: the window moves over the input with zeros between its
+                         // cells, as a transposed convolution's does; empty: none
+  Shape positions = {};  // where the one spatial axis of the output counts output positions of
+                         // several axes in row-major order: how many each has; else empty
 };
 
 struct OpDef {
@@ -105,7 +107,8 @@ struct OpDef {
   Saves saves = {};
   // Null: no multiply-adds, and each tensor is moved once.
   OpCost (*cost)(Specs inputs, Specs outputs, const Attributes& attributes) = nullptr;
-  // Null: each output cell reads the cell at its own place.
+  // Of the first input, and of others that are no weights. Null: each output cell reads the cell at
+  // its own place. What padding repeats from elsewhere is not counted.
   OpField (*field)(Specs inputs, const Attributes& attributes) = nullptr;
 };
 
@@ -113,6 +116,10 @@ struct OpDef {
 std::span<const OpDef* const> operators();
 // Throws InternalError for an unknown name.
 const OpDef& find_operator(std::string_view name);
+
+// The field of operators whose output cells may read any place, or places that depend on more than
+// a step from cell to cell.
+OpField global_field(Specs inputs, const Attributes& attributes);
 
 OpCost cost_of(const OpDef& op, Specs inputs, Specs outputs, const Attributes& attributes);
 

@@ -94,6 +94,7 @@ const OpDef pad = {.name = "pad",
 const OpDef pad_backward = {.name = "pad_backward",
                             .infer = infer_pad_backward,
                             .run = run_pad_backward,
-                            .backward = gradient_of_pad_backward};
+                            .backward = gradient_of_pad_backward,
+                            .field = global_field};
 
 }  // namespace fovea::ops

@@ -312,21 +312,25 @@ const OpDef pool_scatter = {.name = "pool_scatter",
                             .infer = pool_scatter_infer,
                             .run = pool_scatter_run,
                             .backward = pool_scatter_backward,
-                            .saves = {.inputs = 0b10}};
+                            .saves = {.inputs = 0b10},
+                            .field = global_field};
 const OpDef pool_gather = {.name = "pool_gather",
                            .infer = pool_gather_infer,
                            .run = pool_gather_run,
                            .backward = pool_gather_backward,
-                           .saves = {.inputs = 0b10}};
+                           .saves = {.inputs = 0b10},
+                           .field = global_field};
 const OpDef max_unpool = {.name = "max_unpool",
                           .infer = max_unpool_infer,
                           .run = max_unpool_run,
                           .backward = max_unpool_backward,
-                          .saves = {.inputs = 0b10}};
+                          .saves = {.inputs = 0b10},
+                          .field = global_field};
 const OpDef max_unpool_gradient = {.name = "max_unpool_gradient",
                                    .infer = max_unpool_gradient_infer,
                                    .run = max_unpool_gradient_run,
                                    .backward = max_unpool_gradient_backward,
-                                   .saves = {.inputs = 0b10}};
+                                   .saves = {.inputs = 0b10},
+                                   .field = global_field};
 
 }  // namespace fovea::ops

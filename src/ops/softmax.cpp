@@ -210,24 +210,35 @@ std::vector<Tensor> nll_loss_backward_backward(const BackwardCall& call) {
 constexpr char kSoftmaxBackward[] = "softmax_backward";
 constexpr char kLogSoftmaxBackward[] = "log_softmax_backward";
 
+// Along space, an output sees all of the axis.
+OpField axis_field(Specs, const Attributes& attributes) {
+  OpField field;
+  field.global = attributes.integer("axis") >= 2;
+  return field;
+}
+
 }  // namespace
 
 const OpDef softmax = {.name = "softmax",
                        .infer = softmax_infer,
                        .run = softmax_run,
                        .backward = softmax_backward_of,
-                       .saves = {.outputs = 0b1}};
+                       .saves = {.outputs = 0b1},
+                       .field = axis_field};
 const OpDef log_softmax = {.name = "log_softmax",
                            .infer = log_softmax_infer,
                            .run = log_softmax_run,
                            .backward = log_softmax_backward_of,
-                           .saves = {.outputs = 0b1}};
+                           .saves = {.outputs = 0b1},
+                           .field = axis_field};
 const OpDef softmax_backward = {.name = kSoftmaxBackward,
                                 .infer = backward_infer<kSoftmaxBackward>,
-                                .run = backward_run<false>};
+                                .run = backward_run<false>,
+                                .field = axis_field};
 const OpDef log_softmax_backward = {.name = kLogSoftmaxBackward,
                                     .infer = backward_infer<kLogSoftmaxBackward>,
-                                    .run = backward_run<true>};
+                                    .run = backward_run<true>,
+                                    .field = axis_field};
 const OpDef nll_loss = {.name = "nll_loss",
                         .infer = nll_loss_infer,
                         .run = nll_loss_run,

@@ -223,6 +223,13 @@ void run_unfold(Inputs inputs, const Attributes& attributes, Outputs outputs) {
   });
 }
 
+OpField field_of_unfold(Specs inputs, const Attributes& attributes) {
+  const ConvProblem problem = window_problem(inputs[0].shape, inputs[0].dtype, attributes);
+  OpField field = problem_field(problem);
+  if (problem.dims > 1) field.positions = spatial_of(problem.output_shape());
+  return field;
+}
+
 std::vector<Tensor> gradient_of_unfold(const BackwardCall& call) {
   return {apply1(fold, {call.grads[0]},
                  call.attributes.with("input", spatial_of(call.input_specs[0].shape)))};
@@ -371,10 +378,16 @@ std::vector<Tensor> gradient_of_fold(const BackwardCall& call) {
 
 }  // namespace
 
-const OpDef unfold = {
-    .name = "unfold", .infer = infer_unfold, .run = run_unfold, .backward = gradient_of_unfold};
+const OpDef unfold = {.name = "unfold",
+                      .infer = infer_unfold,
+                      .run = run_unfold,
+                      .backward = gradient_of_unfold,
+                      .field = field_of_unfold};
 
-const OpDef fold = {
-    .name = "fold", .infer = infer_fold, .run = run_fold, .backward = gradient_of_fold};
+const OpDef fold = {.name = "fold",
+                    .infer = infer_fold,
+                    .run = run_fold,
+                    .backward = gradient_of_fold,
+                    .field = global_field};
 
 }  // namespace fovea::ops

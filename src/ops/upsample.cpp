@@ -8,6 +8,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "core/check.h"
@@ -178,12 +179,31 @@ std::vector<Tensor> upsample_backward_backward(const BackwardCall& call) {
   return {apply1(upsample, {call.grads[0]}, call.attributes)};
 }
 
-// Steps of the output are shorter than a cell; said as whole cells, which is the hull.
+// With a ratio of I / O = a / b, in lowest terms, steps are of a between cells that are b apart. A
+// nearest neighbour lies in the b places that end at the output's own; linear interpolation reads
+// the cells that are less than b away from it, which lies (a - b) / 2 further without
+// align_corners.
 OpField upsample_field(Specs inputs, const Attributes& attributes) {
-  const int dims = inputs[0].shape.rank() - 2;
-  return {.window = Shape::filled(dims, is_linear(attributes) ? 2 : 1),
-          .stride = Shape::filled(dims, 1),
-          .before = Shape::filled(dims, 0)};
+  const Shape inner = spatial_of(inputs[0].shape);
+  const Shape& outer = attributes.integers("output");
+  const bool linear = is_linear(attributes);
+  const bool corners = linear && attributes.flag("align_corners");
+  OpField field;
+  for (int i = 0; i < inner.rank(); ++i) {
+    const std::int64_t cells = corners ? inner[i] - 1 : inner[i];
+    const std::int64_t steps = corners ? std::max<std::int64_t>(outer[i] - 1, 1) : outer[i];
+    const std::int64_t common = std::gcd(cells, steps);
+    const std::int64_t a = cells / common;
+    const std::int64_t b = steps / common;
+    const std::int64_t shift = corners || !linear ? 0 : a - b;  // in halves
+    const std::int64_t whole = shift >= 0 ? shift / 2 : -((1 - shift) / 2);
+    const std::int64_t halves = shift - 2 * whole;
+    field.window.push_back(linear ? 2 * b - 1 + halves : b);
+    field.stride.push_back(a);
+    field.before.push_back(b - 1 - whole);
+    field.dilation.push_back(b);
+  }
+  return field;
 }
 
 }  // namespace
@@ -196,6 +216,7 @@ const OpDef upsample = {.name = "upsample",
 const OpDef upsample_backward = {.name = "upsample_backward",
                                  .infer = upsample_backward_infer,
                                  .run = upsample_backward_run,
-                                 .backward = upsample_backward_backward};
+                                 .backward = upsample_backward_backward,
+                                 .field = global_field};
 
 }  // namespace fovea::ops

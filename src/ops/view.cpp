@@ -64,6 +64,26 @@ std::vector<Tensor> reshape_backward(const BackwardCall& call) {
   return {apply1(reshape, {call.grads[0]}, {{"shape", call.input_specs[0].shape}})};
 }
 
+// The cells stay where they are; or they are counted in one spatial axis instead of several, or the
+// other way round.
+OpField reshape_field(Specs inputs, const Attributes& attributes) {
+  const Shape& from = inputs[0].shape;
+  const Shape to = resolve_shape(from, attributes.integers("shape"));
+  if (from.rank() < 3 || to.rank() < 3) return {};  // no space, which says enough
+  const Shape cells = spatial_of(from);
+  const Shape counted = spatial_of(to);
+  if (cells == counted) return {};
+  const bool same = from[0] == to[0] && from[1] == to[1];
+  if (same && counted.rank() == 1) {
+    OpField field;
+    field.positions = cells;
+    return field;
+  }
+  OpField field;
+  field.global = !same || cells.rank() != 1;
+  return field;
+}
+
 Shape inverse(const Shape& axes) {
   Shape result = axes;
   for (int i = 0; i < axes.rank(); ++i) result[static_cast<int>(axes[i])] = i;
@@ -113,6 +133,13 @@ void run_permute(Inputs inputs, const Attributes& attributes, Outputs outputs) {
 std::vector<Tensor> permute_backward(const BackwardCall& call) {
   const Shape axes = resolve_axes(call.attributes.integers("axes"), call.input_specs[0].shape);
   return {apply1(permute, {call.grads[0]}, {{"axes", inverse(axes)}})};
+}
+
+OpField permute_field(Specs inputs, const Attributes& attributes) {
+  const Shape axes = resolve_axes(attributes.integers("axes"), inputs[0].shape);
+  OpField field;
+  for (int axis = 2; axis < axes.rank(); ++axis) field.global = field.global || axes[axis] != axis;
+  return field;
 }
 
 // Every step-th index of [begin, end) along one axis, as Python's begin:end:step counts it.
@@ -171,6 +198,21 @@ std::vector<Tensor> slice_gradient(const BackwardCall& call) {
                  call.attributes.with("shape", call.input_specs[0].shape))};
 }
 
+OpField one_cell(int dims) {
+  return {.window = Shape::filled(dims, 1),
+          .stride = Shape::filled(dims, 1),
+          .before = Shape::filled(dims, 0)};
+}
+
+OpField slice_field(Specs inputs, const Attributes& attributes) {
+  const Range range = resolve_range(inputs[0].shape, attributes);
+  if (range.axis < 2) return {};
+  OpField field = one_cell(inputs[0].shape.rank() - 2);
+  field.stride[range.axis - 2] = range.step;
+  field.before[range.axis - 2] = -range.begin;
+  return field;
+}
+
 // g in its place in zeros of the attribute "shape".
 std::vector<TensorSpec> infer_slice_backward(Specs inputs, const Attributes& attributes) {
   const Shape& shape = attributes.integers("shape");
@@ -191,6 +233,17 @@ void run_slice_backward(Inputs inputs, const Attributes& attributes, Outputs out
 
 std::vector<Tensor> slice_backward_gradient(const BackwardCall& call) {
   return {apply1(slice, {call.grads[0]}, call.attributes)};
+}
+
+OpField slice_backward_field(Specs inputs, const Attributes& attributes) {
+  const Range range = resolve_range(attributes.integers("shape"), attributes);
+  if (range.axis < 2) return {};
+  const int dims = inputs[0].shape.rank() - 2;
+  OpField field = one_cell(dims);
+  field.before[range.axis - 2] = range.begin;
+  field.dilation = Shape::filled(dims, 1);
+  field.dilation[range.axis - 2] = range.step;
+  return field;
 }
 
 Layout layout_of(const Attributes& attributes) {
@@ -224,21 +277,25 @@ const OpDef reshape = {.name = "reshape",
                        .infer = infer_reshape,
                        .run = run_reshape,
                        .view = view_reshape,
-                       .backward = reshape_backward};
+                       .backward = reshape_backward,
+                       .field = reshape_field};
 const OpDef permute = {.name = "permute",
                        .infer = infer_permute,
                        .run = run_permute,
                        .view = view_permute,
-                       .backward = permute_backward};
+                       .backward = permute_backward,
+                       .field = permute_field};
 const OpDef slice = {.name = "slice",
                      .infer = infer_slice,
                      .run = run_slice,
                      .view = view_slice,
-                     .backward = slice_gradient};
+                     .backward = slice_gradient,
+                     .field = slice_field};
 const OpDef slice_backward = {.name = "slice_backward",
                               .infer = infer_slice_backward,
                               .run = run_slice_backward,
-                              .backward = slice_backward_gradient};
+                              .backward = slice_backward_gradient,
+                              .field = slice_backward_field};
 const OpDef contiguous = {.name = "contiguous",
                           .infer = infer_contiguous,
                           .run = run_contiguous,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 
 #include "fovea/fovea.h"
@@ -134,6 +135,70 @@ TEST(Inspect, SharedParametersCountOnce) {
   EXPECT_EQ(report.layers[0].parameters, 14);
   EXPECT_EQ(report.layers[1].parameters, 0);
   EXPECT_EQ(report.layers[1].field.size, (Shape{9}));  // 1 + 2 * (2 * 2)
+}
+
+// A network that is one function of its input.
+class Function : public nn::Module {
+ public:
+  explicit Function(std::function<Tensor(const Tensor&)> f) : f_(std::move(f)) {}
+  std::string describe() const override { return "Function()"; }
+
+ protected:
+  Tensor forward(const Tensor& input) override { return f_(input); }
+
+ private:
+  std::function<Tensor(const Tensor&)> f_;
+};
+
+ReceptiveField last_field(const std::function<Tensor(const Tensor&)>& f, const Shape& input) {
+  Function net(f);
+  return inspect(net, input).layers.back().field;
+}
+
+TEST(Inspect, UpSamplingBringsNeighboursNearer) {
+  const ReceptiveField field =
+      last_field([](const Tensor& x) { return upsample(avg_pool(x, 2)); }, {1, 2, 8, 8});
+  EXPECT_EQ(field.size, (Shape{3, 3}));  // the hull: an output shares its cell with a neighbour
+  EXPECT_EQ(field.stride, (Shape{1, 1}));
+  EXPECT_FALSE(field.global);
+  const ReceptiveField shrunk = last_field(
+      [](const Tensor& x) {
+        return upsample(x, {.size = Spatial({4, 2})});
+      },
+      {1, 2, 8, 8});
+  EXPECT_EQ(shrunk.size, (Shape{1, 1}));
+  EXPECT_EQ(shrunk.stride, (Shape{2, 4}));
+}
+
+TEST(Inspect, SeesThroughColumns) {
+  const auto locally = [](const Tensor& x) {
+    return locally_connected2d(x, Tensor::zeros({12, 5, 18}), 3, {}, {.stride = Spatial({2, 1})});
+  };
+  const ReceptiveField field = last_field(locally, {1, 2, 8, 6});
+  EXPECT_EQ(field.size, (Shape{3, 3}));
+  EXPECT_EQ(field.stride, (Shape{2, 1}));
+  EXPECT_FALSE(field.global);
+  EXPECT_TRUE(last_field([](const Tensor& x) { return flatten(x); }, {1, 2, 8, 6}).global);
+  EXPECT_TRUE(last_field(
+                  [](const Tensor& x) {
+                    return x.permute({0, 1, 3, 2});
+                  },
+                  {1, 2, 8, 6})
+                  .global);
+}
+
+TEST(Inspect, FollowsSlicesAndTensorsBehindOneAnother) {
+  const ReceptiveField slice =
+      last_field([](const Tensor& x) { return x.slice(2, 1, 9, 3); }, {1, 2, 9});
+  EXPECT_EQ(slice.stride, (Shape{3}));
+  EXPECT_EQ(slice.centre, (std::vector<double>{1}));
+  const ReceptiveField twice = last_field(
+      [](const Tensor& x) {
+        return concat({x, x}, 2);
+      },
+      {1, 2, 9});
+  EXPECT_EQ(twice.size, (Shape{10}));  // cell 9 of the output is cell 0
+  EXPECT_TRUE(last_field([](const Tensor& x) { return flip(x, {2}); }, {1, 2, 9}).global);
 }
 
 TEST(Inspect, LeavesTheNetworkAsItWas) {
