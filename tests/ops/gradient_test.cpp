@@ -134,7 +134,7 @@ TEST_P(Operator, GivesNoPointersToItsOutputsAway) {
   });
 }
 
-TEST_P(Operator, CountsItsWork) {
+TEST_P(Operator, CountsItsBytes) {
   for_each_example([](const Example& example) {
     std::vector<TensorSpec> specs;
     std::size_t bytes = 0;
@@ -143,7 +143,6 @@ TEST_P(Operator, CountsItsWork) {
     for (const TensorSpec& spec : specs) bytes += spec.defined ? spec.bytes() : 0;
     for (const TensorSpec& spec : outputs) bytes += spec.bytes();
     const OpCost cost = cost_of(*example.op, specs, outputs, example.attributes);
-    EXPECT_GE(cost.multiply_adds, 0);
     EXPECT_EQ(cost.bytes, static_cast<std::int64_t>(bytes));
   });
 }
