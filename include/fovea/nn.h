@@ -160,9 +160,12 @@ using Conv3d = ConvNd<3>;
 struct ConvTransposeLayerOptions {
   Spatial stride = 1;
   Padding padding = 0;
+  PaddingMode padding_mode = PaddingMode::zeros;
   Spatial output_padding = 0;
+  Spatial output_size = 0;  // wanted instead of an output_padding; 0: none
   Spatial dilation = 1;
   std::int64_t groups = 1;
+  bool flip = false;
   bool bias = true;
   Precision precision = Precision::fast;
   std::int64_t workspace_limit = kNoWorkspaceLimit;  // bytes

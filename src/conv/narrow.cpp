@@ -90,28 +90,35 @@ class Product {
         bias_(static_cast<const T*>(args.bias)),
         result_(static_cast<T*>(args.result)),
         finish_(args),
-        tasks_(tasks_for(problem.multiply_adds(), bands_.count())),
-        weights_(static_cast<std::size_t>(planes_.planes * planes_.channels * planes_.taps()) *
-                 sizeof(T)) {
-    arrange_weights(problem, pass, planes_, blocks_, static_cast<const T*>(args.second),
-                    weights_.template as<T>());
+        weights_(static_cast<const T*>(args.second)),
+        problem_(problem),
+        pass_(pass),
+        tasks_(tasks_for(problem.multiply_adds(), bands_.count())) {}
+
+  // Bytes; each task holds its own while it runs, and all may run at once.
+  std::size_t workspace() const {
+    return static_cast<std::size_t>(weight_values() + tasks_ * task_values()) * sizeof(T);
   }
 
   void run() const {
+    const Workspace arranged(static_cast<std::size_t>(weight_values()) * sizeof(T));
+    arrange_weights(problem_, pass_, planes_, blocks_, weights_, arranged.as<T>());
     parallel_for(tasks_, [&](std::int64_t task) {
-      const Workspace memory(static_cast<std::size_t>(layout_.values() + layout_.scratch_values()) *
-                             sizeof(T));
+      const Workspace memory(static_cast<std::size_t>(task_values()) * sizeof(T));
       T* planes = memory.as<T>();
       const std::int64_t last = (task + 1) * bands_.count() / tasks_;
       for (std::int64_t i = task * bands_.count() / tasks_; i < last; ++i) {
         const Band band = bands_.at(i);
         layout_.fill(band, source_, planes, planes + layout_.values());
-        run_band(band, planes);
+        run_band(band, planes, arranged.as<T>());
       }
     });
   }
 
  private:
+  std::int64_t weight_values() const { return planes_.planes * planes_.channels * planes_.taps(); }
+  std::int64_t task_values() const { return layout_.values() + layout_.scratch_values(); }
+
   // Strips that one product computes.
   struct Strips {
     std::array<const T*, kMaxStrips> sources{};
@@ -122,8 +129,7 @@ class Product {
     std::int64_t last_tap = 0;
   };
 
-  void run_band(const Band& band, const T* planes) const {
-    const T* weights = weights_.template as<T>();
+  void run_band(const Band& band, const T* planes, const T* weights) const {
     for (const PlaneBlock& block : blocks_) {
       const int most = kernels::strip_tile<T>(block.count).strips;
       Strips strips;
@@ -218,8 +224,10 @@ class Product {
   const T* bias_;
   T* result_;
   Finish<T> finish_;
+  const T* weights_;
+  ConvProblem problem_;
+  Pass pass_;
   std::int64_t tasks_;
-  Workspace weights_;
 };
 
 // ---- backward_weights.
@@ -249,8 +257,10 @@ class WeightGradient {
     }
   }
 
-  // Of one task.
-  std::int64_t partial_values() const { return taps_ * planes_.planes; }
+  // Bytes; each task holds its own while it runs, and all may run at once.
+  std::size_t workspace() const {
+    return static_cast<std::size_t>(tasks_ * (partial_values() + task_values())) * sizeof(T);
+  }
 
   void run() const {
     const Workspace partial(static_cast<std::size_t>(tasks_ * partial_values()) * sizeof(T));
@@ -262,6 +272,16 @@ class WeightGradient {
   }
 
  private:
+  // Of one task: what it hands over, what it holds while it runs, and the gradients among that.
+  std::int64_t partial_values() const { return taps_ * planes_.planes; }
+  std::int64_t task_values() const {
+    return sums_ + gradient_values() + layout_.values() + layout_.scratch_values();
+  }
+  std::int64_t gradient_values() const {
+    const auto outputs = bands_.largest();
+    return outputs[0] * outputs[1] * planes_.planes * pitch_;
+  }
+
   // The strips of a band, in pieces.
   struct Chunk {
     std::array<const T*, kStripsPerChunk> sources;
@@ -271,14 +291,10 @@ class WeightGradient {
   };
 
   void sum_bands(std::int64_t first, std::int64_t last, T* partial) const {
-    const auto outputs = bands_.largest();
-    const std::int64_t gradients = outputs[0] * outputs[1] * planes_.planes * pitch_;
-    const Workspace memory(
-        static_cast<std::size_t>(sums_ + layout_.values() + layout_.scratch_values() + gradients) *
-        sizeof(T));
+    const Workspace memory(static_cast<std::size_t>(task_values()) * sizeof(T));
     T* sums = memory.as<T>();
     T* gradient = sums + sums_;
-    T* planes = gradient + gradients;
+    T* planes = gradient + gradient_values();
     std::fill_n(sums, sums_, T{0});
     for (std::int64_t i = first; i < last; ++i) {
       const Band band = bands_.at(i);
@@ -452,14 +468,11 @@ ConvCost predict(const ConvProblem& problem, Pass pass) {
 }
 
 std::size_t workspace(const ConvProblem& problem, Pass pass) {
-  const PlaneProblem planes =
-      pass == Pass::backward_data ? backward_planes(problem) : forward_planes(problem);
-  const Bands bands(planes, kValuesPerBand);
-  const PlaneLayout layout(planes, bands.largest(), lanes_of(problem));
-  const std::int64_t weights = planes.planes * planes.channels * planes.taps();
-  const std::int64_t tasks = tasks_for(problem.multiply_adds(), bands.count());
-  const std::int64_t values = pass == Pass::backward_weights ? tasks * weights : weights;
-  return static_cast<std::size_t>(values + layout.values()) * size_of(problem.dtype);
+  return dispatch_floating(problem.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    if (pass == Pass::backward_weights) return WeightGradient<T>(problem, {}).workspace();
+    return Product<T>(problem, pass, {}).workspace();
+  });
 }
 
 void run(const ConvProblem& problem, Pass pass, const ConvArgs& args) {

@@ -65,6 +65,7 @@ Layer conv(Site& site) {
                                                          .padding_mode = padding_mode(line),
                                                          .dilation = line.sizes("dilation", 1),
                                                          .groups = line.integer("groups", 1),
+                                                         .flip = line.flag("flip", false),
                                                          .bias = line.flag("bias", true)},
                                     site.generator);
 }
@@ -77,9 +78,12 @@ Layer conv_transpose(Site& site) {
       site.dims(), site.channels(), out, kernel,
       nn::ConvTransposeLayerOptions{.stride = line.sizes("stride", 1),
                                     .padding = line.padding(),
+                                    .padding_mode = padding_mode(line),
                                     .output_padding = line.sizes("output_padding", 0),
+                                    .output_size = line.sizes("output_size", 0),
                                     .dilation = line.sizes("dilation", 1),
                                     .groups = line.integer("groups", 1),
+                                    .flip = line.flag("flip", false),
                                     .bias = line.flag("bias", true)},
       site.generator);
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <mutex>
@@ -139,8 +140,9 @@ Tensor Conv::with_weights(const Tensor& input, const Tensor& other_weight, const
                             .flip = options_.flip,
                             .precision = options_.precision,
                             .workspace_limit = options_.workspace_limit};
-  const auto call = dims_ == 1 ? conv1d : dims_ == 2 ? conv2d : conv3d;
-  return call(input, other_weight, other_bias, options, epilogue);
+  constexpr std::array kCalls = {conv1d, conv2d, conv3d};
+  return kCalls[static_cast<std::size_t>(dims_ - 1)](input, other_weight, other_bias, options,
+                                                     epilogue);
 }
 
 ConvTranspose::ConvTranspose(int dims, std::int64_t in, std::int64_t out, const Spatial& kernel,
@@ -164,14 +166,16 @@ ConvTranspose::ConvTranspose(int dims, std::int64_t in, std::int64_t out, const 
 }
 
 std::string ConvTranspose::describe() const {
-  return fmt::format("ConvTranspose{}d({}, {}, kernel={}{}{}{}{}{}{}{}{})", dims_, weight.size(0),
-                     weight.size(1) * options_.groups, words(kernel_of(weight)),
+  return fmt::format("ConvTranspose{}d({}, {}, kernel={}{}{}{}{}{}{}{}{}{}{}{})", dims_,
+                     weight.size(0), weight.size(1) * options_.groups, words(kernel_of(weight)),
                      option("stride", words(options_.stride.values()), "1"),
                      option("padding", options_.padding.to_string(), "0"),
+                     padding_words(options_.padding_mode, 0),
                      option("output_padding", words(options_.output_padding.values()), "0"),
+                     option("output_size", words(options_.output_size.values()), "0"),
                      option("dilation", words(options_.dilation.values()), "1"),
                      option("groups", std::to_string(options_.groups), "1"),
-                     options_.bias ? "" : ", bias=false",
+                     options_.flip ? ", flip=true" : "", options_.bias ? "" : ", bias=false",
                      option("precision", std::string(name(options_.precision)), "fast"),
                      option("workspace_limit", std::to_string(options_.workspace_limit),
                             std::to_string(kNoWorkspaceLimit)));
@@ -180,14 +184,16 @@ std::string ConvTranspose::describe() const {
 Tensor ConvTranspose::forward(const Tensor& input) {
   const ConvTransposeOptions options{.stride = options_.stride,
                                      .padding = options_.padding,
+                                     .padding_mode = options_.padding_mode,
                                      .output_padding = options_.output_padding,
+                                     .output_size = options_.output_size,
                                      .dilation = options_.dilation,
                                      .groups = options_.groups,
+                                     .flip = options_.flip,
                                      .precision = options_.precision,
                                      .workspace_limit = options_.workspace_limit};
-  if (dims_ == 1) return conv_transpose1d(input, weight, bias, options);
-  if (dims_ == 2) return conv_transpose2d(input, weight, bias, options);
-  return conv_transpose3d(input, weight, bias, options);
+  constexpr std::array kCalls = {conv_transpose1d, conv_transpose2d, conv_transpose3d};
+  return kCalls[static_cast<std::size_t>(dims_ - 1)](input, weight, bias, options);
 }
 
 LocallyConnected::LocallyConnected(const Shape& input, std::int64_t in, std::int64_t out,
@@ -233,10 +239,9 @@ Tensor LocallyConnected::forward(const Tensor& input) {
                                         .padding_value = options_.padding_value,
                                         .dilation = options_.dilation,
                                         .groups = options_.groups};
-  const Spatial kernel(kernel_);
-  if (input_.rank() == 1) return locally_connected1d(input, weight, kernel, bias, options);
-  if (input_.rank() == 2) return locally_connected2d(input, weight, kernel, bias, options);
-  return locally_connected3d(input, weight, kernel, bias, options);
+  constexpr std::array kCalls = {locally_connected1d, locally_connected2d, locally_connected3d};
+  return kCalls[static_cast<std::size_t>(input_.rank() - 1)](input, weight, Spatial(kernel_), bias,
+                                                             options);
 }
 
 std::string Pad::describe() const {

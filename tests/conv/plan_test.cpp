@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fovea/functions.h"
+#include "fovea/memory.h"
 #include "fovea/nn.h"
 #include "fovea/plan.h"
 #include "support/conv_problems.h"
@@ -213,6 +214,27 @@ TEST(WorkspaceLimit, RefusesWhatNeedsMore) {
       for (const Candidate& within :
            make_plan(problem, pass, {.workspace_limit = limit}).candidates)
         EXPECT_LE(within.workspace, candidate.workspace) << within.algorithm;
+    }
+  }
+}
+
+TEST(WorkspaceLimit, IsTheMostThatAnAlgorithmTakes) {
+  for (const char* descriptor :
+       {"mb2ic32ih28oc32kh3ph1", "ic1iw20000oc8kw31pw15", "mb2ic3ih32oc8kh5ph2",
+        "g64ic64ih14oc64kh3ph1", "g8ic64ih14oc64kh3ph1", "ic4ih24oc6kh9ph4", "ic64ih7oc48kh1"}) {
+    const ConvProblem problem = ConvProblem::parse(descriptor);
+    const auto buffers = random_buffers<float>(problem, 1);
+    for (const Pass pass : kPasses) {
+      for (const Candidate& candidate : make_plan(problem, pass).candidates) {
+        if (candidate.refusal) continue;
+        reset_high_water();
+        const std::size_t before = memory_stats().in_use;
+        run_pass(problem, pass, candidate.algorithm, buffers);
+        const std::size_t taken = memory_stats().high_water - before;
+        // Blocks are handed out in sizes of which each is at most a quarter above the one before.
+        EXPECT_LE(taken, candidate.workspace + candidate.workspace / 4 + 4096)
+            << descriptor << ' ' << name(pass) << ' ' << candidate.algorithm;
+      }
     }
   }
 }
