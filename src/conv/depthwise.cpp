@@ -18,6 +18,7 @@
 #include "conv/joined_rows.h"
 #include "conv/packed_weights.h"
 #include "conv/patch_grid.h"
+#include "conv/tasks.h"
 #include "core/dispatch.h"
 #include "fovea/executor.h"
 #include "kernels/depthwise_rows.h"
@@ -31,16 +32,7 @@ namespace {
 using kernels::ChannelBlock;
 using kernels::LaneIndex;
 
-constexpr std::int64_t kTasks = 32;
-constexpr std::int64_t kWorkPerTask = 1 << 18;   // multiply-adds: some microseconds
 constexpr std::int64_t kWeightBytes = 24 << 10;  // that stay in the first-level cache
-
-// A power of two, which most numbers of cores divide.
-std::int64_t tasks_for(std::int64_t multiply_adds) {
-  std::int64_t tasks = 1;
-  while (tasks < kTasks && 2 * tasks * kWorkPerTask <= multiply_adds) tasks *= 2;
-  return tasks;
-}
 
 // What a pass computes, per group: `results` channels, each from `sources` channels.
 struct Group {
@@ -260,7 +252,8 @@ class Product {
     const Parts parts(sums_groups(problem_, pass_) ? 1 : blocks, ceil_div(packed_values(), blocks),
                       sizeof(T));
     const std::int64_t chunks = std::clamp<std::int64_t>(
-        ceil_div(tasks_for(problem_.multiply_adds()), parts.count()), 1, rows);
+        ceil_div(even_tasks_for(static_cast<double>(problem_.multiply_adds())), parts.count()), 1,
+        rows);
     const JoinedRows joined(grids_.front());
     const bool joins = grids_.size() == 1 && !sums_groups(problem_, pass_) && joined.fits() &&
                        are_whole(blocks_.list);
@@ -511,7 +504,9 @@ class WeightGradient {
         static_cast<double>(problem.input_shape().numel() + problem.output_shape().numel());
     splits_ = std::clamp<std::int64_t>(
         static_cast<std::int64_t>(tensors / (2 * sums)), 1,
-        std::min(ceil_div(tasks_for(problem.multiply_adds()), parts_.count()), rows_));
+        std::min(
+            ceil_div(even_tasks_for(static_cast<double>(problem.multiply_adds())), parts_.count()),
+            rows_));
   }
 
   std::size_t workspace() const { return static_cast<std::size_t>(splits_ * size_) * sizeof(T); }

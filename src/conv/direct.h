@@ -3,13 +3,13 @@
 // of few positions, in direct_assembled.cpp; groups of a vector or two in direct_groups.cpp.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "conv/algorithms.h"
 #include "conv/axes.h"
+#include "conv/tasks.h"
 
 namespace fovea::conv {
 
@@ -18,15 +18,6 @@ ConvCost direct_cost(const ConvProblem& problem, Pass pass);
 // Whether forward has so few input channels that the taps of a row of the kernel are joined to one
 // run.
 bool joins_rows(const ConvProblem& problem);
-
-// At most so many tasks as keep some sixteen cores busy and start quickly, of at least some
-// microseconds each. From the problem alone: the cut decides the bits of a sum.
-inline constexpr std::int64_t kTasks = 32;
-inline std::int64_t tasks_for(double multiply_adds) {
-  constexpr double kWorkPerTask = 1 << 20;
-  return std::clamp<std::int64_t>(static_cast<std::int64_t>(multiply_adds / kWorkPerTask), 1,
-                                  kTasks);
-}
 
 inline std::vector<std::int64_t> multiples(std::int64_t count, std::int64_t step) {
   std::vector<std::int64_t> values;

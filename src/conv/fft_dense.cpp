@@ -13,6 +13,7 @@
 #include "conv/fft_passes.h"
 #include "conv/fft_weights.h"
 #include "conv/packed_weights.h"
+#include "conv/tasks.h"
 #include "core/scratch.h"
 #include "fovea/executor.h"
 
@@ -23,7 +24,6 @@ using kernels::Planes;
 
 constexpr std::int64_t kBatchBytes = 16 << 20;  // of spectra at a time: the last-level cache
 constexpr std::int64_t kFewestRows = 24;        // that are worth a pass over the weights
-constexpr std::int64_t kTasks = 32;
 
 // Channels of a tensor in vectors that belong to one group each.
 struct Blocks {

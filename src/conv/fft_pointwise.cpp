@@ -11,6 +11,7 @@
 #include "conv/fft_passes.h"
 #include "conv/fft_weights.h"
 #include "conv/packed_weights.h"
+#include "conv/tasks.h"
 #include "core/scratch.h"
 #include "fovea/executor.h"
 #include "kernels/patch_product.h"
@@ -22,7 +23,6 @@ namespace {
 using kernels::HalfSpectra;
 using kernels::Planes;
 
-constexpr std::int64_t kTasks = 32;
 constexpr std::int64_t kGradientTasks = 16;  // more would only need more sums
 
 // Some channels of one tile as lanes of the real or of the imaginary part; or of the real part and,

@@ -15,6 +15,7 @@
 #include "conv/cost.h"
 #include "conv/epilogue.h"
 #include "conv/planes.h"
+#include "conv/tasks.h"
 #include "core/dispatch.h"
 #include "fovea/executor.h"
 #include "kernels/plane_product.h"
@@ -26,16 +27,11 @@ namespace {
 using kernels::kMaxPlanes;
 using kernels::kMaxStrips;
 
-constexpr std::int64_t kTasks = 32;
-constexpr std::int64_t kWorkPerTask = 1 << 18;    // multiply-adds: some ten microseconds
 constexpr std::int64_t kValuesPerBand = 1 << 13;  // of the source: leaves room in the first cache
 constexpr std::int64_t kStripsPerChunk = 64;      // that a gradient adds up in one go
 
-// A power of two, which most numbers of cores divide.
-std::int64_t tasks_for(std::int64_t multiply_adds, std::int64_t bands) {
-  std::int64_t tasks = 1;
-  while (tasks < kTasks && 2 * tasks * kWorkPerTask <= multiply_adds) tasks *= 2;
-  return std::min(tasks, bands);
+std::int64_t tasks_of(const ConvProblem& problem, const Bands& bands) {
+  return std::min(even_tasks_for(static_cast<double>(problem.multiply_adds())), bands.count());
 }
 
 // The planes of a result in blocks of about equal size, each small enough for a register tile.
@@ -93,7 +89,7 @@ class Product {
         weights_(static_cast<const T*>(args.second)),
         problem_(problem),
         pass_(pass),
-        tasks_(tasks_for(problem.multiply_adds(), bands_.count())) {}
+        tasks_(tasks_of(problem, bands_)) {}
 
   // Bytes; each task holds its own while it runs, and all may run at once.
   std::size_t workspace() const {
@@ -244,7 +240,7 @@ class WeightGradient {
         x_(static_cast<const T*>(args.first)),
         g_(static_cast<const T*>(args.second)),
         dw_(static_cast<T*>(args.result)),
-        tasks_(tasks_for(problem.multiply_adds(), bands_.count())),
+        tasks_(tasks_of(problem, bands_)),
         taps_(planes_.taps() * planes_.channels),
         pitch_(ceil_div(bands_.largest()[2], lanes_) * lanes_),
         offsets_(layout_.offsets()) {

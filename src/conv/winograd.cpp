@@ -35,7 +35,7 @@ using kernels::WinogradTile;
 constexpr std::int64_t kMostJoined = 4;
 
 std::int64_t whole_vectors(std::int64_t channels, std::int64_t lanes) {
-  return (channels + lanes - 1) / lanes;
+  return ceil_div(channels, lanes);
 }
 
 // The outputs of a pass along each axis, over which tiles are laid.

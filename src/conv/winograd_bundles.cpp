@@ -13,6 +13,7 @@
 
 #include "conv/axes.h"
 #include "conv/epilogue.h"
+#include "conv/tasks.h"
 #include "conv/winograd_passes.h"
 #include "conv/winograd_tiles.h"
 #include "conv/winograd_weights.h"
@@ -27,8 +28,7 @@ using kernels::kMaxWinogradPoints;
 using kernels::WinogradTile;
 
 constexpr std::int64_t kRowsAtOnce = 20;  // of tiles, at most where a register tile has fewer
-constexpr std::int64_t kTasks = 32;
-constexpr std::int64_t kWorkPerTask = 1 << 18;  // products: some microseconds
+constexpr double kWorkPerTask = 1 << 18;  // products: some microseconds
 
 template <class T>
 class BundleProduct {
@@ -49,9 +49,9 @@ class BundleProduct {
     groups_ = std::clamp<std::int64_t>(kRowsAtOnce / rows_, 1, groups);
     chunks_ = ceil_div(groups, groups_);
     product_step_ = order_.bundle_blocks() * groups_ * rows_ * order_.wide() + order_.lanes;
-    const std::int64_t work =
+    const std::int64_t products =
         tiles * order_.points * order_.bundles * order_.reduced * order_.results;
-    const std::int64_t wanted = std::clamp<std::int64_t>(work / kWorkPerTask, 1, kTasks);
+    const std::int64_t wanted = tasks_for(static_cast<double>(products), kWorkPerTask);
     chunk_parts_ = std::min(chunks_, wanted);
     cuts_ = std::min(ceil_div(wanted, chunk_parts_), order_.bundles);
   }

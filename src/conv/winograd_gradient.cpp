@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "conv/axes.h"
+#include "conv/tasks.h"
 #include "conv/winograd_passes.h"
 #include "conv/winograd_tiles.h"
 #include "conv/winograd_weights.h"
@@ -29,8 +30,6 @@ constexpr std::int64_t kWholeBytes = 20 << 20;  // where parts of the weights ar
 constexpr std::int64_t kPartBytes = 512 << 10;  // of sums in one core's second-level cache
 constexpr std::int64_t kTilesPerTask = 16;
 constexpr std::int64_t kTilesPerChunk = 128;  // their gradients stay in the first-level cache
-constexpr std::int64_t kTasks = 32;
-constexpr double kWorkPerTask = 1 << 20;  // multiply-adds: some microseconds
 
 template <class T>
 class Gradient {
@@ -130,7 +129,7 @@ class Gradient {
   void multiply_parts() const {
     const double work = static_cast<double>(tiles_ * order_.points * order_.blocks() * wide_) *
                         static_cast<double>(in_rows_);
-    const auto wanted = static_cast<std::int64_t>(std::min(work / kWorkPerTask, double{kTasks}));
+    const std::int64_t wanted = tasks_for(work);
     const std::int64_t row_bytes = order_.points * wide_ * static_cast<std::int64_t>(sizeof(T));
     const std::int64_t parts = parts_of_rows(
         std::max(wanted, order_.blocks() * ceil_div(in_rows_ * row_bytes, kPartBytes)));

@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "conv/algorithms.h"
+#include "conv/axes.h"
 #include "kernels/winograd.h"
 
 namespace fovea::conv {

@@ -12,6 +12,7 @@
 
 #include "conv/axes.h"
 #include "conv/epilogue.h"
+#include "conv/tasks.h"
 #include "conv/winograd_passes.h"
 #include "conv/winograd_tiles.h"
 #include "conv/winograd_weights.h"
@@ -34,7 +35,6 @@ constexpr std::int64_t kFewestOwnTasks = 8;
 constexpr std::int64_t kSharedBytes = 12 << 20;
 constexpr std::int64_t kSharedRows = 112;        // of one task, with one block of results
 constexpr std::int64_t kPanelBytes = 384 << 10;  // of products, before they are transformed back
-constexpr std::int64_t kTasks = 32;
 
 struct Range {
   std::int64_t first;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "conv/axes.h"
 #include "conv/patch_grid.h"
 #include "fovea/conv.h"
 #include "kernels/winograd.h"
@@ -30,7 +31,7 @@ TileGrid tile_grid(const ConvProblem& problem, Pass pass, const kernels::Winogra
 
 // Tiles that cover an axis of this many outputs.
 inline std::int64_t tiles_along(std::int64_t outputs, const kernels::WinogradAxis& axis) {
-  return (outputs + axis.outputs - 1) / axis.outputs;
+  return ceil_div(outputs, axis.outputs);
 }
 
 // Where the cells that tile `index` reads lie; padding, and what lies behind it, reads `padding`.

@@ -68,7 +68,7 @@ class Transformer {
         steps_(steps_of(problem, pass)) {}
 
   void run(const T* weights, T* points) const {
-    const std::int64_t chunks = (order_.reduced + kChannels - 1) / kChannels;
+    const std::int64_t chunks = ceil_div(order_.reduced, kChannels);
     const std::int64_t per_chunk = kChannels * 2 * order_.lanes * order_.points;
     const std::int64_t grain = std::max<std::int64_t>(1, kElementsPerTask / per_chunk);
     parallel_ranges(order_.blocks() * chunks, grain, [&](std::int64_t begin, std::int64_t end) {

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "conv/algorithms.h"
+#include "conv/axes.h"
 #include "core/storage.h"
 #include "kernels/winograd.h"
 
@@ -31,7 +32,7 @@ struct PointWeights {
   std::int64_t bundles = 1;
 
   int wide() const { return results > lanes ? 2 * lanes : lanes; }  // the widest block
-  std::int64_t bundle_blocks() const { return (results + wide() - 1) / wide(); }
+  std::int64_t bundle_blocks() const { return ceil_div(results, wide()); }
   std::int64_t blocks() const { return bundles * bundle_blocks(); }
   // The first result channel of a block, in all and in its bundle.
   std::int64_t column(std::int64_t block) const {
