@@ -49,9 +49,9 @@ class BundleProduct {
     groups_ = std::clamp<std::int64_t>(kRowsAtOnce / rows_, 1, groups);
     chunks_ = ceil_div(groups, groups_);
     product_step_ = order_.bundle_blocks() * groups_ * rows_ * order_.wide() + order_.lanes;
-    const std::int64_t products =
-        tiles * order_.points * order_.bundles * order_.reduced * order_.results;
-    const std::int64_t wanted = tasks_for(static_cast<double>(products), kWorkPerTask);
+    const double work = static_cast<double>(tiles * order_.points) *
+                        static_cast<double>(order_.bundles * order_.reduced * order_.results);
+    const std::int64_t wanted = tasks_for(work, kWorkPerTask);
     chunk_parts_ = std::min(chunks_, wanted);
     cuts_ = std::min(ceil_div(wanted, chunk_parts_), order_.bundles);
   }
