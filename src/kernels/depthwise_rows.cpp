@@ -358,17 +358,20 @@ void RunBand(const DepthwiseRowsGradient<T>& job) {
 
 // Rows that a strip walks down at a time. Where cells lie a multiple of 512 bytes apart, the lines
 // of a strip share few sets of the first-level cache: the lines beside them, which the CPU fetches
-// too, are gone before their turn comes unless that is soon.
+// too, are gone before their turn comes unless that is soon. A column of these rows is `most`
+// bytes.
 template <class T>
-std::int64_t RowsAtOnce(const RowWindow<T>& window) {
+std::int64_t RowsAtOnce(const RowWindow<T>& window, std::int64_t most) {
   const auto bytes = static_cast<std::int64_t>(sizeof(T)) * window.cell_values;
-  return bytes % 512 == 0 ? HWY_MAX(8192 / (bytes * window.stride), 1) : window.count;
+  return bytes % 512 == 0 ? HWY_MAX(most / (bytes * window.stride), 1) : window.count;
 }
+constexpr std::int64_t kColumn = 8 << 10;
+constexpr std::int64_t kLongColumn = 16 << 10;  // for sums over dense cells: nothing is written
 
 // Calls f(band, first row) for bands of the window.
 template <class T, class F>
-void ForBands(const RowWindow<T>& window, const F& f) {
-  const std::int64_t most = RowsAtOnce(window);
+void ForBands(const RowWindow<T>& window, std::int64_t column, const F& f) {
+  const std::int64_t most = RowsAtOnce(window, column);
   for (std::int64_t row = 0; row < window.count; row += most) {
     RowWindow<T> band = window;
     band.rows += row * window.stride;
@@ -379,7 +382,7 @@ void ForBands(const RowWindow<T>& window, const F& f) {
 
 template <class T>
 void RunRows(const DepthwiseRows<T>& given) {
-  ForBands(given.window, [&](const RowWindow<T>& band, std::int64_t row) {
+  ForBands(given.window, kColumn, [&](const RowWindow<T>& band, std::int64_t row) {
     DepthwiseRows<T> job = given;
     job.window = band;
     job.out += row * given.out_row_step;
@@ -388,7 +391,8 @@ void RunRows(const DepthwiseRows<T>& given) {
 }
 template <class T>
 void RunGradient(const DepthwiseRowsGradient<T>& given) {
-  ForBands(given.window, [&](const RowWindow<T>& band, std::int64_t row) {
+  const std::int64_t column = given.window.stride == 1 ? kLongColumn : kColumn;
+  ForBands(given.window, column, [&](const RowWindow<T>& band, std::int64_t row) {
     DepthwiseRowsGradient<T> job = given;
     job.window = band;
     job.gradient += row * given.gradient_row_step;
