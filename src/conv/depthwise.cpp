@@ -676,9 +676,8 @@ ConvCost predict(const ConvProblem& problem, Pass pass) {
   const double vectors = channels / static_cast<double>(model.lanes);
   const double rows = places / row * vectors / 2 * taps / static_cast<double>(axes[2].kernel);
   const bool strided = std::ranges::any_of(axes, [](const ConvAxis& a) { return a.stride > 1; });
-  const double each = group.sources == 1                          ? 2.1
-                      : strided || pass == Pass::backward_weights ? 3.1
-                                                                  : 1.3;
+  const bool apart = strided && pass != Pass::backward_weights;
+  const double each = group.sources == 1 ? 2.1 : apart ? 3.1 : 1.3;
   cost.cycles = pass_cycles(
       model, products * each + 40 * rows + 7 * places * vectors + 0.05 * cost.bytes, cost.bytes);
   return cost;
