@@ -11,6 +11,7 @@
 #include "fovea/functions.h"
 #include "ops/conv_problem.h"
 #include "ops/epilogue.h"
+#include "ops/checks.h"
 #include "ops/families.h"
 
 namespace fovea {
@@ -456,13 +457,6 @@ Tensor locally_connected(std::string_view op, int dims, const Tensor& input, con
   return add_bias(op, product.reshape(shape), bias);
 }
 
-void require_spatial(std::string_view op, const Tensor& input) {
-  FOVEA_CHECK(
-      input.defined() && input.rank() >= 3 && input.rank() <= 5,
-      "{}: the input is {}, but [N, C, spatial...] with one to three spatial axes is needed", op,
-      input.defined() ? input.describe() : "undefined");
-}
-
 }  // namespace
 
 Padding::Padding(std::initializer_list<std::int64_t> each) {
@@ -535,7 +529,7 @@ Tensor conv_transpose3d(const Tensor& input, const Tensor& weight, const Tensor&
 }
 
 Tensor unfold(const Tensor& input, const Spatial& kernel, const WindowOptions& options) {
-  require_spatial("unfold", input);
+  const int dims = ops::spatial_dims("unfold", input);
   std::vector<Sides> padding =
       options.padding.resolve(window_axes("unfold", input.shape(), kernel, options), "unfold");
   Tensor x = crop(input, take_cuts("unfold", input.shape(), padding, options.padding_mode));
@@ -543,19 +537,16 @@ Tensor unfold(const Tensor& input, const Spatial& kernel, const WindowOptions& o
     x = pad(x, Padding(padding), {options.padding_mode, options.padding_value});
     std::fill(padding.begin(), padding.end(), Sides{});
   }
-  return apply1(ops::unfold, {x},
-                window_attributes("unfold", input.rank() - 2, kernel, options, padding));
+  return apply1(ops::unfold, {x}, window_attributes("unfold", dims, kernel, options, padding));
 }
 
 Tensor fold(const Tensor& columns, const Spatial& size, const Spatial& kernel,
             const WindowOptions& options) {
-  FOVEA_CHECK(columns.defined() && columns.rank() == 3,
-              "fold: the columns are {}, but [N, C * taps, positions] is needed",
-              columns.defined() ? columns.describe() : "undefined");
+  FOVEA_CHECK(columns.defined(), "fold: the columns are undefined");
   const int dims = size.values().rank();
   FOVEA_CHECK(dims >= 1 && dims <= 3, "fold: {} spatial dimensions, but only 1, 2 and 3 exist",
               dims);
-  Shape input{columns.shape()[0], 1};
+  Shape input{1, 1};  // of which the spatial sizes matter
   for (const std::int64_t one : size.expand(dims, "fold")) input.push_back(one);
   std::vector<Sides> padding =
       options.padding.resolve(window_axes("fold", input, kernel, options), "fold");
@@ -596,11 +587,7 @@ Tensor locally_connected3d(const Tensor& input, const Tensor& weight, const Spat
 }
 
 Tensor pad(const Tensor& input, const Padding& amounts, const PadOptions& options) {
-  FOVEA_CHECK(
-      input.defined() && input.rank() >= 3 && input.rank() <= 5,
-      "pad: the input is {}, but [N, C, spatial...] with one to three spatial axes is needed",
-      input.defined() ? input.describe() : "undefined");
-  const int dims = input.rank() - 2;
+  const int dims = ops::spatial_dims("pad", input);
   const Shape ones = Shape::filled(dims, 1);
   std::vector<Sides> padding = amounts.resolve(make_axes(input.shape(), ones, ones, ones), "pad");
   const Tensor kept = crop(input, take_cuts("pad", input.shape(), padding, options.mode));

@@ -13,16 +13,7 @@ namespace {
 
 using ops::add_scalar;
 using ops::mul_scalar;
-
-// The spatial dimensions of a tensor [N, C, spatial...].
-int spatial_dims(std::string_view op, const Tensor& input) {
-  FOVEA_CHECK(input.defined(), "{}: the input is undefined", op);
-  FOVEA_CHECK(
-      input.rank() >= 3 && input.rank() <= 5,
-      "{}: the input is {}, but [N, C, spatial...] with one to three spatial axes is needed", op,
-      input.describe());
-  return input.rank() - 2;
-}
+using ops::spatial_dims;
 
 // What all pooling operators with windows have. A stride of 0 stands for the window size.
 struct PoolWindow {
@@ -198,16 +189,14 @@ Tensor batch_norm_in_training(const Tensor& input, Tensor running_mean, Tensor r
   check_momentum(options.momentum);
   const auto& [residual, activation, slope] = epilogue;
   const bool bounds = activation == Activation::relu || activation == Activation::relu6;
-  const std::vector<Tensor> outputs = called_as("batch_norm", [&] {
-    if (!bounds && !residual.defined()) {
-      return apply(ops::batch_norm_training, {input, weight, bias}, {{"eps", options.eps}});
-    }
-    const Activation inside = bounds ? activation : Activation::none;
-    return apply(ops::batch_norm_fused, {input, weight, bias, residual},
-                 {{"eps", options.eps},
-                  {"activation", static_cast<std::int64_t>(inside)},
-                  {"slope", slope}});
-  });
+  const bool plain = !bounds && !residual.defined();
+  const Activation inside = bounds ? activation : Activation::none;
+  const std::vector<Tensor> outputs =
+      plain ? apply(ops::batch_norm_training, {input, weight, bias}, {{"eps", options.eps}})
+            : apply(ops::batch_norm_fused, {input, weight, bias, residual},
+                    {{"eps", options.eps},
+                     {"activation", static_cast<std::int64_t>(inside)},
+                     {"slope", slope}});
   for (const Tensor& running : {running_mean, running_variance}) {
     FOVEA_CHECK(running.defined() && running.shape() == outputs[1].shape(),
                 "batch_norm: running statistics are {}, but input {} needs {}", running.describe(),
@@ -477,11 +466,12 @@ Tensor log_softmax(const Tensor& input, int axis) {
 }
 
 Tensor dropout(const Tensor& input, double p, Generator& generator) {
-  FOVEA_CHECK(p >= 0 && p < 1, "dropout: the probability is {}, but must be in [0, 1)", p);
-  return apply1(ops::dropout, {input},
-                {{"p", p},
-                 {"seed", static_cast<std::int64_t>(generator.seed)},
-                 {"stream", static_cast<std::int64_t>(generator.next_stream++)}});
+  Tensor result = apply1(ops::dropout, {input},
+                         {{"p", p},
+                          {"seed", static_cast<std::int64_t>(generator.seed)},
+                          {"stream", static_cast<std::int64_t>(generator.next_stream)}});
+  ++generator.next_stream;  // not where the call was refused
+  return result;
 }
 
 Tensor dropout2d(const Tensor& input, double p, Generator& generator) {

@@ -50,6 +50,15 @@ void require_features(std::string_view op, const Shape& input, const Shape& weig
                   op, given, input, weight, needed, hint.empty() ? "." : hint));
 }
 
+int spatial_dims(std::string_view op, const Tensor& input) {
+  FOVEA_CHECK(input.defined(), "{}: the input is undefined", op);
+  FOVEA_CHECK(
+      input.rank() >= 3 && input.rank() <= 5,
+      "{}: the input is {}, but [N, C, spatial...] with one to three spatial axes is needed", op,
+      input.describe());
+  return input.rank() - 2;
+}
+
 Shape spatial_of(const Shape& shape) {
   return Shape(std::span<const std::int64_t>(shape.begin() + 2, shape.end()));
 }

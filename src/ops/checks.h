@@ -18,6 +18,9 @@ void require_rank(std::string_view op, const TensorSpec& spec, std::string_view 
 // That the last axis of an input is what weights [out, in] need.
 void require_features(std::string_view op, const Shape& input, const Shape& weight);
 
+// How many spatial axes [N, C, spatial...] has: Error, naming `op`, unless they are one to three.
+int spatial_dims(std::string_view op, const Tensor& input);
+
 // The sizes behind [N, C].
 Shape spatial_of(const Shape& shape);
 

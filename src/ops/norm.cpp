@@ -125,7 +125,7 @@ void run_group_backward(Inputs inputs, const Attributes& attributes, Outputs out
 // --- batch_norm_training
 
 std::vector<TensorSpec> training_infer(Specs inputs, const Attributes& attributes) {
-  constexpr std::string_view kName = "batch_norm_training";
+  constexpr std::string_view kName = "batch_norm";  // as it is called
   const TensorSpec& x = inputs[0];
   check_input(kName, x, true);
   const Shape channels = {x.shape[1]};
@@ -169,9 +169,9 @@ std::vector<TensorSpec> fused_infer(Specs inputs, const Attributes& attributes) 
   std::vector<TensorSpec> outputs = training_infer(inputs, attributes);
   const TensorSpec& residual = inputs[3];
   if (!residual.defined) return outputs;
-  require_same_dtype("batch_norm_fused", inputs[0], residual);
+  require_same_dtype("batch_norm", inputs[0], residual);
   FOVEA_CHECK(residual.shape == outputs[0].shape,
-              "batch_norm_fused: the residual is {}, but it is added to the output, which is {}; "
+              "batch_norm: the residual is {}, but it is added to the output, which is {}; "
               "both must have one shape",
               residual.shape, outputs[0].shape);
   return outputs;

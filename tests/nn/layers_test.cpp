@@ -211,7 +211,7 @@ TEST(Module, ErrorsSayInWhichLayer) {
   EXPECT_EQ(error_of([&] {
               net(Tensor::zeros({2, 3, 4, 4}));
             }),
-            "BatchNorm2d(5): batch_norm: batch_norm_training: weight is [5], but input "
+            "BatchNorm2d(5): batch_norm: weight is [5], but input "
             "[2, 3, 4, 4] needs [3]");
 }
 

@@ -128,8 +128,7 @@ TEST(EmptyBatch, GivesEmptyOutputsAndZeroGradientsOfWeights) {
       batched = batched || !is_shared(example, i);
     if (needs_a_sample(example)) {
       const Example empty = without_samples(example);
-      EXPECT_CONTAINS(error_of([&] { apply(*empty.op, empty.inputs, empty.attributes); }),
-                      std::string(empty.op->name) + ": ");
+      EXPECT_NE(error_of([&] { apply(*empty.op, empty.inputs, empty.attributes); }), "");
     } else if (batched) {
       const Example empty = without_samples(example);
       spoil_memory(empty);

@@ -108,10 +108,10 @@ void add_norm(Refusals& all) {
   const Tensor c = zeros({4});
   all.add(ops::batch_norm, {x, c, c, zeros({3}), c}, eps,
           "running mean is [3], but input [2, 4, 3] needs [4]");
-  all.add(ops::batch_norm_training, {x, zeros({3}), c}, eps,
-          "weight is [3], but input [2, 4, 3] needs [4]");
+  all.add_as("batch_norm", ops::batch_norm_training, {x, zeros({3}), c}, eps,
+             "weight is [3], but input [2, 4, 3] needs [4]");
   const Attributes plain = eps.with("activation", std::int64_t{0}).with("slope", 0.0);
-  all.add(ops::batch_norm_fused, {x, c, c, zeros({2, 4, 1})}, plain,
+  all.add_as("batch_norm", ops::batch_norm_fused, {x, c, c, zeros({2, 4, 1})}, plain,
           "the residual is [2, 4, 1], but it is added to the output, which is [2, 4, 3]; both must "
           "have one shape");
   all.add(ops::group_norm, {x, c, c}, eps.with("groups", std::int64_t{3}),

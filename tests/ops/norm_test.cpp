@@ -205,7 +205,7 @@ TEST(Norm, ErrorsNameWhatIsWrong) {
   const Tensor x = Tensor::zeros({1, 3});
   const Tensor c = Tensor::zeros({3});
   EXPECT_EQ(error_of([&] { batch_norm(x, c, c, {}, {}, {.training = true}); }),
-            "batch_norm: batch_norm_training: input [1, 3] has one value per channel, whose "
+            "batch_norm: input [1, 3] has one value per channel, whose "
             "variance is zero. "
             "Use a batch of more than one, or evaluation.");
   EXPECT_CONTAINS(error_of([&] { batch_norm(x, c, Tensor::zeros({4})); }), "running variance");
