@@ -113,7 +113,9 @@ TEST(Linear, ErrorsGiveTheFix) {
                     linear(Tensor::zeros({64, 400}, DType::float64), w);
                   }),
                   "float64", "float32");
-  EXPECT_CONTAINS(error_of([&] { linear(Tensor::zeros({64, 0}), Tensor::zeros({120, 0})); }),
+  EXPECT_CONTAINS(error_of([&] {
+                    linear(Tensor::zeros({64, 0}), Tensor::zeros({120, 0}));
+                  }),
                   "at least one feature");
   EXPECT_CONTAINS(error_of([&] {
                     linear(Tensor::zeros({64, 400}), Tensor::zeros({400}));
