@@ -23,6 +23,7 @@ const std::map<std::string_view, std::set<std::size_t>> kShared = {
     {"conv_fused", {1, 2}},
     {"conv_backward_data", {1}},
     {"conv_transpose", {1, 2}},
+    {"mirror", {0}},
     {"local_product", {1}},
     {"local_product_columns", {1}},
     {"linear", {1, 2}},
@@ -31,6 +32,8 @@ const std::map<std::string_view, std::set<std::size_t>> kShared = {
     {"batch_norm_backward", {2, 3, 4}},
     {"batch_norm_training", {1, 2}},
     {"batch_norm_training_backward", {2, 3, 4}},
+    {"batch_norm_fused", {1, 2}},
+    {"batch_norm_fused_backward", {2, 3, 4}},
     {"group_norm", {1, 2}},
     {"group_norm_backward", {2}},
     {"layer_norm", {1, 2}},
@@ -73,7 +76,8 @@ Example without_samples(const Example& example) {
 // Operators on signals without a batch; means over the batch, and what else needs a sample.
 bool needs_a_sample(const Example& example) {
   static const std::set<std::string_view> kRefusing = {
-      "correlate", "convolve", "batch_norm_training", "nll_loss", "nll_loss_backward"};
+      "correlate",        "convolve", "batch_norm_training",
+      "batch_norm_fused", "nll_loss", "nll_loss_backward"};
   const std::string_view op = example.op->name;
   if (kRefusing.contains(op)) return true;
   // The largest of no values, and transforms along the batch.

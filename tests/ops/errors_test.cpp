@@ -97,9 +97,10 @@ void add_pooling(Refusals& all) {
       ops::max_unpool, {zeros({1, 2, 2, 2}), zeros({1, 2, 2, 2})}, to,
       "positions must be int64 [N, C, spatial...] as max_pool gives them, got float32 [1, 2, 2, "
       "2]");
-  all.add(ops::max_unpool_gradient, {zeros({1, 2, 2, 2}), zeros({1, 2, 2, 2})}, {},
-          "positions must be int64 [N, C, spatial...] as max_pool gives them, got float32 [1, 2, 2, "
-          "2]");
+  all.add(
+      ops::max_unpool_gradient, {zeros({1, 2, 2, 2}), zeros({1, 2, 2, 2})}, {},
+      "positions must be int64 [N, C, spatial...] as max_pool gives them, got float32 [1, 2, 2, "
+      "2]");
 }
 
 void add_norm(Refusals& all) {
@@ -111,9 +112,10 @@ void add_norm(Refusals& all) {
   all.add_as("batch_norm", ops::batch_norm_training, {x, zeros({3}), c}, eps,
              "weight is [3], but input [2, 4, 3] needs [4]");
   const Attributes plain = eps.with("activation", std::int64_t{0}).with("slope", 0.0);
-  all.add_as("batch_norm", ops::batch_norm_fused, {x, c, c, zeros({2, 4, 1})}, plain,
-          "the residual is [2, 4, 1], but it is added to the output, which is [2, 4, 3]; both must "
-          "have one shape");
+  all.add_as(
+      "batch_norm", ops::batch_norm_fused, {x, c, c, zeros({2, 4, 1})}, plain,
+      "the residual is [2, 4, 1], but it is added to the output, which is [2, 4, 3]; both must "
+      "have one shape");
   all.add(ops::group_norm, {x, c, c}, eps.with("groups", std::int64_t{3}),
           "4 channels (shape [2, 4, 3]) cannot be cut into 3 groups of equal size: 4 / 3 leaves 1");
   all.add(ops::layer_norm, {x, c, {}}, eps.with("axes", std::int64_t{2}),
