@@ -279,34 +279,6 @@ Tensor broadcast(const Tensor& tensor, const Shape& shape) {
 
 }  // namespace view
 
-void copy_elements(const Tensor& source, Tensor& target) {
-  FOVEA_ASSERT(source.shape() == target.shape());
-  // Walk in the target's memory order, so that writes are sequential.
-  const Shape order = by_step(target.shape(), target.strides());
-  const Shape shape = gather(target.shape(), order);
-  const Strides from = gather(source.strides(), order);
-  const Strides to = gather(target.strides(), order);
-  dispatch_all(target.dtype(), [&](auto target_tag) {
-    using To = typename decltype(target_tag)::type;
-    To* out = writable<To>(target);
-    with_data(source, [&](auto* in) {
-      using From = std::remove_pointer_t<decltype(in)>;
-      const std::int64_t step_from = shape.empty() ? 1 : from.back();
-      const std::int64_t step_to = shape.empty() ? 1 : to.back();
-      for_each_row(shape, from, to, [&](std::int64_t a, std::int64_t b, std::int64_t count) {
-        if constexpr (std::is_same_v<From, To>) {
-          if (step_from == 1 && step_to == 1) {
-            std::memcpy(out + b, in + a, static_cast<std::size_t>(count) * sizeof(To));
-            return;
-          }
-        }
-        for (std::int64_t i = 0; i < count; ++i)
-          out[b + i * step_to] = convert<To>(in[a + i * step_from]);
-      });
-    });
-  });
-}
-
 Tensor dense(const Tensor& tensor, Layout layout) {
   if (tensor.is_contiguous(layout)) return tensor;
   Tensor copy = Tensor::empty(tensor.shape(), tensor.dtype(), layout);
