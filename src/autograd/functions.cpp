@@ -2,6 +2,7 @@
 #include "fovea/functions.h"
 
 #include "autograd/epilogue.h"
+#include "autograd/tape.h"
 #include "core/called_as.h"
 #include "core/check.h"
 #include "fovea/autograd.h"
@@ -93,6 +94,33 @@ void check_momentum(double momentum) {
               momentum);
 }
 
+// The gradient needs the positions, whoever does not.
+Attributes with_positions(const Attributes& attributes, const Tensor& input, bool wanted) {
+  const bool recorded = input.defined() && grad_enabled() && autograd::wants_grad(input);
+  return wanted || recorded ? attributes : attributes.with("positions", false);
+}
+
+std::vector<Tensor> pooled_max(const Tensor& input, const Spatial& window,
+                               const PoolOptions& options, bool positions) {
+  constexpr std::string_view kName = "max_pool";
+  const int dims = ops::spatial_dims(kName, input);
+  const PoolWindow pool = {.size = window.expand(dims, kName),
+                           .stride = options.stride,
+                           .padding = options.padding,
+                           .dilation = options.dilation,
+                           .ceil_mode = options.ceil_mode};
+  const Attributes attributes =
+      window_attributes(input, pool, kName).with("dilation", options.dilation.expand(dims, kName));
+  return apply(ops::max_pool, {input}, with_positions(attributes, input, positions));
+}
+
+std::vector<Tensor> adaptively_pooled_max(const Tensor& input, const Spatial& output,
+                                          bool positions) {
+  constexpr std::string_view kName = "adaptive_max_pool";
+  const Attributes attributes = {{"output", output.expand(ops::spatial_dims(kName, input), kName)}};
+  return apply(ops::adaptive_max_pool, {input}, with_positions(attributes, input, positions));
+}
+
 }  // namespace
 
 Shape Spatial::expand(int dims, std::string_view what) const {
@@ -104,33 +132,21 @@ Shape Spatial::expand(int dims, std::string_view what) const {
 }
 
 Tensor max_pool(const Tensor& input, const Spatial& window, const PoolOptions& options) {
-  return max_pool_with_positions(input, window, options).values;
+  return pooled_max(input, window, options, /*positions=*/false).front();
 }
 
 MaxPoolResult max_pool_with_positions(const Tensor& input, const Spatial& window,
                                       const PoolOptions& options) {
-  constexpr std::string_view kName = "max_pool";
-  const int dims = spatial_dims(kName, input);
-  const PoolWindow pool = {.size = window.expand(dims, kName),
-                           .stride = options.stride,
-                           .padding = options.padding,
-                           .dilation = options.dilation,
-                           .ceil_mode = options.ceil_mode};
-  std::vector<Tensor> outputs = apply(
-      ops::max_pool, {input},
-      window_attributes(input, pool, kName).with("dilation", options.dilation.expand(dims, kName)));
+  std::vector<Tensor> outputs = pooled_max(input, window, options, /*positions=*/true);
   return {std::move(outputs[0]), std::move(outputs[1])};
 }
 
 Tensor adaptive_max_pool(const Tensor& input, const Spatial& output) {
-  return adaptive_max_pool_with_positions(input, output).values;
+  return adaptively_pooled_max(input, output, /*positions=*/false).front();
 }
 
 MaxPoolResult adaptive_max_pool_with_positions(const Tensor& input, const Spatial& output) {
-  constexpr std::string_view kName = "adaptive_max_pool";
-  std::vector<Tensor> outputs =
-      apply(ops::adaptive_max_pool, {input},
-            {{"output", output.expand(spatial_dims(kName, input), kName)}});
+  std::vector<Tensor> outputs = adaptively_pooled_max(input, output, /*positions=*/true);
   return {std::move(outputs[0]), std::move(outputs[1])};
 }
 

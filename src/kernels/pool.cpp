@@ -71,6 +71,7 @@ HWY_INLINE void max_lanes(D d, const PoolWindow& window, std::int64_t channels, 
   const Maximum<D> best = maximum_of(d, window, channels, x + window.base * channels);
   const auto where = hn::Add(best.where, hn::Set(di, static_cast<Index<D>>(window.base)));
   hn::StoreU(best.value, d, y);
+  if (positions == nullptr) return;
   HWY_ALIGN Index<D> indices[hn::MaxLanes(di)];
   hn::Store(where, di, indices);
   for (std::size_t i = 0; i < hn::Lanes(di); ++i) positions[i] = indices[i];
@@ -85,9 +86,9 @@ HWY_INLINE void max_pool_cells(const PoolPlane& plane, std::int64_t first, std::
     const PoolWindow window = windows.current();
     const T* sample = x + cell / plane.outputs() * plane.inputs() * channels;
     T* out = y + cell * channels;
-    std::int64_t* where = positions + cell * channels;
+    std::int64_t* where = positions == nullptr ? nullptr : positions + cell * channels;
     for_lanes<T>(0, static_cast<std::size_t>(channels), [&](auto d, std::size_t c) HWY_ATTR {
-      max_lanes(d, window, channels, sample + c, out + c, where + c);
+      max_lanes(d, window, channels, sample + c, out + c, where == nullptr ? where : where + c);
     });
   }
 }

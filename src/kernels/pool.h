@@ -40,7 +40,7 @@ struct PoolPlane {
 };
 
 // Output cells [first, last) of all samples in a row: x [N, inputs, C] -> y, positions [N, outputs,
-// C]. A NaN wins over any number, as in PyTorch. T is float or double.
+// C], which may be null. A NaN wins over any number, as in PyTorch. T is float or double.
 template <class T>
 void max_pool(const PoolPlane& plane, std::int64_t first, std::int64_t last, const T* x, T* y,
               std::int64_t* positions);

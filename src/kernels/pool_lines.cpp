@@ -120,7 +120,8 @@ void max_lines(const PoolPlane& plane, std::int64_t first, std::int64_t last, co
           cell = cells;
         }
         v.store(best, y + first * channels + c);
-        store_positions(v, count - c, where, positions + first * channels + c);
+        if (positions != nullptr)
+          store_positions(v, count - c, where, positions + first * channels + c);
       });
     }
   }

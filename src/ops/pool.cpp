@@ -20,14 +20,18 @@ namespace {
 
 // --- max_pool, adaptive_max_pool
 
-std::vector<TensorSpec> values_and_positions(const TensorSpec& x, const Shape& spatial) {
+// With "positions" false, values alone: positions would be two thirds of what is written.
+std::vector<TensorSpec> values_and_positions(const TensorSpec& x, const Shape& spatial,
+                                             const Attributes& attributes) {
   const Shape shape = with_spatial(x.shape, spatial);
-  return {make_spec(shape, x.dtype, Layout::channels_last),
-          make_spec(shape, DType::int64, Layout::channels_last)};
+  std::vector<TensorSpec> specs = {make_spec(shape, x.dtype, Layout::channels_last)};
+  if (!attributes.has("positions") || attributes.flag("positions"))
+    specs.push_back(make_spec(shape, DType::int64, Layout::channels_last));
+  return specs;
 }
 
 void run_max_pool(const kernels::PoolPlane& plane, const Tensor& x, Outputs outputs) {
-  std::int64_t* positions = writable<std::int64_t>(outputs[1]);
+  std::int64_t* positions = outputs.size() > 1 ? writable<std::int64_t>(outputs[1]) : nullptr;
   dispatch_floating(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* in = x.data<T>();
@@ -42,8 +46,8 @@ void run_max_pool(const kernels::PoolPlane& plane, const Tensor& x, Outputs outp
 std::vector<TensorSpec> max_pool_infer(Specs inputs, const Attributes& attributes) {
   const TensorSpec& x = inputs[0];
   check_pool_input("max_pool", x, attributes);
-  return values_and_positions(x,
-                              pool_geometry("max_pool", spatial_of(x.shape), attributes).output());
+  return values_and_positions(
+      x, pool_geometry("max_pool", spatial_of(x.shape), attributes).output(), attributes);
 }
 
 void max_pool_run(Inputs inputs, const Attributes& attributes, Outputs outputs) {
@@ -63,7 +67,7 @@ OpField max_pool_field(Specs, const Attributes& attributes) {
 
 std::vector<TensorSpec> adaptive_max_pool_infer(Specs inputs, const Attributes& attributes) {
   check_adaptive_output("adaptive_max_pool", inputs[0], attributes);
-  return values_and_positions(inputs[0], attributes.integers("output"));
+  return values_and_positions(inputs[0], attributes.integers("output"), attributes);
 }
 
 void adaptive_max_pool_run(Inputs inputs, const Attributes& attributes, Outputs outputs) {

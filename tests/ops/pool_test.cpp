@@ -6,6 +6,7 @@
 
 #include "fovea/autograd.h"
 #include "fovea/functions.h"
+#include "fovea/memory.h"
 #include "ops/families.h"
 #include "support/errors.h"
 #include "support/settings.h"
@@ -169,6 +170,22 @@ TEST(MaxPool, AgreesWithPlainLoopsOnEverySimdTarget) {
         expect_identical(actual.positions, expected.positions);
       });
     }
+  }
+}
+
+TEST(MaxPool, WritesPositionsOnlyWhereSomebodyNeedsThem) {
+  for (const std::int64_t channels : {1, 16, 21}) {
+    const Tensor x = random_tensor({2, channels, 40, 40}, 5);
+    for_simd_targets([&] {
+      const Tensor with = max_pool_with_positions(x, 3, {.stride = 2, .padding = 1}).values;
+      reset_high_water();
+      const std::size_t before = memory_stats().in_use;
+      const Tensor alone = max_pool(x, 3, {.stride = 2, .padding = 1});
+      expect_identical(alone, with);
+      if (channels == 16) {
+        EXPECT_LT(memory_stats().high_water - before, 3 * alone.numel() * sizeof(float));
+      }
+    });
   }
 }
 
