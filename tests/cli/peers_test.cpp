@@ -107,7 +107,7 @@ TEST_F(Peers, TrainAndInferGiveLibtorchsResults) {
 // The second step of mobilenet_v2 on so few values is rounding: only its logits are compared here.
 TEST_F(Peers, DeepNetworksGiveLibtorchsResultsAndTellTheirMemory) {
   const std::string small = " --input 3,16,16 --batch 4 --threads 1 --time 0.001";
-  for (const std::string arguments : {"train resnet18" + small, "infer mobilenet_v2" + small}) {
+  for (const std::string& arguments : {"train resnet18" + small, "infer mobilenet_v2" + small}) {
     const Result result = run(arguments);
     if (lacks_peer(result)) GTEST_SKIP() << result.err;
     ASSERT_EQ(result.code, 0) << result.err;

@@ -89,7 +89,9 @@ TEST_P(EachNetwork, HasItsPublishedParametersAndShape) {
   const nn::Model model = sketch(GetParam().name);
   EXPECT_EQ(model.info.architecture, GetParam().name);
   EXPECT_EQ(model.info.adapted, std::vector<std::string>{});
-  if (facts().parameters > 0) EXPECT_EQ(model.module().parameter_count(), facts().parameters);
+  if (facts().parameters > 0) {
+    EXPECT_EQ(model.module().parameter_count(), facts().parameters);
+  }
   Shape input = {2};
   for (const std::int64_t size : model.info.input) input.push_back(size);
   EXPECT_EQ(explain::inspect(model.module(), input).layers.back().output, facts().output);
@@ -137,7 +139,7 @@ TEST_P(EachNetwork, HasTheGradientOfItsLoss) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Zoo, EachNetwork, ::testing::ValuesIn(list().begin(), list().end()),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& one) { return std::string(one.param.name); });
 
 // Names and shapes of torchvision's networks, a line for each.
 TEST(Zoo, HasTorchvisionsNames) {
