@@ -154,7 +154,9 @@ struct Candidate {
   std::optional<std::string> refusal;  // why not, in one sentence; the rest is empty then
   std::string passed_over;             // why another one was chosen; empty for the one that was
   ConvCost predicted;
-  std::size_t workspace = 0;  // bytes of packed weights, padded copies and partial sums
+  // Bytes of packed weights, padded copies, tiles and partial sums, for up to 32 threads. Tables of
+  // addresses, at most 64 KiB for each thread, come on top.
+  std::size_t workspace = 0;
   // 1: the n products of a result are added as they are, and its error is at most about n * u * sum
   // |a b|, u being half the distance from 1 to the next number. More: terms cancel, and the bound
   // is n * u * error_growth * n * max |a| * max |b|; what is measured is far less.

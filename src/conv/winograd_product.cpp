@@ -84,9 +84,13 @@ class Product {
 
   std::size_t workspace() const {
     // Every thread may hold one task's values, of which there are no more than kTasks.
-    const std::int64_t values = value_count(ceil_div(groups_, batches_));
-    const std::int64_t shared = owns_ ? std::min(batches_, kTasks) * values : values;
-    return static_cast<std::size_t>(order_.size() + shared) * sizeof(T);
+    const std::int64_t groups = ceil_div(groups_, batches_);
+    const std::int64_t tasks = owns_ ? batches_ : shared_parts(groups) * order_.blocks();
+    const std::int64_t products = owns_ ? product_count(groups, order_.blocks())
+                                        : product_count(ceil_div(groups, shared_parts(groups)), 1);
+    const std::int64_t held = std::min(tasks, kTasks);
+    const std::int64_t values = value_count(groups) * (owns_ ? held : 1);
+    return static_cast<std::size_t>(order_.size() + values + held * products) * sizeof(T);
   }
 
   void run() {
@@ -135,9 +139,12 @@ class Product {
     });
   }
 
+  std::int64_t shared_parts(std::int64_t groups) const {
+    return ceil_div(groups, std::max<std::int64_t>(1, kSharedRows / rows_));
+  }
+
   void multiply_shared(const Values<T>& values) const {
-    const std::int64_t parts =
-        ceil_div(values.groups.size(), std::max<std::int64_t>(1, kSharedRows / rows_));
+    const std::int64_t parts = shared_parts(values.groups.size());
     // Tasks that share weights follow each other.
     parallel_for(parts * order_.blocks(), [&](std::int64_t task) {
       const std::int64_t block = task / parts;

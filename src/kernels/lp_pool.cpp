@@ -106,10 +106,10 @@ void norm_cells(const PoolPlane& plane, const Norm& norm, std::int64_t first, st
     T* out = y + cell * channels;
     for_lanes<T>(0, static_cast<std::size_t>(channels), [&](auto d, std::size_t c) HWY_ATTR {
       const T* base = sample + window.base * channels + c;
-      const auto cell = [&](std::int64_t k) HWY_ATTR {
+      const auto size = [&](std::int64_t k) HWY_ATTR {
         return hn::Abs(hn::LoadU(d, base + window.cells[k] * channels));
       };
-      hn::StoreU(norm.of(d, window.count, cell), d, out + c);
+      hn::StoreU(norm.of(d, window.count, size), d, out + c);
     });
   }
 }

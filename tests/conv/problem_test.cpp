@@ -240,7 +240,7 @@ TEST(Planner, ForcedAlgorithmIsTheOneThatRuns) {
 
 TEST(Planner, RefusesAResultInTheMemoryOfAnOperand) {
   const ConvProblem problem = ConvProblem::parse("mb1ic8iw4oc8kw1");
-  Tensor x = Tensor::ones({1, 8, 4});
+  Tensor x = Tensor::ones({1, 8, 4}).contiguous(Layout::channels_last);
   EXPECT_CONTAINS(error_of([&] {
                     run_conv(make_plan(problem, Pass::forward), x, Tensor::ones({8, 8, 1}), x);
                   }),

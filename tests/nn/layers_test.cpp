@@ -216,13 +216,14 @@ TEST(Module, ErrorsSayInWhichLayer) {
 }
 
 TEST(Sequential, ErrorsSayInWhichLayerAlsoWhereLayersAreComputedAsOne) {
+  Generator generator{.seed = 1};
   Sequential net;
-  net.add<Conv2d>("", 5, 6, 3);
+  net.add<Conv2d>("", 5, 6, 3, ConvLayerOptions{}, generator);
   net.add<BatchNorm2d>("", 6);
   net.add<Relu>("");
   EXPECT_CONTAINS(error_of([&] { net(Tensor::zeros({2, 3, 4, 4})); }), "Conv2d(5, 6, kernel=3): ");
   Sequential head;
-  head.add<Linear>("", 4, 2);
+  head.add<Linear>("", 4, 2, generator);
   head.add<Tanh>("");
   EXPECT_CONTAINS(error_of([&] { head(Tensor::zeros({2, 3})); }), "Linear(4, 2): ");
 }
