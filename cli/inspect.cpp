@@ -3,8 +3,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <memory>
+#include <string>
 
 #include "commands.h"
 #include "support.h"
@@ -28,13 +28,16 @@ fovea::nn::Model find_model(const std::string& name, const fovea::Shape& input) 
     if (model.name == name) return fovea::models::sketch(name, {.input = input});
   }
   if (is_description(name)) return fovea::models::read_network(name, {.input = input});
-  std::error_code error;
-  const bool names_a_file = name.find_first_of("./") != std::string::npos;
-  if (!names_a_file && !std::filesystem::exists(name, error)) {
+  if (!names_a_file(name)) {
     throw Misuse(
         fmt::format("'{}' is neither a file nor a network; {}", name, known_network()(name)));
   }
-  return load_model(name);
+  try {
+    return load_model(name);
+  } catch (const fovea::Error& error) {
+    if (name.ends_with(".fovea")) throw;
+    throw fovea::Error(std::string(error.what()) + kTextAdvice);
+  }
 }
 
 std::string centre_text(const explain::ReceptiveField& field) {

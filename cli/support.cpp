@@ -11,9 +11,11 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "commands.h"
@@ -51,6 +53,11 @@ constexpr double kExact = 9007199254740992;  // 2^53: below it a double counts e
 
 }  // namespace
 
+bool names_a_file(const std::string& name) {
+  std::error_code ignored;
+  return name.find_first_of("./") != std::string::npos || std::filesystem::exists(name, ignored);
+}
+
 bool is_description(const std::string& name) {
   return name.ends_with(".net");
 }
@@ -62,7 +69,10 @@ fovea::nn::Model build_network(const std::string& name, const fovea::models::Opt
 
 CLI::Validator known_network() {
   return {[](std::string& name) {
-            return is_description(name) ? "" : check_name("network", name, fovea::models::list());
+            if (is_description(name)) return std::string();
+            std::string answer = check_name("network", name, fovea::models::list());
+            if (!answer.empty() && names_a_file(name)) answer += kTextAdvice;
+            return answer;
           },
           "", "network"};
 }

@@ -40,6 +40,10 @@ void use_plan_file(const std::string& path);
 // "bwd_d" or "backward_data"; throws Misuse, naming the option, with the names that there are.
 fovea::Pass parse_pass(const std::string& text, const std::string& option);
 
+// Whether the name is rather that of a file than of a network.
+bool names_a_file(const std::string& name);
+inline constexpr const char* kTextAdvice =
+    "; the name of a text that describes a network ends in .net";
 // Whether the name is that of a text that describes a network: it ends in .net.
 bool is_description(const std::string& name);
 // One of the list, or the one that such a text describes.

@@ -96,21 +96,25 @@ class Reader {
                 printable(fmt::format(message, std::forward<Args>(args)...)));
   }
 
+  // The same for what no such file has.
+  template <class... Args>
+  void check_kind(bool condition, fmt::format_string<Args...> message, Args&&... args) const {
+    FOVEA_CHECK(condition, "read_safetensors: '{}' is no .fovea or safetensors file ({})",
+                file_.path(), fmt::format(message, std::forward<Args>(args)...));
+  }
+
   Header read_header() {
-    check(file_.size() >= kLengthBytes, "{} bytes are too few for a safetensors file",
-          file_.size());
+    check_kind(file_.size() >= kLengthBytes, "{} bytes are too few for one", file_.size());
     std::uint64_t length = 0;
     file_.read_exactly(&length, sizeof(length));
-    check(length <= static_cast<std::uint64_t>(kMaxHeader),
-          "the header claims {} bytes, at most {} are allowed: this is not a safetensors file",
-          length, kMaxHeader);
+    check_kind(length <= static_cast<std::uint64_t>(kMaxHeader),
+               "its header would have {} bytes, at most {} are allowed", length, kMaxHeader);
     const std::int64_t data = file_.size() - kLengthBytes - static_cast<std::int64_t>(length);
     check(data >= 0, "the header claims {} bytes, but only {} follow: the file is truncated",
           length, file_.size() - kLengthBytes);
     std::string text(length, '\0');
     file_.read_exactly(text.data(), text.size());
-    check(!text.empty() && text.front() == '{',
-          "the header does not start with '{{': this is not a safetensors file");
+    check_kind(!text.empty() && text.front() == '{', "its header does not start with '{{'");
     const Json json = parse_strictly(
         text, fmt::format("read_safetensors: '{}': the header", file_.path()), kMaxDepth);
     Header header;

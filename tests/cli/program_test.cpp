@@ -333,13 +333,16 @@ TEST_F(Program, TrainingThatDivergesFailsAndSavesNothing) {
 }
 
 TEST_F(Program, FilesThatAreNoModelsAreRefused) {
+  testing::write_file(*folder / "mine.txt", "input 1x28x28\nflatten\nlinear classes\n");
+  EXPECT_CONTAINS(run("inspect '" + (*folder / "mine.txt") + "'").err,
+                  "mine.txt' is no .fovea or safetensors file", "ends in .net");
   const std::string path = *folder / "garbage.fovea";
   testing::write_file(path, "not a model");
   for (const std::string& arguments : {"evaluate '" + path + "' " + data(),
                                        "predict '" + path + "' x.png", "inspect '" + path + "'"}) {
     const Result result = run(arguments);
     EXPECT_EQ(result.code, 1) << arguments;
-    EXPECT_CONTAINS(result.err, "garbage.fovea");
+    EXPECT_CONTAINS(result.err, "garbage.fovea' is no .fovea or safetensors file");
   }
 }
 

@@ -154,7 +154,7 @@ TEST_F(Safetensors, LyingHeadersAreRefusedBeforeMemoryIsReserved) {
   longer[1] = 1;
   EXPECT_CONTAINS(error(longer), "only 2 follow");
   longer[7] = 1;
-  EXPECT_CONTAINS(error(longer), "not a safetensors file");
+  EXPECT_CONTAINS(error(longer), "is no .fovea or safetensors file");
   error(file_of(entry("F32", "[1000000000]", "[0,4000000000]"), "abcd"));
   EXPECT_CONTAINS(error(file_of(entry("F32", "[4611686018427387904,4]", "[0,0]"), "")),
                   "more than any file");
