@@ -333,7 +333,7 @@ Action conv_command(CLI::App& app) {
   for (const fovea::PaddingMode mode : fovea::kPaddingModes) modes.emplace_back(fovea::name(mode));
   app.add_option("--padding-mode", options->padding_mode,
                  fmt::format("What they hold: one of {}", fmt::join(modes, ", ")))
-      ->check(CLI::IsMember(modes))
+      ->check(one_of(modes))
       ->capture_default_str()
       ->type_name("MODE")
       ->excludes("descriptor");

@@ -205,7 +205,7 @@ Action filter_command(CLI::App& app) {
          "--border", options->border,
          "What lies beyond the edges: reflect, replicate, circular, mean or zeros (default: "
          "reflect)")
-      ->check(CLI::IsMember({"reflect", "replicate", "circular", "mean", "zeros"}).description(""))
+      ->check(one_of({"reflect", "replicate", "circular", "mean", "zeros"}))
       ->type_name("NAME");
   app.add_option("--template", options->pattern, "A PNG or JPEG of the pattern to look for")
       ->type_name("FILE");

@@ -118,6 +118,17 @@ CLI::Validator number_of_at_least_zero() {
           "", "number"};
 }
 
+CLI::Validator one_of(std::vector<std::string> words) {
+  return {[words = std::move(words)](std::string& text) {
+            if (std::find(words.begin(), words.end(), text) != words.end()) return std::string();
+            std::string known = words.front();
+            for (std::size_t i = 1; i < words.size(); ++i)
+              known += (i + 1 < words.size() ? ", " : " or ") + words[i];
+            return fmt::format("is '{}', expected {}", text, known);
+          },
+          ""};
+}
+
 fovea::PlanOptions AlgorithmOptions::plan() const {
   fovea::PlanOptions options{.algorithm = algorithm, .workspace_limit = workspace_limit};
   for (const fovea::Precision one : fovea::kPrecisions) {
@@ -141,7 +152,7 @@ void add_algorithm(CLI::App& app, AlgorithmOptions& options) {
   for (const fovea::Precision one : fovea::kPrecisions) precisions.emplace_back(fovea::name(one));
   app.add_option("--precision", options.precision,
                  "fast, or exact: without winograd and fft, whose rounding errors are larger")
-      ->check(CLI::IsMember(precisions))
+      ->check(one_of(precisions))
       ->capture_default_str()
       ->type_name("NAME");
   app.add_option("--workspace-limit", options.workspace_limit,
@@ -214,9 +225,8 @@ void add_split(CLI::App& app, fovea::data::Split& split) {
   std::map<std::string, Split> names;
   for (const Split one : {Split::test, Split::validation, Split::train})
     names.emplace(fovea::data::name(one), one);
-  app.add_option("--split", split, "test, validation or train (default: test)")
-      ->transform(CLI::CheckedTransformer(names).description(""))
-      ->type_name("NAME");
+  add_choice(app, "--split", split, names,
+             fmt::format("test, validation or train (default: {})", fovea::data::name(split)));
 }
 
 void add_augment(CLI::App& app, std::string& text) {

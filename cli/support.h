@@ -5,8 +5,10 @@
 #include <fovea/fovea.h>
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace cli {
@@ -20,6 +22,19 @@ CLI::Validator known_source();
 CLI::Validator whole_number(std::int64_t least, std::int64_t most = INT64_MAX);
 CLI::Validator number_above_zero();
 CLI::Validator number_of_at_least_zero();
+CLI::Validator one_of(std::vector<std::string> words);
+// An option whose words stand for values: "sgd" for Method::sgd.
+template <class T, class Value>
+CLI::Option* add_choice(CLI::App& app, const std::string& name, Value& value,
+                        const std::map<std::string, T>& words, const std::string& description) {
+  std::vector<std::string> known;
+  for (const auto& [word, meaning] : words) known.push_back(word);
+  return app
+      .add_option_function<std::string>(
+          name, [&value, words](const std::string& word) { value = words.at(word); }, description)
+      ->check(one_of(std::move(known)))
+      ->type_name("NAME");
+}
 // Declares --threads, --data, --split, --augment, --algorithm, --precision, --workspace-limit and
 // --plan-file alike everywhere.
 void add_threads(CLI::App& app);

@@ -47,11 +47,6 @@ T named(const std::map<std::string, T>& names, const std::string& name) {
   return found->second;
 }
 
-template <class T>
-CLI::Validator one_of(const std::map<std::string, T>& names) {
-  return CLI::CheckedTransformer(names).description("");
-}
-
 CLI::Validator between(double least, double most, bool most_included) {
   return {[=](std::string& text) {
             double number = 0;
@@ -212,9 +207,8 @@ void add_data_settings(CLI::App& app, TrainSettings& settings) {
 }
 
 void add_optimizer_settings(CLI::App& app, TrainSettings& settings) {
-  app.add_option("--optimizer", settings.method, "adam, adamw, sgd or rmsprop (default: adam)")
-      ->transform(one_of(kMethods))
-      ->type_name("NAME");
+  add_choice(app, "--optimizer", settings.method, kMethods,
+             "adam, adamw, sgd or rmsprop (default: adam)");
   app.add_option("--lr", settings.lr,
                  fmt::format("Highest learning rate (default: {} for adam and adamw, {} for sgd, "
                              "{} for rmsprop)",
@@ -247,10 +241,8 @@ void add_optimizer_settings(CLI::App& app, TrainSettings& settings) {
                  "share")
       ->check(between(0, 1, false))
       ->type_name("SHARE");
-  app.add_option("--schedule", settings.schedule,
-                 "Learning rate over time: constant, step, linear, cosine or one-cycle (default)")
-      ->transform(one_of(kSchedules))
-      ->type_name("NAME");
+  add_choice(app, "--schedule", settings.schedule, kSchedules,
+             "Learning rate over time: constant, step, linear, cosine or one-cycle (default)");
   app.add_option("--warmup", settings.warmup,
                  "The part of the training in which the rate rises (default: 0.3 of one-cycle, "
                  "none of the others)")

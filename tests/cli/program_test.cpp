@@ -133,6 +133,13 @@ TEST(ProgramUsage, MisuseIsExplainedInWordsOfTheCommandLine) {
   }
   EXPECT_CONTAINS(run("train lenet5 --data fashion-mnist --lr 0").err,
                   "--lr: must be a number above 0, but is '0'");
+  EXPECT_CONTAINS(run("train lenet5 --data fashion-mnist --optimizer SGD").err,
+                  "--optimizer: is 'SGD', expected adam, adamw, rmsprop or sgd (see ");
+  EXPECT_CONTAINS(run("evaluate x.fovea --data fashion-mnist --split valid").err,
+                  "--split: is 'valid', expected test, train or validation (see ");
+  EXPECT_CONTAINS(run("conv ic1ih5oc1kh3 --precision high").err,
+                  "is 'high', expected fast or exact");
+  EXPECT_CONTAINS(run("train net.txt --data fashion-mnist").err, "'net.txt'", "ends in .net");
   EXPECT_CONTAINS(run("info --threads 2000").err, "a whole number from 1 to 1024");
   EXPECT_CONTAINS(run("sample --data fashion-mnist --out shoe.jpg").err, "'shoe.jpg'", ".png");
   EXPECT_CONTAINS(run("bench conv --bogus").err, "see fovea bench conv --help");
