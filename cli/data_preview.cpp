@@ -21,7 +21,7 @@ struct PreviewOptions {
   std::string source;
   std::string augment;
   std::string out;
-  Split split = Split::test;
+  Split split = Split::train;
   std::int64_t samples = 8;
   std::int64_t variants = 7;
   std::uint64_t seed = 1;
