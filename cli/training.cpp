@@ -165,12 +165,11 @@ std::vector<std::string> Training::start() {
     const fv::LoadReport report =
         fv::load_weights(model_.module(), settings_.weights, {.strict = false});
     const std::size_t all = model_.module().state().size();
-    const std::size_t fitting = all - report.missing.size() - report.mis_shaped.size();
-    if (fitting == 0) {
+    if (report.fitting == 0) {
       throw fv::Error(fmt::format("'{}' has no weights that fit {}. {}", settings_.weights,
                                   settings_.network, report.to_string()));
     }
-    notes.push_back(fmt::format("weights: {} of {} tensors from {}. {}", fitting, all,
+    notes.push_back(fmt::format("weights: {} of {} tensors from {}. {}", report.fitting, all,
                                 settings_.weights, report.to_string()));
     if (average_) average_->set_state(model_.module().state(), 0);
   }

@@ -39,11 +39,12 @@ FOVEA_API void require_writable(const std::string& path);
 
 // What did not fit when weights were loaded by name.
 struct LoadReport {
-  std::vector<std::string> missing;     // in the module, not in the file
-  std::vector<std::string> unexpected;  // in the file, not in the module
-  std::vector<std::string> mis_shaped;  // "conv1.weight: file [6, 1, 5, 5], module [6, 3, 5, 5]"
+  std::vector<std::string> missing;     // in the network, not in the file
+  std::vector<std::string> unexpected;  // in the file, not in the network
+  std::vector<std::string> mis_shaped;  // "conv1.weight: file [6, 1, 5, 5], network [6, 3, 5, 5]"
+  std::size_t fitting = 0;              // how many tensors are the same in both
   bool complete() const { return missing.empty() && unexpected.empty() && mis_shaped.empty(); }
-  FOVEA_API std::string to_string() const;
+  FOVEA_API std::string to_string() const;  // names the first few of each list
 };
 
 struct LoadOptions {

@@ -270,7 +270,9 @@ LoadReport compare(const std::vector<nn::NamedTensor>& weights,
       report.missing.push_back(name);
     } else if (found->second.shape() != tensor.shape()) {
       report.mis_shaped.push_back(
-          fmt::format("{}: file {}, module {}", name, found->second.shape(), tensor.shape()));
+          fmt::format("{}: file {}, network {}", name, found->second.shape(), tensor.shape()));
+    } else {
+      ++report.fitting;
     }
   }
   for (const auto& [name, tensor] : unexpected) report.unexpected.push_back(name);
@@ -278,12 +280,17 @@ LoadReport compare(const std::vector<nn::NamedTensor>& weights,
 }
 
 std::string LoadReport::to_string() const {
+  constexpr std::size_t kNamed = 5;
   if (complete()) return "Everything fits.";
   std::vector<std::string> parts;
   const auto add = [&](std::string_view title, const std::vector<std::string>& names,
                        std::string_view separator) {
-    if (!names.empty())
-      parts.push_back(printable(fmt::format("{}: {}.", title, fmt::join(names, separator))));
+    if (names.empty()) return;
+    const std::size_t named = names.size() <= kNamed + 1 ? names.size() : kNamed;
+    const auto end = names.begin() + static_cast<std::ptrdiff_t>(named);
+    parts.push_back(printable(fmt::format(
+        "{}: {}{}.", title, fmt::join(names.begin(), end, separator),
+        named < names.size() ? fmt::format(" and {} more", names.size() - named) : "")));
   };
   add("Missing from the file", missing, ", ");
   add("Unexpected in the file", unexpected, ", ");

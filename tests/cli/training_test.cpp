@@ -181,7 +181,7 @@ TEST_F(TrainProgram, WeightsAreLoadedByNameAndFrozenOnesStay) {
   ASSERT_EQ(partial.code, 0) << partial.err;
   EXPECT_CONTAINS(partial.out, "weights: 1 of 10 tensors",
                   "Missing from the file: ", "Unexpected in the file: other",
-                  "fc3.weight: file [3, 84], module [10, 84]");
+                  "fc3.weight: file [3, 84], network [10, 84]");
   expect_identical(read_safetensors(folder_ / "partly").tensors.at("conv1.weight"),
                    before.at("conv1.weight"));
   part.tensors = {{"other", Tensor::zeros({1})}};

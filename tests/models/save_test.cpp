@@ -147,8 +147,27 @@ TEST_F(Save, StrictLoadingChangesNothingUnlessAllFits) {
   EXPECT_CONTAINS(message, path_);
   EXPECT_CONTAINS(message, "Missing from the file: fc.bias.");
   EXPECT_CONTAINS(message, "Unexpected in the file: extra.");
-  EXPECT_CONTAINS(message, "fc.weight: file [5, 3], module [4, 3]");
+  EXPECT_CONTAINS(message, "fc.weight: file [5, 3], network [4, 3]");
   EXPECT_EQ(all_values(module), before);
+}
+
+TEST_F(Save, CountersThatAFileLacksAreNotCountedAsLoaded) {
+  TensorFile file;
+  file.tensors["other"] = Tensor::zeros({1});
+  write_safetensors(path_, file);
+  nn::BatchNorm2d norm(3);
+  const LoadReport report = load_weights(norm, path_, {.strict = false});
+  EXPECT_EQ(report.fitting, 0U);
+  EXPECT_EQ(report.missing.size(), 4U);  // the counter may be missing
+}
+
+TEST(LoadReport, NamesTheFirstOfLongLists) {
+  const LoadReport report{.missing = {"a", "b", "c", "d", "e", "f", "g"},
+                          .unexpected = {"1", "2", "3", "4", "5", "6"},
+                          .mis_shaped = {}};
+  EXPECT_EQ(report.to_string(),
+            "Missing from the file: a, b, c, d, e and 2 more. "
+            "Unexpected in the file: 1, 2, 3, 4, 5, 6.");
 }
 
 TEST_F(Save, LenientLoadingTakesWhatFitsAndReports) {
@@ -277,7 +296,8 @@ TEST_F(Save, LyingClassCountsAreRefusedBeforeMemoryIsReserved) {
   file = {};
   reset_high_water();
   const std::size_t before = memory_stats().high_water;
-  EXPECT_CONTAINS(error_of([&] { load(path_); }), "fc3.weight: file [3, 84], module [1000000, 84]");
+  EXPECT_CONTAINS(error_of([&] { load(path_); }),
+                  "fc3.weight: file [3, 84], network [1000000, 84]");
   // What was read of the file itself, and not 336 MB for a layer.
   EXPECT_LT(memory_stats().high_water, before + 2 * read_file(path_).size());
 }

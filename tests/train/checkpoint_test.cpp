@@ -233,7 +233,7 @@ TEST_F(CheckpointTest, WhatDoesNotFitIsNamedAndChangesNothing) {
     Network wide(1, 12);
     optim::Adam adam(wide.parameters());
     EXPECT_CONTAINS(error_of([&] { load_checkpoint(path_, {.module = wide, .optimizer = adam}); }),
-                    "does not fit the network", "fc.weight: file [10, 8], module [12, 8]");
+                    "does not fit the network", "fc.weight: file [10, 8], network [12, 8]");
   }
   {
     Loop other(dataset_);
