@@ -53,6 +53,8 @@ class FOVEA_API Dataset {
   virtual std::string name(std::int64_t index) const;
   // What was left out.
   virtual std::vector<Broken> broken() const;
+  // What lies around a sample, before the normalisation: black, or silence.
+  virtual double background() const;
 };
 
 // A data set with its splits, which share what they read.

@@ -1,6 +1,7 @@
 // Augmentations: random changes of samples that keep their class.
 //
-// They work on normalised samples; what comes in from outside is black, 0 before the normalisation.
+// They work on normalised samples; what comes in from outside is the data set's background: black,
+// or silence.
 // Those that move cells move a mask alike.
 // To add one: its function, and a line in kSteps. The program, its documentation and the tests read
 // that list.
@@ -67,7 +68,7 @@ void rotate(double degrees, Draw& draw, const Levels&, SampleView& sample) {
         .xy = -sin,
         .xx = cos,
         .x0 = cx + sin * cy - cos * cx},
-       Outside::black);
+       Outside::background);
 }
 
 // A part of `share` to all of the area, 3:4 to 4:3 as wide as high, made as large as the sample
@@ -172,8 +173,8 @@ constexpr Step kSteps[] = {
       1, 2, 3},
      flip},
     {{"crop", "CELLS",
-      "moves by up to so many cells along each axis; black comes in, as in a random crop of the "
-      "padded sample",
+      "moves by up to so many cells along each axis; black, or silence, comes in, as in a random "
+      "crop of the padded sample",
       4, 0, 4096, 1, 3},
      crop},
     {{"rotate", "DEGREES", "turns by up to so many degrees, a volume about a random axis", 10, 0,
@@ -187,8 +188,9 @@ constexpr Step kSteps[] = {
     {{"jitter", "SHARE", "changes brightness, contrast and saturation by up to this share", 0.2, 0,
       1, 2, 2},
      jitter},
-    {{"shift", "SHARE", "moves along the last axis, time, by up to this share; black comes in", 0.1,
-      0, 1, 1, 2},
+    {{"shift", "SHARE",
+      "moves along the last axis, time, by up to this share; black, or silence, comes in", 0.1, 0,
+      1, 1, 2},
      shift},
     {{"gain", "SHARE", "louder or quieter by up to this share", 0.2, 0, 1, 1, 1}, gain},
     {{"noise", "DEVIATION", "adds normal noise; that of the data has the deviation 1", 0.1, 0, 10,
@@ -272,7 +274,7 @@ Augmenter::Augmenter(std::string_view text, const Dataset& dataset, std::uint64_
   for (int axis = 1; axis < sample.rank(); ++axis) size_.push_back(sample[axis]);
   classes_ = static_cast<std::int64_t>(dataset.classes().size());
   for (std::size_t c = 0; c < mean_.size(); ++c)
-    black_.push_back(static_cast<float>(-mean_[c] / stddev_[c]));
+    background_.push_back(static_cast<float>((dataset.background() - mean_[c]) / stddev_[c]));
   constexpr std::string_view kKinds[] = {"", "signals", "images", "volumes"};
   for (const Augmentation& step : parse_augmentations(text)) {
     const AugmentationDef& def = *step.def;
@@ -295,8 +297,11 @@ Augmenter::Augmenter(std::string_view text, const Dataset& dataset, std::uint64_
 void Augmenter::change(std::int64_t epoch, std::int64_t index, std::span<float> sample,
                        std::span<std::int64_t> mask) const {
   if (steps_.empty()) return;
-  SampleView view{
-      .size = size_, .channels = channels_, .values = sample, .black = black_, .mask = mask};
+  SampleView view{.size = size_,
+                  .channels = channels_,
+                  .values = sample,
+                  .background = background_,
+                  .mask = mask};
   Draw draw(seed_, kSampleStreams + static_cast<std::uint64_t>(epoch), index);
   const Levels levels{.mean = mean_, .stddev = stddev_};
   for (const Augmentation& step : steps_) change_of (*step.def)(step.value, draw, levels, view);

@@ -32,7 +32,7 @@ class Augmenter {
   std::int64_t channels_;
   std::int64_t classes_;
   std::vector<double> mean_, stddev_;  // of each channel
-  std::vector<float> black_;
+  std::vector<float> background_;      // of each channel
 };
 
 }  // namespace fovea::data

@@ -12,13 +12,13 @@
 #include <vector>
 
 #include "core/check.h"
+#include "data/mel.h"
 #include "fovea/readers.h"
 #include "kernels/fft.h"
 
 namespace fovea::data {
 namespace {
 
-constexpr double kLeastEnergy = 1e-6;
 constexpr std::int64_t kMostPoints = std::int64_t{1} << 20;  // of one transform
 constexpr std::int64_t kMostBands = 4096;
 constexpr std::int64_t kFrames = 16;  // transformed together, one per SIMD lane

@@ -43,6 +43,7 @@ class SampleSet : public Dataset {
   void read_mask(std::int64_t index, std::span<std::int64_t> mask) const override;
   std::string name(std::int64_t index) const override;
   std::vector<Broken> broken() const override { return broken_; }
+  double background() const override { return samples_->background(); }
 
   const Statistics& statistics() const { return statistics_; }
   std::string advice() const { return samples_->advice(); }

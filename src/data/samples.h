@@ -31,6 +31,8 @@ class Samples {
   virtual Tensor all() const { return {}; }
   // What to do where samples have several shapes: "give all of them one size with ?size=64".
   virtual std::string advice() const { return ""; }
+  // What lies around a sample: black, or silence.
+  virtual double background() const { return 0; }
 };
 
 // Samples that lie in memory. values: uint8 or float32 [N, C, spatial...]; labels: one for each.

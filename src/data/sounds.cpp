@@ -4,6 +4,7 @@
 #include "core/check.h"
 #include "data/fit.h"
 #include "data/folder.h"
+#include "data/mel.h"
 #include "data/source_list.h"
 
 namespace fovea::data {
@@ -52,6 +53,7 @@ class SoundSamples : public FileSamples {
     return options_.spectrogram ? log_mel(wave, static_cast<double>(audio.rate), options_.mel)
                                 : wave;
   }
+  double background() const override { return options_.spectrogram ? silent_band() : 0; }
 
  private:
   static constexpr double kMostSamples = 1 << 26;

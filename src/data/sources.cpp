@@ -67,6 +67,10 @@ std::vector<Broken> Dataset::broken() const {
   return {};
 }
 
+double Dataset::background() const {
+  return 0;
+}
+
 Source::~Source() = default;
 
 std::string_view name(Split split) {

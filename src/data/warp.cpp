@@ -38,7 +38,7 @@ struct Part {
 template <class Body>
 void for_parts(SampleView& sample, const Body& body) {
   body(Part<float>{
-      .values = sample.values, .width = sample.channels, .outside = sample.black.data()});
+      .values = sample.values, .width = sample.channels, .outside = sample.background.data()});
   if (!sample.mask.empty())
     body(Part<std::int64_t>{.values = sample.mask, .width = 1, .outside = &kIgnored});
 }
@@ -133,7 +133,7 @@ void warp(SampleView& sample, int y_axis, int x_axis, const Affine& map, Outside
             const float* in =
                 tap_y.inside && tap_x.inside
                     ? before.data() + offset + tap_y.cell * y_stride + tap_x.cell * x_stride
-                    : sample.black.data();
+                    : sample.background.data();
             for (std::size_t c = 0; c < channels; ++c) out[c] += weight * in[c];
           }
         }

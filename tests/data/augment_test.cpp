@@ -60,6 +60,13 @@ class Samples : public Dataset {
 
 constexpr float kBlack = -2;
 
+// Silence is -13.5 before the normalisation, and -56 behind it.
+class Spectrograms : public Samples {
+ public:
+  using Samples::Samples;
+  double background() const override { return -13.5; }
+};
+
 std::vector<Batch> batches(const std::shared_ptr<const Dataset>& dataset,
                            const LoaderOptions& options) {
   std::vector<Batch> result;
@@ -170,8 +177,8 @@ TEST(Warp, AQuarterTurnMovesWholeCells) {
   std::vector<float> values = testing::random_tensor({50}, 1, DType::float32).to_vector<float>();
   const std::vector<float> before = values;
   const std::vector<float> black = {0, 0};
-  SampleView view{.size = {5, 5}, .channels = 2, .values = values, .black = black};
-  warp(view, 0, 1, {.yy = 0, .yx = 1, .y0 = 0, .xy = -1, .xx = 0, .x0 = 4}, Outside::black);
+  SampleView view{.size = {5, 5}, .channels = 2, .values = values, .background = black};
+  warp(view, 0, 1, {.yy = 0, .yx = 1, .y0 = 0, .xy = -1, .xx = 0, .x0 = 4}, Outside::background);
   for (std::size_t y = 0; y < 5; ++y) {
     for (std::size_t x = 0; x < 5; ++x) {
       for (std::size_t c = 0; c < 2; ++c)
@@ -202,6 +209,19 @@ TEST(Augment, RotateKeepsTheCentreAndWhatIsRound) {
         }
       }
     }
+  }
+}
+
+TEST(Augment, WhatComesInIsTheBackground) {
+  const auto value = [](std::int64_t, std::int64_t) { return 1.0F; };
+  const auto dataset = std::make_shared<Spectrograms>(Shape{1, 12, 20}, value);
+  for (const std::string name : {"crop=3", "shift=0.3"}) {
+    std::int64_t came_in = 0;
+    for (const float one : augmented(dataset, name).to_vector<float>()) {
+      EXPECT_TRUE(one == 1 || one == -56) << name << " " << one;
+      if (one == -56) ++came_in;
+    }
+    EXPECT_GT(came_in, 0) << name;
   }
 }
 
