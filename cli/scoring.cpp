@@ -210,9 +210,12 @@ double Confusion::mean_iou() const {
 void check_fits(const fovea::nn::Model& model, const fovea::data::Dataset& dataset,
                 const std::string& source) {
   if (dataset.sample_shape() != model.info.input) {
-    throw fovea::Error(fmt::format("{} reads {} samples, but those of '{}' are {}",
-                                   model.info.architecture, join_sizes(model.info.input), source,
-                                   join_sizes(dataset.sample_shape())));
+    const bool other_features =
+        source.starts_with("audio:") && dataset.sample_shape().rank() != model.info.input.rank();
+    throw fovea::Error(fmt::format(
+        "{} reads {} samples, but those of '{}' are {}{}", model.info.architecture,
+        join_sizes(model.info.input), source, join_sizes(dataset.sample_shape()),
+        other_features ? "; features=mel gives spectrograms, features=wave waveforms" : ""));
   }
   if (const std::string count = class_count(model.info);
       count != std::to_string(dataset.classes().size())) {

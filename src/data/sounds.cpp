@@ -92,6 +92,11 @@ std::shared_ptr<const Source> open_sounds(const Arguments& arguments) {
   options.seconds = arguments.number("seconds", 1e-3, 1e4, 1);
   options.rate = arguments.whole("rate", 1, 1'000'000, 0);
   options.spectrogram = arguments.choice("features", {"wave", "mel"}) == 1;
+  for (const char* of_mel : {"bands", "window", "hop"}) {
+    FOVEA_CHECK(options.spectrogram || !arguments.has(of_mel),
+                "{0}: {1} is given without features=mel, as in features=mel&{1}={2}",
+                arguments.op(), of_mel, arguments.find(of_mel).value_or(""));
+  }
   options.mel.bands = arguments.whole("bands", 1, 1024, 64);
   options.mel.window = arguments.number("window", 0.1, 1e4, 25) / 1000;
   options.mel.hop = arguments.number("hop", 0.1, 1e4, 10) / 1000;

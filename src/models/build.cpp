@@ -19,7 +19,8 @@ std::string sizes(const Shape& shape) {
 
 }  // namespace
 
-Builder::Builder(std::string name, const Shape& input, std::int64_t classes, const Options& options)
+Builder::Builder(std::string name, const Shape& input, std::int64_t classes, const Options& options,
+                 std::string_view advice)
     : generator{.seed = options.seed},
       name_(std::move(name)),
       options_(options),
@@ -27,8 +28,8 @@ Builder::Builder(std::string name, const Shape& input, std::int64_t classes, con
       classes_(options.classes == 0 ? classes : options.classes) {
   FOVEA_CHECK(classes_ > 0, "{}: needs at least one class, but got classes={}", name_, classes_);
   FOVEA_CHECK(input_.rank() == input.rank(),
-              "{}: takes samples of {} axes, such as {} (channels first), but got input={}", name_,
-              input.rank(), sizes(input), sizes(input_));
+              "{}: takes samples of {} axes, such as {} (channels first), but got input={}{}",
+              name_, input.rank(), sizes(input), sizes(input_), advice);
   // What any network makes of so many values can still be counted.
   constexpr double kMostValues = 1LL << 40;
   double values = 1;
@@ -40,9 +41,11 @@ Builder::Builder(std::string name, const Shape& input, std::int64_t classes, con
               "{}: width must be above 0 and at most 16, but is {}", name_, options.width);
   if (options.width != 1) adapted(fmt::format("it has {} times the channels", options.width));
   if (channels() != input[0])
-    adapted(fmt::format("its first layer takes {} channels instead of {}", channels(), input[0]));
+    adapted(fmt::format("its first layer takes {} {} instead of {}", channels(),
+                        channels() == 1 ? "channel" : "channels", input[0]));
   if (classes_ != classes)
-    adapted(fmt::format("its last layer gives {} classes instead of {}", classes_, classes));
+    adapted(fmt::format("its last layer gives {} {} instead of {}", classes_,
+                        classes_ == 1 ? "class" : "classes", classes));
 }
 
 std::int64_t Builder::side() const {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -34,8 +35,10 @@ class Block : public nn::Module {
 // tries the result on the input's shape.
 class Builder {
  public:
-  // `name` is that of the list; `input` and `classes` are those it was published with.
-  Builder(std::string name, const Shape& input, std::int64_t classes, const Options& options);
+  // `name` is that of the list; `input` and `classes` are those it was published with. `advice`
+  // ends the message about samples with other axes.
+  Builder(std::string name, const Shape& input, std::int64_t classes, const Options& options,
+          std::string_view advice = "");
 
   const Shape& input() const { return input_; }
   std::int64_t channels() const { return input_[0]; }

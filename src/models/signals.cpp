@@ -56,7 +56,8 @@ class VolumeBlock final : public Block {
 }  // namespace
 
 nn::Model audio1d(const Options& options) {
-  Builder build("audio1d", {1, 8000}, 10, options);
+  Builder build("audio1d", {1, 8000}, 10, options,
+                "; features=mel of audio:DIR gives spectrograms, audio1d takes waveforms");
   auto net = std::make_shared<nn::Sequential>();
   std::int64_t in = build.widened(32);
   add_unit<1>(*net, build.channels(), in, 80, without_bias(4, 38), build.generator);
@@ -71,7 +72,8 @@ nn::Model audio1d(const Options& options) {
 }
 
 nn::Model audio2d(const Options& options) {
-  Builder build("audio2d", {1, 40, 100}, 10, options);
+  Builder build("audio2d", {1, 40, 100}, 10, options,
+                "; audio2d takes spectrograms, which features=mel of audio:DIR gives");
   auto net = std::make_shared<nn::Sequential>();
   std::int64_t in = build.channels();
   for (const std::int64_t channels : {16, 32, 64, 128}) {

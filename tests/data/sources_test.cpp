@@ -311,6 +311,10 @@ TEST_F(Sounds, WaveformsAndSpectrograms) {
   EXPECT_NE(wave[3651], wave.front());
   EXPECT_EQ(train("&seconds=0.5&features=mel&bands=32")->sample_shape(), Shape({1, 32, 51}));
   EXPECT_EQ(train("&features=mel&window=20&hop=20")->sample_shape(), Shape({1, 64, 51}));
+  EXPECT_EQ(waves->background(), 0);
+  EXPECT_EQ(train("&features=mel")->background(), std::log(1e-6));
+  EXPECT_CONTAINS(error_of([&] { train("&bands=40"); }),
+                  "audio: bands is given without features=mel, as in features=mel&bands=40");
 }
 
 TEST_F(Sounds, FilesOfAnotherRateAreBroken) {
