@@ -84,6 +84,7 @@ FOVEA_API Series read_ts(const std::string& path);
 struct Csv {
   std::vector<std::string> header;             // empty where the first row is data
   std::vector<std::vector<std::string>> rows;  // all of one length
+  std::vector<std::int64_t> lines;             // in which each of these rows starts, from 1
 };
 // Between the cells a tab, a semicolon or a comma, the first of these that is in the first line;
 // quotes as in RFC 4180.

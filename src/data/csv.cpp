@@ -33,6 +33,7 @@ class CsvParser {
                   "read_csv: '{}', line {}: there are {} cells, but the first row has {}", path_,
                   started, row.size(), csv.rows.front().size());
       csv.rows.push_back(std::move(row));
+      csv.lines.push_back(started);
     }
     const auto has_number = [&](std::size_t row) {
       return csv.rows.size() > row &&
@@ -42,6 +43,7 @@ class CsvParser {
     if (!has_number(0) && has_number(1)) {
       csv.header = std::move(csv.rows.front());
       csv.rows.erase(csv.rows.begin());
+      csv.lines.erase(csv.lines.begin());
     }
     return csv;
   }

@@ -28,11 +28,16 @@ Tensor with_steps(const Tensor& series, std::int64_t steps) {
   return longer;
 }
 
-// Series in memory, each with a name; values that are missing make a sample a broken one.
+// Series in memory, each with a name; values that are missing make a sample a broken one, as does
+// what `broken` says of it.
 class SeriesSamples : public Samples {
  public:
-  SeriesSamples(Series series, std::int64_t steps, std::string place)
-      : series_(std::move(series)), steps_(steps), place_(std::move(place)) {}
+  SeriesSamples(Series series, std::int64_t steps, std::string place,
+                std::map<std::int64_t, std::string> broken = {})
+      : series_(std::move(series)),
+        steps_(steps),
+        place_(std::move(place)),
+        broken_(std::move(broken)) {}
   std::int64_t size() const override { return static_cast<std::int64_t>(series_.values.size()); }
   std::int64_t label(std::int64_t index) const override {
     return series_.labels[static_cast<std::size_t>(index)];
@@ -41,6 +46,7 @@ class SeriesSamples : public Samples {
     return fmt::format("{}, sample {}", place_, index);
   }
   Tensor decode(std::int64_t index) const override {
+    if (const auto why = broken_.find(index); why != broken_.end()) throw_error(why->second);
     return with_steps(series_.values[static_cast<std::size_t>(index)], steps_);
   }
   std::string advice() const override { return kAdvice; }
@@ -49,10 +55,17 @@ class SeriesSamples : public Samples {
   Series series_;
   std::int64_t steps_;
   std::string place_;
+  std::map<std::int64_t, std::string> broken_;  // why, by sample
 };
 
-float cell_value(const std::string& cell) {
+// The number in a cell, NaN where there is none. Throws Error for anything else but "?", which
+// stands for a missing value as well.
+float cell_value(const std::string& path, const Csv& csv, std::size_t row, std::size_t column) {
+  const std::string& cell = csv.rows[row][column];
   const std::optional<double> value = number_of(cell);
+  const std::string_view word = trimmed(cell);
+  FOVEA_CHECK(value || word.empty() || word == "?", "'{}', line {}, column {}: '{}' is no number",
+              path, csv.lines[row], column + 1, printable(word));
   return value ? static_cast<float>(*value) : std::numeric_limits<float>::quiet_NaN();
 }
 
@@ -109,7 +122,18 @@ std::size_t label_column(const Arguments& arguments, const Csv& csv) {
   return static_cast<std::size_t>(named - csv.header.begin());
 }
 
-Series series_of(const Arguments& arguments, const Csv& csv) {
+// The values of a row but for that in the column of the labels.
+std::vector<float> values_of(const std::string& path, const Csv& csv, std::size_t row,
+                             std::size_t label) {
+  std::vector<float> values;
+  for (std::size_t i = 0; i < csv.rows[row].size(); ++i) {
+    if (i != label) values.push_back(cell_value(path, csv, row, i));
+  }
+  return values;
+}
+
+std::shared_ptr<const SeriesSamples> rows_of(const Arguments& arguments, const Csv& csv,
+                                             Collection& collection) {
   const std::string& path = arguments.path();
   FOVEA_CHECK(!csv.rows.empty() && csv.rows.front().size() >= 2,
               "series: '{}' has no rows of values and a label", path);
@@ -127,24 +151,25 @@ Series series_of(const Arguments& arguments, const Csv& csv) {
     label = static_cast<std::int64_t>(series.classes.size());
     series.classes.push_back(printable(name));
   }
-  for (const auto& row : csv.rows) {
-    std::vector<float> values;
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      if (i != column) values.push_back(cell_value(row[i]));
+  collection.classes = series.classes;
+  std::map<std::int64_t, std::string> broken;
+  for (std::size_t row = 0; row < csv.rows.size(); ++row) {
+    std::vector<float> values(static_cast<std::size_t>(values_per_row));
+    try {
+      values = values_of(path, csv, row, column);
+    } catch (const Error& error) {
+      broken.emplace(row, error.what());
     }
     series.values.push_back(Tensor::from(values, {channels, values_per_row / channels}));
-    series.labels.push_back(labels.at(std::string(trimmed(row[column]))));
+    series.labels.push_back(labels.at(std::string(trimmed(csv.rows[row][column]))));
   }
-  return series;
+  return std::make_shared<const SeriesSamples>(
+      std::move(series), arguments.whole("steps", 1, 1 << 26, 0), path, std::move(broken));
 }
 
 std::shared_ptr<const Source> open_table(const Arguments& arguments) {
-  const std::int64_t steps = arguments.whole("steps", 1, 1 << 26, 0);
-  Series series = series_of(arguments, read_csv(arguments.path()));
   Collection collection;
-  collection.classes = series.classes;
-  const auto samples =
-      std::make_shared<const SeriesSamples>(std::move(series), steps, arguments.path());
+  const auto samples = rows_of(arguments, read_csv(arguments.path()), collection);
   collection.train = [samples] { return samples; };
   return split_source(arguments, std::move(collection));
 }
@@ -162,8 +187,9 @@ class TableSamples : public FileSamples {
     const auto rows = static_cast<std::int64_t>(csv.rows.size());
     const auto columns = static_cast<std::int64_t>(csv.rows.front().size());
     std::vector<float> values;
-    for (const auto& row : csv.rows) {
-      for (const std::string& cell : row) values.push_back(cell_value(cell));
+    for (std::size_t row = 0; row < csv.rows.size(); ++row) {
+      for (std::size_t column = 0; column < csv.rows[row].size(); ++column)
+        values.push_back(cell_value(path(index), csv, row, column));
     }
     return with_steps(Tensor::from(values, {rows, columns}).permute({1, 0}).contiguous(), steps_);
   }

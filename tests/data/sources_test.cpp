@@ -425,8 +425,15 @@ TEST(SeriesSource, TablesWithASamplePerRow) {
   EXPECT_EQ(dataset->label(1), 0);
   EXPECT_EQ(open(source + "&channels=2&label=kind", Split::train)->sample_shape(), Shape({2, 2}));
   // Then "up" and "down" are values, and no numbers.
-  EXPECT_CONTAINS(error_of([&] { open(source + "&label=u", Split::train); }), "sample 0",
-                  "no finite numbers");
+  EXPECT_CONTAINS(error_of([&] { open(source + "&label=u", Split::train); }),
+                  "t.csv', line 2, column 5: 'up' is no number");
+  write_file(folder / "t.csv", "u,v,kind\n1,2,up\n\n5,many,down\n?,3,up\n4,5,down\n");
+  const auto some = open(source + "&broken=skip", Split::train);
+  EXPECT_EQ(some->size(), 2);
+  ASSERT_EQ(some->broken().size(), 2U);
+  EXPECT_CONTAINS(some->broken()[0].reason, "line 4, column 2: 'many' is no number");
+  EXPECT_CONTAINS(some->broken()[1].reason, "sample 2", "missing");
+  write_file(folder / "t.csv", "u,v,w,x,kind\n1,2,3,4,up\n5,6,7,8,down\n1,2,3,5,up\n");
   EXPECT_CONTAINS(error_of([&] { open(source + "&label=z", Split::train); }), "label is 'z'");
   EXPECT_CONTAINS(error_of([&] { open(source + "&channels=3", Split::train); }),
                   "4 values per row");
