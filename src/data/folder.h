@@ -62,6 +62,7 @@ Collection collection_of(FolderTree tree, const Options& options) {
     };
   };
   Collection collection;
+  collection.parts = PartBy::file_numbers;
   collection.classes = std::move(tree.classes);
   collection.train = reader(std::move(tree.train));
   collection.validation = reader(std::move(tree.validation));

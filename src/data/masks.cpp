@@ -185,6 +185,7 @@ std::shared_ptr<const Source> open_masks(const Arguments& arguments) {
     };
   };
   Collection collection;
+  collection.parts = PartBy::file_numbers;
   collection.classes = class_names(arguments, options.values);
   collection.train = reader(train);
   if (tree.validation) collection.validation = reader(pairs_of(op, *tree.validation));

@@ -8,6 +8,11 @@
 namespace fovea::data {
 namespace {
 
+std::vector<SourceOption> of_files() {
+  return joined(
+      {split_options(PartBy::file_numbers), test_options(PartBy::file_numbers), file_options()});
+}
+
 // Built when it is first needed: the options of one source are several lists.
 const std::vector<SourceDef>& list() {
   static const std::vector<SourceDef> all = {
@@ -21,22 +26,22 @@ const std::vector<SourceDef>& list() {
       {"cifar100", "DIR", "CIFAR-100, binary version: train.bin, test.bin", split_options(),
        open_cifar100},
       {"images", "DIR", "PNG and JPEG files, a folder per class",
-       joined({image_options(), split_options(), test_options(), file_options()}), open_images},
+       joined({image_options(), of_files()}), open_images},
       {"masks", "DIR",
        "PNG and JPEG files in DIR/images, and for each a mask in DIR/masks: a PNG whose grey "
        "levels, or places in a palette, are the classes of the pixels",
-       joined({mask_options(), split_options(), test_options(), file_options()}), open_masks},
+       joined({mask_options(), of_files()}), open_masks},
       {"audio", "DIR", "WAV and FLAC files, a folder per class or named CLASS_...",
-       joined({sound_options(), split_options(), test_options(), file_options()}), open_sounds},
+       joined({sound_options(), of_files()}), open_sounds},
       {"volumes", "FILE.npz or DIR",
        "an archive with train_images, train_labels and so on, or NIfTI and .npy files, a folder "
        "per "
        "class",
-       joined({volume_options(), split_options(), test_options(), file_options()}), open_volumes},
+       joined({volume_options(), of_files()}), open_volumes},
       {"series", "DIR or FILE",
        "time series: NAME_TRAIN.ts and NAME_TEST.ts, a .csv with a sample per row, or CSV files, a "
        "folder per class",
-       joined({series_options(), split_options(), test_options(), file_options()}), open_series},
+       joined({series_options(), of_files()}), open_series},
   };
   return all;
 }

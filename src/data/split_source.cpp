@@ -33,11 +33,14 @@ struct PartRule {
   bool any() const { return share > 0 || range.has_value(); }
 };
 
-PartRule part_rule(const Arguments& arguments, std::string_view key, double fallback) {
+PartRule part_rule(const Arguments& arguments, std::string_view key, PartBy by, double fallback) {
   const auto text = arguments.find(key);
   const std::size_t dash = text ? text->find('-', 1) : std::string::npos;
   if (dash == std::string::npos)
     return {.share = arguments.number(key, 0, 0.999999, fallback), .range = std::nullopt};
+  if (by == PartBy::share)
+    arguments.fail(key,
+                   "a share such as 0.1: these samples have no files whose names have numbers");
   const char* const begin = text->data();
   const char* const end = begin + text->size();
   std::int64_t first = 0;
@@ -109,8 +112,8 @@ SplitRules rules_from(const Arguments& arguments, const Collection& collection) 
               .skip_broken = arguments.choice("broken", {"fail", "skip"}) == 1,
               .keep = arguments.whole("keep", 0, 1 << 30, kKeepMiB) << 20},
       .seed = static_cast<std::uint64_t>(arguments.whole("seed", 0, INT64_MAX, 1)),
-      .validation = part_rule(arguments, "validation", 0),
-      .test = part_rule(arguments, "test", collection.test ? 0 : kTestShare)};
+      .validation = part_rule(arguments, "validation", collection.parts, 0),
+      .test = part_rule(arguments, "test", collection.parts, collection.test ? 0 : kTestShare)};
   FOVEA_CHECK(!collection.validation || !rules.validation.any(),
               "{}: validation is given, but the data set has validation samples of its own",
               arguments.op());
@@ -209,15 +212,21 @@ class SplitSource : public Source {
 
 }  // namespace
 
-std::vector<SourceOption> split_options() {
-  return {{"validation", "SHARE or A-B",
-           "this share of each class's training samples is set aside for validation, drawn by the "
-           "seed; or those whose file names end in a number from A to B (default: 0)"},
-          {"seed", "N", "of the parts that are drawn (default: 1)"}};
+std::vector<SourceOption> split_options(PartBy by) {
+  const SourceOption validation =
+      by == PartBy::share
+          ? SourceOption{"validation", "SHARE",
+                         "this share of each class's training samples is set aside for validation, "
+                         "drawn by the seed (default: 0)"}
+          : SourceOption{"validation", "SHARE or A-B",
+                         "this share of each class's training samples is set aside for validation, "
+                         "drawn by the seed; or those whose file names end in a number from A to B "
+                         "(default: 0)"};
+  return {validation, {"seed", "N", "of the parts that are drawn (default: 1)"}};
 }
 
-std::vector<SourceOption> test_options() {
-  return {{"test", "SHARE or A-B",
+std::vector<SourceOption> test_options(PartBy by) {
+  return {{"test", by == PartBy::share ? "SHARE" : "SHARE or A-B",
            "as validation, for the test samples, where the data have none apart (default: 0.2)"}};
 }
 

@@ -281,6 +281,12 @@ TEST(Sources, MnistHasValidationToo) {
   EXPECT_EQ(opened->open(Split::train)->size(), 30);
   EXPECT_EQ(opened->open(Split::validation)->size(), 10);
   EXPECT_EQ(opened->open(Split::test)->size(), 40);
+  EXPECT_CONTAINS(error_of([&] { open("mnist:" + folder.path() + "?validation=0-4"); }),
+                  "mnist: validation is '0-4', expected a share such as 0.1");
+  for (const SourceDef& def : sources()) {
+    if (def.name != "mnist") continue;
+    EXPECT_EQ(def.options[0].values, "SHARE");
+  }
 }
 
 #ifdef FOVEA_WITH_AUDIO
