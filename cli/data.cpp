@@ -24,6 +24,18 @@ struct DataOptions {
   bool json = false;
 };
 
+// Where nothing is said of broken samples, all are found, and the first is no reason to stop.
+std::string finding_all(const std::string& source) {
+  if (source.find("broken=", source.rfind('?')) != std::string::npos) return source;
+  const std::string name = source.substr(0, source.find_first_of(":?"));
+  for (const data::SourceDef& def : data::sources()) {
+    if (def.name != name) continue;
+    for (const data::SourceOption& option : def.options)
+      if (option.name == "broken") return with_option(source, "broken=skip");
+  }
+  return source;
+}
+
 using Parts = std::vector<std::pair<Split, std::shared_ptr<const data::Dataset>>>;
 
 Parts open_parts(const std::string& text) {
@@ -89,6 +101,12 @@ void print_broken(const Parts& parts) {
   if (count > kNamedBroken) fmt::print("left out as well: {} more\n", count - kNamedBroken);
 }
 
+std::size_t broken_count(const Parts& parts) {
+  std::size_t count = 0;
+  for (const auto& part : parts) count += part.second->broken().size();
+  return count;
+}
+
 // "0.286", or a list; the first few of many.
 std::string numbers(const std::vector<double>& values) {
   constexpr std::size_t kMost = 8;
@@ -98,18 +116,27 @@ std::string numbers(const std::vector<double>& values) {
   return values.size() > kMost ? text + ", ..." : text;
 }
 
-void show(const DataOptions& options) {
-  const Parts parts = open_parts(options.source);
-  if (options.json) {
-    print_json(json_of(parts, options.source));
-    return;
-  }
+void print_all(const Parts& parts) {
   const data::Dataset& train = *parts.front().second;
   print_counts(parts);
   if (train.has_masks()) fmt::print("counted are the pixels of the masks\n");
   fmt::print("samples of {}; mean {}; deviation {}\n", join_sizes(train.sample_shape()),
              numbers(train.mean()), numbers(train.stddev()));
   print_broken(parts);
+}
+
+void show(const DataOptions& options) {
+  const std::string source = finding_all(options.source);
+  const Parts parts = open_parts(source);
+  if (options.json)
+    print_json(json_of(parts, options.source));
+  else
+    print_all(parts);
+  if (const std::size_t broken = broken_count(parts); broken > 0 && source != options.source) {
+    throw fovea::Error(
+        fmt::format("{} of the samples of '{}' cannot be read; broken=skip leaves them out", broken,
+                    options.source));
+  }
 }
 
 std::string list_of_sources() {

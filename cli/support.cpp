@@ -220,6 +220,10 @@ CLI::Option* add_data(CLI::App& app, std::string& source) {
       ->type_name("SOURCE");
 }
 
+std::string with_option(const std::string& source, const std::string& option) {
+  return fmt::format("{}{}{}", source, source.find('?') == std::string::npos ? '?' : '&', option);
+}
+
 void add_split(CLI::App& app, fovea::data::Split& split) {
   using fovea::data::Split;
   std::map<std::string, Split> names;

@@ -39,6 +39,8 @@ CLI::Option* add_choice(CLI::App& app, const std::string& name, Value& value,
 // --plan-file alike everywhere.
 void add_threads(CLI::App& app);
 CLI::Option* add_data(CLI::App& app, std::string& source);
+// "images:photos?size=64" with one more option, "seed=2".
+std::string with_option(const std::string& source, const std::string& option);
 void add_split(CLI::App& app, fovea::data::Split& split);
 void add_augment(CLI::App& app, std::string& text);
 struct AlgorithmOptions {

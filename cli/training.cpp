@@ -87,10 +87,8 @@ std::vector<double> class_weights(const TrainSettings& settings, const fv::data:
 TrainData open_data(const TrainSettings& settings) {
   using fv::data::Split;
   std::string text = settings.data;
-  if (settings.validation > 0) {
-    text += fmt::format("{}validation={}", text.find('?') == std::string::npos ? '?' : '&',
-                        settings.validation);
-  }
+  if (settings.validation > 0)
+    text = with_option(text, fmt::format("validation={}", settings.validation));
   const auto source = fv::data::open(text);
   const auto part = [&](Split split) {
     return source->has(split) ? source->open(split) : std::shared_ptr<const fv::data::Dataset>();

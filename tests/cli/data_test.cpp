@@ -50,16 +50,23 @@ TEST_F(DataCommand, JsonHasItAll) {
 
 TEST_F(DataCommand, BrokenFilesAreNamedAndFatalUnlessTheyMayBeLeftOut) {
   write_file(folder_ / "cat/broken.png", "no picture");
-  const Result fatal = run("data " + source(""));
+  write_file(folder_ / "dog/broken.png", "none either");
+  const Result fatal = run("data " + source("?broken=fail"));
   EXPECT_EQ(fatal.code, 1);
+  EXPECT_EQ(fatal.out, "");
   EXPECT_CONTAINS(fatal.err, "cat/broken.png", "broken=skip");
+  // Without a word about them all are listed, and the exit code is that of a failure.
+  const Result listed = run("data " + source("?test=3-3"));
+  EXPECT_EQ(listed.code, 1);
+  EXPECT_CONTAINS(listed.out, "cat        3     1\n", "cat/broken.png'", "dog/broken.png'");
+  EXPECT_CONTAINS(listed.err, "2 of the samples of", "broken=skip leaves them out");
   const Result skipped = run("data " + source("?test=3-3&broken=skip"));
   EXPECT_EQ(skipped.code, 0) << skipped.err;
   EXPECT_CONTAINS(skipped.out, "left out, train: '", "cat/broken.png'");
   EXPECT_EQ(lines_of(run("data --json " + source("?test=3-3&broken=skip")).out)
                 .at(0)["train"]["broken"]
                 .size(),
-            1U);
+            2U);
 }
 
 TEST_F(DataCommand, HelpListsEverySourceAndOption) {
