@@ -10,6 +10,7 @@
 #include <map>
 #include <vector>
 
+#include "autograd/trace.h"
 #include "core/abstract_scope.h"
 #include "core/check.h"
 #include "core/input_file.h"
@@ -338,8 +339,8 @@ class Described final : public Block {
   void append(std::string name, Layer layer, const JoinKind* join,
               std::vector<std::size_t> inputs) {
     nn::Module* const module = layer.get();
-    if (layer != nullptr) own(std::move(name), std::move(layer));
-    steps_.push_back({module, join, std::move(inputs)});
+    if (layer != nullptr) own(name, std::move(layer));
+    steps_.push_back({std::move(name), module, join, std::move(inputs)});
   }
 
   // Of the last step alone; the others have run.
@@ -347,7 +348,9 @@ class Described final : public Block {
     const Step& at = steps_[step];
     std::vector<Tensor> inputs;
     for (const std::size_t input : at.inputs) inputs.push_back(values[input]);
-    return at.join != nullptr ? at.join->join(inputs) : (*at.module)(inputs.front());
+    if (at.join == nullptr) return (*at.module)(inputs.front());
+    const autograd::LayerScope scope(at.name, this, [this] { return describe(); });
+    return at.join->join(inputs);
   }
 
   // Values that no later step reads are let go.
@@ -373,6 +376,7 @@ class Described final : public Block {
 
  private:
   struct Step {
+    std::string name;
     nn::Module* module;               // null for a join
     const JoinKind* join;             // null for a layer
     std::vector<std::size_t> inputs;  // 0: the network's, i + 1: the result of step i
@@ -401,6 +405,17 @@ class Reader {
 
   Shape input() const { return input_; }
   std::int64_t classes() const { return classes_; }
+  // What differs from the text.
+  std::vector<std::string> adapted() const {
+    std::vector<std::string> notes;
+    if (input_ != own_input_) {
+      notes.push_back(fmt::format("it takes samples of {} instead of {}", fmt::join(input_, "x"),
+                                  fmt::join(own_input_, "x")));
+    }
+    if (classes_ != own_classes_)
+      notes.push_back(fmt::format("`classes` is {} instead of {}", classes_, own_classes_));
+    return notes;
+  }
   const Shape& output() const { return values_.back().shape(); }
   std::shared_ptr<Described> take() {
     net_->plan_lifetimes();
@@ -426,6 +441,7 @@ class Reader {
     if (!input_.empty()) line.fail("the input is given twice");
     const Shape own = line.sizes("the sizes of a sample, as 1x28x28").values();
     line.finish();
+    own_input_ = own;
     input_ = options_.input.empty() ? own : options_.input;
     if (input_.rank() != own.rank())
       line.fail(fmt::format("the network takes samples of {} axes, but {} is asked for", own.rank(),
@@ -444,7 +460,8 @@ class Reader {
 
   void read_layer(NetworkLine& line) {
     if (input_.empty()) line.fail("the first line must be `input`, such as `input 1x28x28`");
-    classes_ = options_.classes != 0 ? options_.classes : published_classes_;
+    own_classes_ = published_classes_;
+    classes_ = options_.classes != 0 ? options_.classes : own_classes_;
     const LayerKind* const kind = find(kLayers, line.layer());
     const JoinKind* const join = find(kJoins, line.layer());
     if (kind == nullptr && join == nullptr) fail_unknown(line);
@@ -509,7 +526,9 @@ class Reader {
   Generator generator_;
   std::shared_ptr<Described> net_ = std::make_shared<Described>();
   Shape input_;
+  Shape own_input_;  // as the text has it
   std::int64_t published_classes_ = 10;
+  std::int64_t own_classes_ = 10;  // as the lines above have it
   std::int64_t classes_ = 10;
   std::vector<Tensor> values_;  // shapes alone
   std::map<std::string, std::size_t, std::less<>> names_;
@@ -529,6 +548,7 @@ nn::Model described(const std::string& text, const std::string& file, const Opti
                   {"seed", std::to_string(options.seed)},
                   {"text", text}};
   info.input = reader.input();
+  info.adapted = reader.adapted();
   std::shared_ptr<Described> net = reader.take();
   net->train();
   return {std::move(net), std::move(info)};

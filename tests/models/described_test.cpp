@@ -63,6 +63,21 @@ TEST(Described, TakesOtherSizesAndClasses) {
   const nn::Model net = described(text, "a.net", {.classes = 4, .input = {3, 40, 31}});
   EXPECT_EQ(net.info.input, (Shape{3, 40, 31}));
   EXPECT_EQ(net(Tensor::zeros({2, 3, 40, 31})).shape(), (Shape{2, 4}));
+  EXPECT_EQ(net.info.adapted,
+            (std::vector<std::string>{"it takes samples of 3x40x31 instead of 1x28x28",
+                                      "`classes` is 4 instead of 10"}));
+  EXPECT_TRUE(described(text, "a.net").info.adapted.empty());
+}
+
+TEST(Described, LinesThatJoinAreInspectedByTheirNames) {
+  const nn::Model net = described(
+      "input 4x9\na: relu\nb: tanh < input\nsum: add < a b\nglobal_avg_pool\nflatten\n"
+      "linear classes\n",
+      "a.net");
+  const explain::NetworkReport report = explain::inspect(net.module(), {1, 4, 9});
+  EXPECT_EQ(report.layers.at(2).path, "sum");
+  EXPECT_EQ(report.layers.at(2).operation, "add");
+  EXPECT_EQ(report.layers.at(3).path, "global_avg_pool4");
 }
 
 TEST(Described, IsSavedWithItsText) {
