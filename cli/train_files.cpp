@@ -165,9 +165,13 @@ void EpochLog::write(const std::string& text) {
 }
 
 void EpochLog::fail() const {
-  const std::string why = errno == ENOSPC || errno == EDQUOT
-                              ? fmt::format("the disk is full ({})", std::strerror(errno))
-                              : std::strerror(errno);
+  const int error = errno;
+  std::string why = std::strerror(error);
+  if (error == ENOSPC || error == EDQUOT) why = fmt::format("the disk is full ({})", why);
+  const std::filesystem::path folder = std::filesystem::path(path_).parent_path();
+  std::error_code ignored;
+  if (error == ENOENT && !folder.empty() && !std::filesystem::exists(folder, ignored))
+    why = fmt::format("there is no folder '{}'", folder.string());
   throw fovea::Error(fmt::format("cannot write '{}': {}", path_, why));
 }
 

@@ -153,7 +153,12 @@ void AtomicFile::commit() {
 
 void AtomicFile::fail(int error) {
   remove_temporary();
-  throw_error(fmt::format("{}: cannot write '{}': {}", op_, path_, explain(error)));
+  std::error_code ignored;
+  const std::string folder = folder_of(path_);
+  const bool no_folder = error == ENOENT && !std::filesystem::exists(folder, ignored);
+  throw_error(
+      fmt::format("{}: cannot write '{}': {}", op_, path_,
+                  no_folder ? fmt::format("there is no folder '{}'", folder) : explain(error)));
 }
 
 void AtomicFile::remove_temporary() noexcept {

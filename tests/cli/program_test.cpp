@@ -312,6 +312,9 @@ TEST_F(Program, AnUnwritableOutputStopsBeforeTraining) {
       EXPECT_EQ(result.code, 1) << option << " " << path;
       EXPECT_EQ(result.out, "") << "no epoch may have run";
       EXPECT_CONTAINS(result.err, "cannot write '" + path + "'");
+      if (path != folder->path()) {
+        EXPECT_CONTAINS(result.err, "there is no folder '" + (*folder / "no/such/folder") + "'");
+      }
     }
   }
   EXPECT_EQ(folder->entries(), before);

@@ -95,7 +95,8 @@ TEST(AtomicFile, RefusesFoldersDevicesAndMissingFolders) {
   const TempFolder folder;
   EXPECT_CONTAINS(error_of([&] { AtomicFile("test", folder.path()); }), "it is a folder");
   EXPECT_CONTAINS(error_of([&] { AtomicFile("test", "/dev/null"); }), "not a regular file");
-  EXPECT_CONTAINS(error_of([&] { AtomicFile("test", folder / "none/file"); }), "none/file");
+  EXPECT_CONTAINS(error_of([&] { AtomicFile("test", folder / "none/file"); }),
+                  "none/file': there is no folder '" + (folder / "none") + "'");
   EXPECT_CONTAINS(error_of([&] { AtomicFile("test", ""); }), "empty");
   EXPECT_EQ(folder.entries(), 0);
 }
