@@ -2,8 +2,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <numeric>
+#include <optional>
 
 #include "commands.h"
 #include "scoring.h"
@@ -12,39 +14,44 @@
 namespace cli {
 namespace {
 
+using fovea::data::Fit;
+
 struct PredictOptions {
   std::string model;
   std::vector<std::string> images;
   std::int64_t top = 3;
+  std::optional<Fit> resize;
   std::string mask;
   std::string plan_file;
   bool json = false;
 };
 
-// Rec. 601 luma, or grey repeated: the image with as many channels as the network reads. Values
-// 0..255.
-float channel_value(const std::vector<std::uint8_t>& pixels, std::int64_t plane, std::int64_t cell,
-                    std::int64_t channel, bool colour_image, bool colour_network) {
-  const auto at = [&](std::int64_t c) {
-    return static_cast<float>(pixels[static_cast<std::size_t>(c * plane + cell)]);
-  };
-  if (!colour_image) return at(0);
-  return colour_network ? at(channel) : 0.299F * at(0) + 0.587F * at(1) + 0.114F * at(2);
-}
-
 // [1, C, H, W], normalised as the network was trained. Throws Error unless the image has the
-// network's size.
-fovea::Tensor read_input(const std::string& path, const fovea::nn::ModelInfo& info) {
+// network's size or may be scaled to it.
+fovea::Tensor read_input(const std::string& path, const PredictOptions& options,
+                         const fovea::nn::ModelInfo& info) {
   const fovea::Shape& wanted = info.input;
   if (wanted.rank() != 3 || (wanted[0] != 1 && wanted[0] != 3)) {
     throw fovea::Error(fmt::format("predict: {} reads {} samples, which are no images",
                                    info.architecture, join_sizes(wanted)));
   }
-  const fovea::Tensor image = fovea::data::read_image(path);
+  for (const double mean : info.mean) {  // of levels from 0 to 1, as those of images are
+    if (mean >= 0 && mean <= 1) continue;
+    throw fovea::Error(
+        fmt::format("predict: {} was trained on samples with a mean of {:.3g}, which are no images "
+                    "(spectrograms, perhaps); `fovea evaluate` scores it on data of its kind",
+                    info.architecture, mean));
+  }
+  fovea::data::ImageOptions form{.channels = wanted[0]};
+  if (options.resize) {
+    form.size = {wanted[1], wanted[2]};
+    form.resize = *options.resize;
+  }
+  const fovea::Tensor image = fovea::data::read_sized_image(path, form);
   if (image.size(1) != wanted[1] || image.size(2) != wanted[2]) {
     throw fovea::Error(fmt::format(
         "predict: '{}' is {} pixels wide and {} high, but {} reads images {} wide and {} high; "
-        "scale or crop it first",
+        "--resize crop, stretch or pad makes it that size",
         path, image.size(2), image.size(1), info.architecture, wanted[2], wanted[1]));
   }
   const std::vector<std::uint8_t> pixels = image.to_vector<std::uint8_t>();
@@ -56,7 +63,7 @@ fovea::Tensor read_input(const std::string& path, const fovea::nn::ModelInfo& in
     const auto mean = static_cast<float>(info.mean[channel]);
     const auto stddev = static_cast<float>(info.stddev[channel]);
     for (std::int64_t cell = 0; cell < plane; ++cell) {
-      const float value = channel_value(pixels, plane, cell, c, image.size(0) == 3, wanted[0] == 3);
+      const auto value = static_cast<float>(pixels[static_cast<std::size_t>(c * plane + cell)]);
       values.push_back((value / 255.0F - mean) / stddev);
     }
   }
@@ -88,7 +95,7 @@ std::vector<float> shares_of(const PredictOptions& options, const fovea::Tensor&
 
 void predict_image(const PredictOptions& options, const fovea::nn::Model& model,
                    const std::string& path) {
-  const fovea::Tensor input = read_input(path, model.info).to(parameter_type(model));
+  const fovea::Tensor input = read_input(path, options, model.info).to(parameter_type(model));
   const fovea::Tensor logits = model(input);
   if (logits.rank() == 2 && !options.mask.empty()) {
     throw Misuse(
@@ -140,13 +147,19 @@ void predict(const PredictOptions& options) {
 Action predict_command(CLI::App& app) {
   const auto options = std::make_shared<PredictOptions>();
   app.add_option("model", options->model, "A .fovea file")->required()->type_name("MODEL");
-  app.add_option("images", options->images, "PNG or JPEG images of the size that the network reads")
+  app.add_option("images", options->images,
+                 "PNG or JPEG images of the size that the network reads, or --resize")
       ->required()
       ->type_name("IMAGE");
   app.add_option("--top", options->top, "How many classes to name")
       ->check(whole_number(1))
       ->capture_default_str()
       ->type_name("K");
+  const std::map<std::string, Fit> ways = {
+      {"crop", Fit::crop}, {"stretch", Fit::stretch}, {"pad", Fit::pad}, {"none", Fit::none}};
+  add_choice(app, "--resize", options->resize, ways,
+             "Make images of other sizes fit, as resize= of images:DIR does: crop, stretch, pad or "
+             "none (docs/data.md)");
   app.add_option("--mask", options->mask,
                  "Of a network that tells the class of each pixel: where to write them, as grey "
                  "levels counted from 0")

@@ -36,6 +36,21 @@ FOVEA_API Tensor read_jpeg(const std::string& path, const JpegOptions& options =
 // PNG or JPEG, told apart by content.
 FOVEA_API Tensor read_image(const std::string& path, const JpegOptions& options = {});
 
+// How a sample gets another size.
+enum class Fit : std::uint8_t {
+  crop,     // scaled until it covers the size, then the middle of it
+  stretch,  // scaled along each axis by itself
+  pad,      // scaled until it lies within the size, with zeros around it
+  none      // not scaled: the middle of it, with zeros around it where it is smaller
+};
+struct ImageOptions {
+  Shape size = {};  // [height, width]; empty: as it is
+  Fit resize = Fit::crop;
+  std::int64_t channels = 0;  // 1: grey, Rec. 601 luma; 3: grey three times; 0: as it is
+};
+// The same, made what a network reads, as the source `images` does it.
+FOVEA_API Tensor read_sized_image(const std::string& path, const ImageOptions& options);
+
 // NumPy's arrays, of integers, booleans and floating-point numbers: float32 and float64 as they
 // are, halves as float32, bytes and booleans as uint8, other integers as int64.
 FOVEA_API Tensor read_npy(const std::string& path);

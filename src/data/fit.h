@@ -3,16 +3,10 @@
 
 #include <cstdint>
 
+#include "fovea/readers.h"
 #include "fovea/tensor.h"
 
 namespace fovea::data {
-
-enum class Fit : std::uint8_t {
-  crop,     // scaled until it covers the size, then the middle of it
-  stretch,  // scaled along each axis by itself
-  pad,      // scaled until it lies within the size, with zeros around it
-  none      // not scaled: the middle of it, with zeros around it where it is smaller
-};
 
 // `sample`, uint8 or float32 [C, spatial...], as [C, size...] of the same type, in channels-last
 // memory. Scaling is linear interpolation which, where it shrinks, averages over all that a new

@@ -1,6 +1,7 @@
 // Folders of images: PNG and JPEG, of any size where the options say what size they get.
 #include "data/images.h"
 
+#include "core/check.h"
 #include "data/folder.h"
 #include "data/source_list.h"
 
@@ -58,6 +59,11 @@ ImageOptions image_options_from(const Arguments& arguments) {
 }
 
 Tensor read_sized_image(const std::string& path, const ImageOptions& options) {
+  FOVEA_CHECK(options.size.empty() || options.size.rank() == 2,
+              "read_sized_image: the size is [height, width], but got {}", options.size);
+  FOVEA_CHECK(options.channels == 0 || options.channels == 1 || options.channels == 3,
+              "read_sized_image: an image has 1 or 3 channels, but {} are asked for",
+              options.channels);
   JpegOptions jpeg;
   // Coarse decoding would change what is cut out of the middle.
   if (!options.size.empty() && options.resize != Fit::none) {

@@ -244,7 +244,10 @@ TEST_F(Program, PredictTurnsColourToGreyAndTellsTheSizeItNeeds) {
   data::write_png(large, Tensor::full({1, 30, 28}, 90, DType::uint8));
   const Result result = run("predict '" + model() + "' '" + large + "'");
   EXPECT_EQ(result.code, 1);
-  EXPECT_CONTAINS(result.err, "28 wide and 28 high");
+  EXPECT_CONTAINS(result.err, "28 wide and 28 high", "--resize crop, stretch or pad");
+  const Json resized =
+      lines_of(run("predict '" + model() + "' '" + large + "' --resize crop --json").out).at(0);
+  EXPECT_EQ(resized["predictions"], from_grey["predictions"]);
 }
 
 // What a program that uses the library may save: with and without a description, in double
