@@ -1,7 +1,9 @@
 // fovea evaluate: how well a trained network does on a data set, class by class, and where it errs.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -173,12 +175,26 @@ void print_mistakes(const std::string& file, const std::vector<Mistake>& mistake
   table.print();
 }
 
+// A network answers by number; where its classes are called otherwise, that may be a mistake.
+void note_other_names(const EvaluateOptions& options, const Names& trained, const Names& names) {
+  if (trained.size() != names.size() || trained == names) return;
+  const auto first = std::mismatch(trained.begin(), trained.end(), names.begin());
+  const auto some = [](Names::const_iterator name, Names::const_iterator end) {
+    constexpr std::ptrdiff_t kNamed = 3;
+    const auto last = name + std::min(kNamed, end - name);
+    return fmt::format("{}{}", fmt::join(name, last, ", "), last == end ? "" : ", ...");
+  };
+  fmt::print(stderr, "note: {} was trained on {}; these are {}\n", options.model,
+             some(first.first, trained.end()), some(first.second, names.end()));
+}
+
 void evaluate(const EvaluateOptions& options) {
   use_plan_file(options.plan_file);
   if (!options.mistakes.empty()) require_png(options.mistakes);
   const fovea::nn::Model model = load_model(options.model);
   const auto dataset = fovea::data::open(options.data, options.split);
   check_fits(model, *dataset, options.data);
+  note_other_names(options, model.info.classes, dataset->classes());
   const Evaluation evaluation = score(model, dataset, options.batch);
   const Names& classes = dataset->classes();
   std::vector<Mistake> mistakes;

@@ -270,6 +270,25 @@ TEST_F(Program, ModelsSavedByTheLibraryWork) {
   EXPECT_EQ(result.code, 0) << result.err;
 }
 
+TEST_F(Program, ANetworkOfOtherDataIsNotTakenForOneOfThese) {
+  const std::string path = *folder / "other.fovea";
+  nn::Model model = models::lenet5();
+  data::describe(model, *data::mnist(folder->path(), data::Split::train));
+  model.info.classes = {"0", "one", "two", "three", "four", "5", "6", "7", "8", "9"};
+  save(model, path);
+  const Result named = run("evaluate '" + path + "' " + data());
+  EXPECT_EQ(named.code, 0) << named.err;
+  EXPECT_EQ(named.err,
+            "note: " + path + " was trained on one, two, three, ...; these are 1, 2, 3, ...\n");
+  model.info.mean = {-6.5};
+  save(model, path);
+  const std::string image = *folder / "grey3.png";
+  data::write_png(image, Tensor::full({1, 28, 28}, 90, DType::uint8));
+  const Result refused = run("predict '" + path + "' '" + image + "'");
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_CONTAINS(refused.err, "a mean of -6.5, which are no images");
+}
+
 TEST_F(Program, InspectReadsModelFilesAndNamesOfNetworks) {
   const Result file = run("inspect '" + model() + "' --json");
   const Result name = run("inspect lenet5 --input 1x28x28 --json");
