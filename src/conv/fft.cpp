@@ -255,19 +255,15 @@ ConvCost predict(const ConvProblem& problem, Pass pass) {
   return cost;
 }
 
-// What is computed quickly anyway is better computed as a sum, which of whole numbers is exact.
+// There is little to gain below these, and a sum of whole numbers is exact.
 std::optional<std::string> kept_back(const ConvProblem& problem, Pass pass) {
   if (problem.taps() < kLeastTaps)
-    return fmt::format(
-        "a kernel of {} taps is summed, which is more exact; from {} on they may be "
-        "transformed",
-        problem.taps(), kLeastTaps);
+    return fmt::format("it is kept for kernels of {} taps and more; this one has {}", kLeastTaps,
+                       problem.taps());
   const double products = least_cost(problem, pass).multiply_adds;
   if (products < kLeastProducts)
-    return fmt::format(
-        "{:.0f} products are summed, which is more exact; from {:.0f} on they may be "
-        "transformed",
-        products, kLeastProducts);
+    return fmt::format("it is kept for problems of {:.0f} products and more; this one has {:.0f}",
+                       kLeastProducts, products);
   return std::nullopt;
 }
 

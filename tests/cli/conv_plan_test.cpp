@@ -69,6 +69,7 @@ TEST(ConvExplain, IsATableForPeople) {
   ASSERT_EQ(result.code, 0) << result.err;
   EXPECT_CONTAINS(result.out, "forward: ", "predicted", "measured", "workspace", "error", "\n* ",
                   "depthwise refuses: there is one group only",
+                  "fft is passed over: it is kept for kernels of 16 taps and more; this one has 9",
                   "reference is passed over: ", "error: the largest distance from reference");
 }
 
