@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <sstream>
 
 #include "pictures.h"
@@ -34,6 +35,7 @@ std::string escaped(const std::string& text) {
 
 struct Curve {
   std::string key;  // of the log's objects
+  std::string name;
   const char* colour;
 };
 
@@ -41,8 +43,10 @@ struct Curve {
 struct Chart {
   const char* title;
   double left;
-  double low, high;  // of the values
   std::vector<Curve> curves;
+  double factor = 1;                   // from the log's values to those of the axis
+  const char* unit = "";               // of the axis
+  double low = 0, high = 1, step = 1;  // of the axis; its ends are ticks
 
   static constexpr double kTop = 40;
   static constexpr double kWidth = 320;
@@ -53,29 +57,37 @@ struct Chart {
   }
 };
 
+// On the axis; nothing where the epoch has none.
+std::optional<double> value_of(const Chart& chart, const Curve& curve, const Json& epoch) {
+  if (!epoch.contains(curve.key) || !epoch[curve.key].is_number()) return std::nullopt;
+  return epoch[curve.key].get<double>() * chart.factor;
+}
+
 void draw(const Chart& chart, const std::vector<Json>& epochs, std::string& svg) {
   svg += fmt::format(
       "<text x=\"{:g}\" y=\"20\" font-weight=\"bold\">{}</text>\n<rect x=\"{:g}\" y=\"{:g}\" "
       "width=\"{:g}\" height=\"{:g}\" fill=\"none\" stroke=\"#888\"/>\n",
       chart.left, chart.title, chart.left, Chart::kTop, Chart::kWidth, Chart::kHeight);
-  constexpr int kTicks = 4;
-  for (int i = 0; i <= kTicks; ++i) {
-    const double value = chart.low + (chart.high - chart.low) * i / kTicks;
+  const auto ticks = std::lround((chart.high - chart.low) / chart.step);
+  for (long i = 0; i <= ticks; ++i) {
+    const double value = chart.low + chart.step * static_cast<double>(i);
     const double y = chart.y(value);
     svg += fmt::format(
         "<line x1=\"{:g}\" y1=\"{:g}\" x2=\"{:g}\" y2=\"{:g}\" stroke=\"#ddd\"/>\n<text "
-        "x=\"{:g}\" y=\"{:g}\" text-anchor=\"end\">{:.3g}</text>\n",
-        chart.left, y, chart.left + Chart::kWidth, y, chart.left - 4, y + 4, value);
+        "x=\"{:g}\" y=\"{:g}\" text-anchor=\"end\">{:.4g}{}</text>\n",
+        chart.left, y, chart.left + Chart::kWidth, y, chart.left - 4, y + 4,
+        std::abs(value) < chart.step / 2 ? 0 : value, chart.unit);
   }
   const double steps = std::max<double>(1, static_cast<double>(epochs.size()) - 1);
   double legend = chart.left + 8;
   for (const Curve& curve : chart.curves) {
     std::string points;
     for (std::size_t i = 0; i < epochs.size(); ++i) {
-      if (!epochs[i].contains(curve.key) || !epochs[i][curve.key].is_number()) continue;
+      const std::optional<double> value = value_of(chart, curve, epochs[i]);
+      if (!value) continue;
       points +=
           fmt::format("{:.1f},{:.1f} ", chart.left + Chart::kWidth * static_cast<double>(i) / steps,
-                      chart.y(epochs[i][curve.key].get<double>()));
+                      chart.y(*value));
     }
     if (points.empty()) continue;
     points.pop_back();
@@ -86,8 +98,8 @@ void draw(const Chart& chart, const std::vector<Json>& epochs, std::string& svg)
         "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"2\"{}/>\n<text "
         "x=\"{:g}\" y=\"{:g}\" fill=\"{}\">{}</text>\n",
         points, curve.colour, marker, legend, Chart::kTop + Chart::kHeight + 34, curve.colour,
-        curve.key);
-    legend += 8 * static_cast<double>(curve.key.size()) + 12;
+        curve.name);
+    legend += 8 * static_cast<double>(curve.name.size()) + 12;
   }
   svg += fmt::format(
       "<text x=\"{:g}\" y=\"{:g}\">epoch 1</text>\n<text x=\"{:g}\" y=\"{:g}\" "
@@ -96,19 +108,31 @@ void draw(const Chart& chart, const std::vector<Json>& epochs, std::string& svg)
       Chart::kTop + Chart::kHeight + 16, epochs.size());
 }
 
-// The range of some keys, a little wider than their values.
+// 1, 2 or 5 times a power of ten: the least that makes at most five steps of the range.
+double round_step(double range) {
+  const double power = std::pow(10, std::floor(std::log10(range / 5)));
+  for (const double digit : {1, 2, 5}) {
+    if (range <= 5 * digit * power * (1 + 1e-9)) return digit * power;
+  }
+  return 10 * power;
+}
+
+// The axis: the values of all curves, from one tick to another.
 void fit(Chart& chart, const std::vector<Json>& epochs) {
-  chart.low = INFINITY;
-  chart.high = -INFINITY;
+  double low = INFINITY;
+  double high = -INFINITY;
   for (const Json& epoch : epochs) {
     for (const Curve& curve : chart.curves) {
-      if (!epoch.contains(curve.key) || !epoch[curve.key].is_number()) continue;
-      chart.low = std::min(chart.low, epoch[curve.key].get<double>());
-      chart.high = std::max(chart.high, epoch[curve.key].get<double>());
+      const double value = value_of(chart, curve, epoch).value_or(NAN);
+      low = std::fmin(low, value);
+      high = std::fmax(high, value);
     }
   }
-  if (!(chart.low <= chart.high)) chart.low = chart.high = 0;
-  if (chart.high - chart.low < 1e-9) chart.high = chart.low + 1e-9 + std::abs(chart.low) * 0.01;
+  if (!(low <= high)) return;
+  chart.step = round_step(std::max({high - low, std::abs(high) * 0.01, 1e-6}));
+  chart.low = std::floor(low / chart.step) * chart.step;
+  chart.high = std::ceil(high / chart.step) * chart.step;
+  if (chart.high - chart.low < chart.step / 2) chart.high = chart.low + chart.step;
 }
 
 }  // namespace
@@ -117,19 +141,23 @@ std::string curves_svg(const std::string& log) {
   std::vector<Json> epochs;
   std::istringstream lines(log);
   for (std::string line; std::getline(lines, line);) epochs.push_back(Json::parse(line));
-  Chart loss{
-      .title = "loss",
-      .left = 60,
-      .low = 0,
-      .high = 1,
-      .curves = {{"loss", "#1f77b4"}, {"test_loss", "#d62728"}, {"validation_loss", "#d62728"}}};
+  constexpr const char* kTrain = "#1f77b4";
+  constexpr const char* kScored = "#d62728";
+  constexpr const char* kIou = "#2ca02c";
+  Chart loss{.title = "loss",
+             .left = 60,
+             .curves = {{"loss", "train", kTrain},
+                        {"test_loss", "test", kScored},
+                        {"validation_loss", "validation", kScored}}};
   Chart accuracy{.title = "accuracy",
                  .left = 460,
-                 .low = 0,
-                 .high = 1,
-                 .curves = {{"train_accuracy", "#1f77b4"},
-                            {"test_accuracy", "#d62728"},
-                            {"validation_accuracy", "#d62728"}}};
+                 .curves = {{"train_accuracy", "train", kTrain},
+                            {"test_accuracy", "test", kScored},
+                            {"validation_accuracy", "validation", kScored},
+                            {"test_mean_iou", "mean IoU, test", kIou},
+                            {"validation_mean_iou", "mean IoU, validation", kIou}},
+                 .factor = 100,
+                 .unit = " %"};
   fit(loss, epochs);
   fit(accuracy, epochs);
   std::string svg = fmt::format(fmt::runtime(kHead), 800, 310);

@@ -71,8 +71,8 @@ TEST_F(TrainProgram, ARunFolderTellsAllOfItsTraining) {
   const std::vector<Json> log = lines_of(read_file(folder_ / "run/log.jsonl"));
   ASSERT_EQ(log.size(), 3U);
   expect_keys(log[0], {"epoch", "validation_accuracy", "validation_loss"});
-  EXPECT_CONTAINS(read_file(folder_ / "run/curves.svg"), "<svg", "polyline", "validation_accuracy",
-                  "</svg>");
+  EXPECT_CONTAINS(read_file(folder_ / "run/curves.svg"), "<svg", "polyline", ">train</text>",
+                  ">validation</text>", " %</text>", "</svg>");
   EXPECT_CONTAINS(read_file(folder_ / "run/confusion.svg"), "<svg", "<rect", "</svg>");
   double best = 0;
   for (const Json& epoch : log) best = std::max(best, epoch["validation_accuracy"].get<double>());
