@@ -226,7 +226,7 @@ void Training::train_batch(const fv::data::Batch& batch, double share) {
     throw Diverged(
         fmt::format("training diverged in epoch {}: the loss is {}; no network was saved. Try a "
                     "lower --lr (it was at most {})",
-                    report_.epoch, value, schedule_.peak));
+                    report_.epoch, std::isnan(value) ? "nan" : "infinite", schedule_.peak));
   }
   if (share == 1)
     loss.backward();
