@@ -1,7 +1,7 @@
 // The trace hook: writes down which operators a piece of code calls, on which values.
 //
 // A network is described by what it does, not by what it is made of, so branches and free-form
-// forward() functions come out right. Inspection, export and the inference session read the list.
+// forward() functions come out right. Inspection reads the list.
 #pragma once
 
 #include <functional>
