@@ -1,4 +1,4 @@
-// The two ways in which Winograd's passes run, and the cost by which tiles are chosen.
+// The three ways in which Winograd's passes run, and the cost by which tiles are chosen.
 #pragma once
 
 #include <cstddef>
