@@ -169,7 +169,7 @@ TEST(Zoo, SaysWhatItAdapts) {
   const nn::Model model = resnet18({.classes = 10, .input = {1, 28, 28}, .width = 0.25});
   EXPECT_EQ(model.info.adapted,
             (std::vector<std::string>{
-                "it has 0.25 times the channels", "its first layer takes 1 channels instead of 3",
+                "it has 0.25 times the channels", "its first layer takes 1 channel instead of 3",
                 "its last layer gives 10 classes instead of 1000",
                 "its stem is 3x3 with stride 1 and no pooling, for small pictures"}));
   EXPECT_EQ(model(Tensor::zeros({2, 1, 28, 28})).shape(), (Shape{2, 10}));
