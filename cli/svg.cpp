@@ -144,6 +144,7 @@ std::string curves_svg(const std::string& log) {
   constexpr const char* kTrain = "#1f77b4";
   constexpr const char* kScored = "#d62728";
   constexpr const char* kIou = "#2ca02c";
+  constexpr const char* kAuc = "#9467bd";
   Chart loss{.title = "loss",
              .left = 60,
              .curves = {{"loss", "train", kTrain},
@@ -155,7 +156,9 @@ std::string curves_svg(const std::string& log) {
                             {"test_accuracy", "test", kScored},
                             {"validation_accuracy", "validation", kScored},
                             {"test_mean_iou", "mean IoU, test", kIou},
-                            {"validation_mean_iou", "mean IoU, validation", kIou}},
+                            {"validation_mean_iou", "mean IoU, validation", kIou},
+                            {"test_auc", "AUC, test", kAuc},
+                            {"validation_auc", "AUC, validation", kAuc}},
                  .factor = 100,
                  .unit = " %"};
   fit(loss, epochs);

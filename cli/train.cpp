@@ -120,12 +120,22 @@ Json with_memory(Json epoch) {
   return epoch;
 }
 
-void print_epoch(const EpochReport& report, std::int64_t epochs) {
+// What there is beside accuracy: "  IoU  91.20 %", "  AUC 0.8912".
+std::string other_measures(const std::optional<double>& mean_iou,
+                           const std::optional<double>& auc) {
+  return (mean_iou ? fmt::format("  IoU {:6.2f} %", 100 * *mean_iou) : "") +
+         (auc ? fmt::format("  AUC {:.4f}", *auc) : "");
+}
+
+// With the loss that was scored, where the best epoch is chosen by it.
+void print_epoch(const EpochReport& report, std::int64_t epochs, bool with_loss) {
   fmt::print(
-      "epoch {:>{}}/{}  loss {:.4f}  train {:6.2f} %  {} {:6.2f} %{}  {:5.1f} s  {:>7} images/s\n",
+      "epoch {:>{}}/{}  loss {:.4f}  train {:6.2f} %  {} {:6.2f} %{}{}  {:5.1f} s  {:>7} "
+      "images/s\n",
       report.epoch, std::to_string(epochs).size(), epochs, report.train.loss(),
       100 * report.train.accuracy(), report.scored_name, 100 * report.scored.accuracy(),
-      report.mean_iou ? fmt::format("  IoU {:6.2f} %", 100 * *report.mean_iou) : "", report.seconds,
+      with_loss ? fmt::format("  loss {:.4f}", report.scored.loss()) : "",
+      other_measures(report.mean_iou, report.auc), report.seconds,
       grouped(static_cast<std::int64_t>(report.images_per_second())));
   std::fflush(stdout);
 }
@@ -218,7 +228,7 @@ class Run {
       if (json_)
         print_json(with_memory(report.json()));
       else
-        print_epoch(report, settings_.epochs);
+        print_epoch(report, settings_.epochs, settings_.select == Measure::loss);
     }
     finish(seconds);
   }
@@ -253,14 +263,18 @@ class Run {
       fv::load_weights(training_.result().module(), files_.best);
       if (!json_) {
         fmt::print(
-            "stopped: no better result on the validation samples than that of epoch {} in {} "
-            "epochs; "
+            "stopped: no better {} on the validation samples than that of epoch {} in {} epochs; "
             "{} is the network of that epoch\n",
-            training_.best_epoch(), settings_.early_stopping, files_.network);
+            training_.measure_name(), training_.best_epoch(), settings_.early_stopping,
+            files_.network);
       }
     }
     fv::save(training_.result(), files_.network);
     if (data_.validation && data_.test) report_test(score_on(data_.test));
+    if (!json_ && data_.validation && !files_.folder.empty()) {
+      fmt::print("best {} on the validation samples: that of epoch {}, which {} has\n",
+                 training_.measure_name(), training_.best_epoch(), files_.best);
+    }
     if (files_.folder.empty()) {  // the network is whole, and nothing is left to go on with
       std::error_code ignored;
       std::filesystem::remove(files_.checkpoint, ignored);
@@ -276,12 +290,12 @@ class Run {
     if (json_) {
       Json json = {{"test_accuracy", test.total.accuracy()}, {"test_loss", test.total.loss()}};
       if (const auto iou = test.mean_iou()) json["test_mean_iou"] = *iou;
+      if (test.auc) json["test_auc"] = *test.auc;
       print_json(json);
       return;
     }
-    fmt::print("test {:.2f} %", 100 * test.total.accuracy());
-    if (const auto iou = test.mean_iou()) fmt::print("  IoU {:.2f} %", 100 * *iou);
-    fmt::print("\n");
+    fmt::print("test {:.2f} %{}\n", 100 * test.total.accuracy(),
+               other_measures(test.mean_iou(), test.auc));
   }
 
   void save() {
@@ -440,11 +454,10 @@ Action train_command(CLI::App& app) {
       app.add_option("--log", options->log, "Write one JSON object per epoch to this file")
           ->type_name("FILE");
   CLI::Option* run =
-      app.add_option(
-             "--run", options->run,
-             "Keep everything in this folder: model.fovea, best.fovea by the validation samples, "
-             "config.json, log.jsonl, curves.svg, confusion.svg, and last.checkpoint, "
-             "from which a training that was stopped or killed goes on")
+      app.add_option("--run", options->run,
+                     "Keep everything in this folder: model.fovea, best.fovea by --select, "
+                     "config.json, log.jsonl, curves.svg, confusion.svg, and last.checkpoint, "
+                     "from which a training that was stopped or killed goes on")
           ->excludes(out)
           ->excludes(log)
           ->type_name("DIR");

@@ -31,6 +31,10 @@ const std::map<std::string, Schedule::Kind> kSchedules = {{"constant", Schedule:
                                                           {"linear", Schedule::Kind::linear},
                                                           {"cosine", Schedule::Kind::cosine},
                                                           {"one-cycle", Schedule::Kind::one_cycle}};
+const std::map<std::string, Measure> kMeasures = {{"accuracy", Measure::accuracy},
+                                                  {"loss", Measure::loss},
+                                                  {"auc", Measure::auc},
+                                                  {"iou", Measure::iou}};
 
 template <class T>
 std::string name_of(const std::map<std::string, T>& names, T value) {
@@ -67,13 +71,16 @@ Json json_of(Method value) {
 Json json_of(Schedule::Kind value) {
   return name_of(kSchedules, value);
 }
-template <class T>
-Json json_of(const std::optional<T>& value) {
-  return value ? Json(*value) : Json();
+Json json_of(Measure value) {
+  return name_of(kMeasures, value);
 }
 template <class T>
 Json json_of(const T& value) {
   return value;
+}
+template <class T>
+Json json_of(const std::optional<T>& value) {
+  return value ? json_of(*value) : Json();
 }
 
 void read(const Json& json, Method& value) {
@@ -82,13 +89,16 @@ void read(const Json& json, Method& value) {
 void read(const Json& json, Schedule::Kind& value) {
   value = named(kSchedules, json.get<std::string>());
 }
-template <class T>
-void read(const Json& json, std::optional<T>& value) {
-  if (!json.is_null()) value = json.get<T>();
+void read(const Json& json, Measure& value) {
+  value = named(kMeasures, json.get<std::string>());
 }
 template <class T>
 void read(const Json& json, T& value) {
   value = json.get<T>();
+}
+template <class T>
+void read(const Json& json, std::optional<T>& value) {
+  if (!json.is_null()) read(json, value.emplace());
 }
 
 struct SettingDef {
@@ -127,6 +137,7 @@ constexpr SettingDef kSettings[] = {
     setting<&S::milestones>("milestones"),
     setting<&S::step_factor>("step-factor"),
     setting<&S::early_stopping>("early-stopping"),
+    setting<&S::select>("select"),
     setting<&S::dice>("dice"),
     setting<&S::label_smoothing>("label-smoothing"),
     setting<&S::class_weights>("class-weights"),
@@ -263,9 +274,13 @@ void add_optimizer_settings(CLI::App& app, TrainSettings& settings) {
 void add_goal_settings(CLI::App& app, TrainSettings& settings) {
   app.add_option("--early-stopping", settings.early_stopping,
                  "With validation samples and --run, stop after so many epochs without a better "
-                 "validation accuracy, and keep the best network")
+                 "one, as --select has it, and keep the best network")
       ->check(whole_number(1))
       ->type_name("N");
+  add_choice(app, "--select", settings.select, kMeasures,
+             "What of the validation samples tells the best epoch, that of best.fovea and of "
+             "--early-stopping: accuracy, loss, auc (the area under the ROC curve, of two classes) "
+             "or iou (of masks) (default: accuracy, of masks iou)");
   app.add_option("--dice", settings.dice,
                  "Of data with masks: the share of the Dice loss, beside cross-entropy")
       ->check(between(0, 1, true))

@@ -15,6 +15,8 @@
 namespace cli {
 
 enum class Method : std::uint8_t { adam, adamw, sgd, rmsprop };
+// Of the samples that an epoch is scored on.
+enum class Measure : std::uint8_t { accuracy, loss, auc, iou };
 
 struct TrainSettings {
   std::string network;
@@ -41,6 +43,7 @@ struct TrainSettings {
   std::vector<double> milestones = {0.5, 0.75};
   double step_factor = 0.1;
   std::int64_t early_stopping = 0;  // 0: never
+  std::optional<Measure> select;    // what tells the best epoch; iou of masks, else accuracy
 
   double dice = 0;  // its share of the loss
   double label_smoothing = 0;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -82,6 +83,28 @@ std::vector<double> class_weights(const TrainSettings& settings, const fv::data:
   return weights;
 }
 
+// Throws Misuse where --select cannot be computed of the validation samples.
+void check_select(Measure measure, const TrainData& data) {
+  if (!data.validation)
+    throw Misuse("--select needs --validation: the test samples are not to choose by");
+  const fv::data::Dataset& scored = *data.validation;
+  if (measure == Measure::iou && !scored.has_masks())
+    throw Misuse("--select iou is for data with masks; these samples have labels");
+  if (measure != Measure::auc) return;
+  if (scored.has_masks() || scored.classes().size() != 2) {
+    throw Misuse(fmt::format(
+        "--select auc is for samples of two classes; these {}",
+        scored.has_masks() ? "have masks" : fmt::format("have {}", scored.classes().size())));
+  }
+  const std::vector<std::int64_t> counts = class_counts(scored);
+  for (std::size_t c = 0; c < counts.size(); ++c) {
+    if (counts[c] > 0) continue;
+    throw Misuse(
+        fmt::format("--select auc compares two classes, but no validation sample is of class '{}'",
+                    scored.classes()[c]));
+  }
+}
+
 }  // namespace
 
 TrainData open_data(const TrainSettings& settings) {
@@ -104,6 +127,7 @@ TrainData open_data(const TrainSettings& settings) {
   }
   if (settings.early_stopping > 0 && !data.validation)
     throw Misuse("--early-stopping needs --validation: the test samples are not to choose by");
+  if (settings.select) check_select(*settings.select, data);
   return data;
 }
 
@@ -130,11 +154,14 @@ Json EpochReport::json() const {
                {"seconds", seconds},
                {"images_per_second", images_per_second()}};
   if (mean_iou) json[scored_name + "_mean_iou"] = *mean_iou;
+  if (auc) json[scored_name + "_auc"] = *auc;
   return json;
 }
 
 Training::Training(const TrainSettings& settings, const TrainData& data)
     : settings_(settings),
+      measure_(
+          settings.select.value_or(data.train->has_masks() ? Measure::iou : Measure::accuracy)),
       model_(new_model(settings, data)),
       frozen_(freeze(settings, model_.module())),
       loader_(data.train, {.batch = settings.batch,
@@ -262,11 +289,35 @@ EpochReport Training::finish_epoch(const Evaluation& evaluation) {
   report.epoch = loader_.position().epoch + 1;
   report.scored = evaluation.total;
   report.mean_iou = evaluation.mean_iou();
+  report.auc = evaluation.auc;
   report.lr = optimizer_->lr();
   loader_.seek({.epoch = report.epoch, .batch = 0});
-  const double value = report.mean_iou.value_or(report.scored.accuracy());
+  const double value = value_of(report);
   if (best_.epoch == 0 || value > best_.value) best_ = {.epoch = report.epoch, .value = value};
   return report;
+}
+
+std::string Training::measure_name() const {
+  switch (measure_) {
+    case Measure::accuracy:
+      return "accuracy";
+    case Measure::loss:
+      return "loss";
+    case Measure::auc:
+      return "AUC";
+    case Measure::iou:
+      return "mean IoU";
+  }
+  return {};
+}
+
+double Training::value_of(const EpochReport& report) const {
+  double value = report.scored.accuracy();
+  if (measure_ == Measure::loss) value = -report.scored.loss();
+  if (measure_ == Measure::auc) value = report.auc.value();
+  if (measure_ == Measure::iou) value = report.mean_iou.value();
+  // A loss may be infinite or nan, which no checkpoint can hold.
+  return std::isfinite(value) ? value : std::numeric_limits<double>::lowest();
 }
 
 fv::TrainingState Training::state() {

@@ -26,7 +26,7 @@ struct TrainData {
   const char* scored_name() const { return validation ? "validation" : "test"; }
 };
 
-// Throws Error, or Misuse where --early-stopping has nothing to choose by.
+// Throws Error, or Misuse where --early-stopping or --select has nothing to choose by.
 TrainData open_data(const TrainSettings& settings);
 // By what a checkpoint knows the data again.
 Json data_json(const TrainData& data);
@@ -36,6 +36,7 @@ struct EpochReport {
   Score train;
   Score scored;
   std::optional<double> mean_iou;  // of masks
+  std::optional<double> auc;       // of two classes, where both occur
   std::string scored_name;         // "test", "validation"
   double lr = 0;                   // of the last batch
   double seconds = 0;              // of training, without the scoring
@@ -66,6 +67,8 @@ class Training {
   // one until it is finished. Throws Diverged.
   void run_epoch(const std::function<void()>& between);
   EpochReport finish_epoch(const Evaluation& evaluation);
+  // What the best epoch is chosen by, as people call it.
+  std::string measure_name() const;
   // Whether the epoch that was finished last is the best one so far.
   bool is_best() const { return best_.epoch == loader_.position().epoch; }
   std::int64_t best_epoch() const { return best_.epoch; }
@@ -85,7 +88,7 @@ class Training {
  private:
   struct Best {
     std::int64_t epoch = 0;  // 0: none yet
-    double value = 0;        // accuracy, or of masks the mean IoU
+    double value = 0;        // of the measure; of the loss minus it
   };
 
   void train_batch(const fovea::data::Batch& batch, double share);
@@ -94,7 +97,11 @@ class Training {
   std::int64_t samples_of_step(std::int64_t batch) const;
   void step();
 
+  // Larger is better; always a number.
+  double value_of(const EpochReport& report) const;
+
   const TrainSettings& settings_;
+  Measure measure_;
   fovea::nn::Model model_;
   std::vector<std::string> frozen_;
   fovea::data::Loader loader_;

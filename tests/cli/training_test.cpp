@@ -108,6 +108,62 @@ TEST_F(TrainProgram, StopsEarlyAndKeepsTheBest) {
   EXPECT_EQ(lines_of(read_file(folder_ / "run/log.jsonl")).size(), 3U);
 }
 
+// Two classes of noise, so that accuracy, loss and AUC go ways of their own.
+std::string write_noise(const std::string& folder) {
+  unsigned noise = 1;
+  for (const std::string name : {"no", "yes"}) {
+    std::filesystem::create_directories(folder + "/" + name);
+    for (int i = 0; i < 24; ++i) {
+      Tensor image = Tensor::empty({1, 28, 28}, DType::uint8);
+      for (std::int64_t cell = 0; cell < image.numel(); ++cell) {
+        noise = noise * 1664525 + 1013904223;
+        image.mutable_data<std::uint8_t>()[cell] = static_cast<std::uint8_t>(noise >> 24);
+      }
+      data::write_png(folder + "/" + name + "/" + std::to_string(i) + ".png", image);
+    }
+  }
+  return " --data 'images:" + folder + "?test=0.25&validation=0.5'";
+}
+
+TEST_F(TrainProgram, TheBestEpochIsThatOfTheMeasureAskedFor) {
+  const std::string data = write_noise(folder_ / "noise");
+  for (const std::string measure : {"auc", "loss", "accuracy"}) {
+    const std::string run_folder = " --run " + in(measure);
+    const Result result =
+        run("train lenet5 --epochs 6 --batch 4 --select " + measure + data + run_folder);
+    ASSERT_EQ(result.code, 0) << result.err;
+    EXPECT_CONTAINS(result.out, "AUC 0.", "AUC 0.");
+    const std::vector<Json> log = lines_of(read_file(folder_ / (measure + "/log.jsonl")));
+    ASSERT_EQ(log.size(), 6U);
+    const std::string key = "validation_" + measure;
+    std::size_t best = 0;
+    for (std::size_t i = 1; i < log.size(); ++i) {
+      const double gain = log[i][key].get<double>() - log[best][key].get<double>();
+      if (measure == "loss" ? gain < 0 : gain > 0) best = i;
+    }
+    EXPECT_CONTAINS(result.out, "on the validation samples: that of epoch " +
+                                    std::to_string(log[best]["epoch"].get<int>()) + ",");
+    const Json kept =
+        lines_of(
+            run("evaluate --json --split validation " + in(measure + "/best.fovea") + data).out)
+            .at(0);
+    EXPECT_NEAR(kept[measure].get<double>(), log[best][key].get<double>(), 1e-6) << measure;
+    EXPECT_CONTAINS(read_file(folder_ / (measure + "/curves.svg")), ">AUC, validation</text>");
+    const Result again = run("train --resume" + run_folder);
+    EXPECT_CONTAINS(again.out, result.out.substr(result.out.find("\nbest "), 50));
+  }
+  const Result other = run("train --resume --select loss --run " + in("auc"));
+  EXPECT_EQ(other.code, 2);
+  EXPECT_CONTAINS(other.err, "--select is loss", "started with auc");
+}
+
+TEST_F(TrainProgram, WhatCannotBeMeasuredSelectsNothing) {
+  EXPECT_CONTAINS(refusal("--select loss", 2), "--select needs --validation");
+  EXPECT_CONTAINS(refusal("--select auc --validation 0.2", 2), "two classes", "10");
+  EXPECT_CONTAINS(refusal("--select iou --validation 0.2", 2), "masks", "labels");
+  EXPECT_CONTAINS(refusal("--select f1 --validation 0.2", 2), "f1", "auc", "iou");
+}
+
 TEST_F(TrainProgram, ARecipeIsTheSameAsItsOptions) {
   write_file(folder_ / "recipe.txt",
              "# all of it\n\nnetwork = lenet5\nepochs = 1\nbatch=16   # small\n"
