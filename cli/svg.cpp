@@ -200,8 +200,9 @@ std::string confusion_svg(const Confusion& confusion, const std::vector<std::str
           place(column), place(row), cell, cell, row == column ? "#1f77b4" : "#d62728",
           std::sqrt(part));
       if (numbers) {
-        svg += fmt::format("<text x=\"{:g}\" y=\"{:g}\" text-anchor=\"middle\">{}</text>\n",
-                           place(column) + cell / 2, text, hits);
+        svg += fmt::format(
+            "<text x=\"{:g}\" y=\"{:g}\" text-anchor=\"middle\" fill=\"{}\">{}</text>\n",
+            place(column) + cell / 2, text, part > 0.5 ? "white" : "black", hits);
       }
     }
   }
