@@ -196,8 +196,8 @@ FOVEA_API std::string_view last_algorithm();
 // in/groups, kernel...] row-major order. Pointers are to elements of problem.dtype.
 FOVEA_API void run_conv(const Plan& plan, const void* first, const void* second, void* result);
 // The same on tensors of exactly the problem's shapes, channels-last, weights row-major; throws
-// Error otherwise. What an algorithm derives from the weights (packing) is kept with them until
-// they change.
+// Error otherwise. What an algorithm derives from the weights (packing) is kept with them from the
+// second call on until they change.
 FOVEA_API void run_conv(const Plan& plan, const Tensor& first, const Tensor& second,
                         Tensor& result);
 

@@ -165,9 +165,12 @@ void Derived::keep(const Key& key, std::uint64_t version, std::shared_ptr<const 
   const std::lock_guard lock(mutex_);
   // What was kept for other versions is of no use any more, whatever its key: a step of training
   // does not hold what the gradients of the last one needed.
-  std::erase_if(entries_,
-                [&](const Entry& entry) { return entry.version != version || entry.key == key; });
-  entries_.push_back({key, version, std::move(data)});
+  std::erase_if(entries_, [&](const Entry& entry) { return entry.version != version; });
+  const auto asked = std::ranges::find(entries_, key, &Entry::key);
+  if (asked == entries_.end())
+    entries_.push_back({key, version, nullptr});
+  else
+    asked->data = std::move(data);
 }
 
 Storage::Storage(std::size_t bytes) : data_(allocate(bytes)), bytes_(bytes), owned_(true) {}

@@ -36,13 +36,13 @@ class Workspace {
 };
 
 // What was derived from the contents of a storage (packed or mirrored weights) and can be used
-// again until they change.
+// again until they change. Kept from the second time on: a step of training uses it only once.
 class Derived {
  public:
   using Key = std::array<std::int64_t, 24>;  // says what was derived, how, and of which type it is
   // What was kept under `key` for `version`; null if there is nothing.
   std::shared_ptr<const void> find(const Key& key, std::uint64_t version) const;
-  // Replaces what was kept under `key`, and under any key for another version.
+  // Keeps it, unless this is the first time for `key` and `version`; drops all other versions.
   void keep(const Key& key, std::uint64_t version, std::shared_ptr<const void> data);
 
  private:

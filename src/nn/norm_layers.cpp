@@ -82,6 +82,13 @@ class BatchNorm::Folded {
     return layer_;
   }
 
+  // Training has no use for them, and what evaluation derived from them may be large.
+  void drop() {
+    const std::lock_guard lock(mutex_);
+    sources_.clear();
+    layer_ = {};
+  }
+
  private:
   // Held, so that no other tensor or storage can be at their place in memory.
   struct Source {
@@ -137,6 +144,7 @@ bool BatchNorm::folds_into(const Conv& conv, const Tensor& input) const {
 
 Tensor BatchNorm::after(Conv& conv, const Tensor& input, const Epilogue& epilogue) {
   if (!folds_into(conv, input)) {
+    if (is_training()) folded_->drop();
     const Tensor sums = conv(input);
     const Tensor& residual = epilogue.residual;
     FOVEA_CHECK(!residual.defined() || residual.shape() == sums.shape(),

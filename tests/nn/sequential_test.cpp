@@ -129,6 +129,24 @@ TEST(BatchNorm, FoldedWeightsFollowWhatTheyWereMadeFrom) {
   expect_close(norm.after(conv, single), norm(conv(single)), 64 * 0x1p-24);
 }
 
+TEST(BatchNorm, TrainingDoesNotHoldFoldedWeights) {
+  Generator generator{.seed = 5};
+  Conv2d conv(64, 64, 3, {.bias = false}, generator);
+  BatchNorm2d norm(64);
+  const Tensor x = random_tensor({2, 64, 6, 6}, 1, DType::float32);
+  const std::size_t bytes = static_cast<std::size_t>(conv.weight.numel()) * sizeof(float);
+  const NoGrad no_grad;
+  norm.after(conv, x);
+  norm.after(conv, x);
+  const std::size_t before = memory_stats().in_use;
+  norm.eval();
+  norm.after(conv, x);
+  EXPECT_GE(memory_stats().in_use, before + bytes);
+  norm.train();
+  norm.after(conv, x);
+  EXPECT_LT(memory_stats().in_use, before + bytes);
+}
+
 // The layer, the residual and the activation, as one operator and one after the other: values,
 // gradients of everything, running statistics, second derivatives.
 TEST(BatchNorm, InTrainingAfterAConvolutionIsTheLayersOneByOne) {

@@ -2,6 +2,7 @@
 // what they say to wrong shapes.
 #include <gtest/gtest.h>
 
+#include "fovea/autograd.h"
 #include "fovea/functions.h"
 #include "fovea/memory.h"
 #include "support/errors.h"
@@ -102,7 +103,9 @@ TEST(Conv, FlippedWeightsAreKeptUntilTheyChange) {
   Tensor w = row({1, 10}).clone();
   const ConvOptions flipped{.flip = true};
   const auto memory_of = [&](const ConvOptions& options) {
-    conv1d(x, w, {}, options);
+    // From the second time on what is derived is kept, and what is derived from that from the
+    // third.
+    for (int i = 0; i < 3; ++i) conv1d(x, w, {}, options);
     reset_high_water();
     const std::size_t before = memory_stats().in_use;
     conv1d(x, w, {}, options);
@@ -112,6 +115,27 @@ TEST(Conv, FlippedWeightsAreKeptUntilTheyChange) {
   EXPECT_EQ(conv1d(x, w, {}, flipped).to_vector<double>(), (Values{10, 0, 2}));
   w.copy_from(row({2, 20}));
   EXPECT_EQ(conv1d(x, w, {}, flipped).to_vector<double>(), (Values{20, 0, 4}));
+}
+
+TEST(Conv, AStepOfTrainingHoldsNoPackedWeights) {
+  const Tensor x = testing::random_tensor({1, 256, 8, 8}, 1, DType::float32);
+  Tensor w = testing::random_tensor({256, 256, 3, 3}, 2, DType::float32);
+  w.set_requires_grad();
+  const std::size_t bytes = static_cast<std::size_t>(w.numel()) * sizeof(float);
+  const std::size_t before = memory_stats().in_use;
+  const auto held = [&] { return memory_stats().in_use - before; };
+  for (int step = 0; step < 3; ++step) {
+    const Tensor loss = sum(conv2d(x, w, {}, {.padding = 1}));
+    EXPECT_LT(held(), bytes) << "behind the forward pass";
+    loss.backward();
+    EXPECT_LT(held(), 2 * bytes) << "the gradient alone";
+    w.set_grad({});
+    w.fill(0.01 * step);
+  }
+  // Inference keeps them.
+  const NoGrad no_grad;
+  for (int i = 0; i < 2; ++i) conv2d(x, w, {}, {.padding = 1});
+  EXPECT_GE(held(), bytes);
 }
 
 TEST(Conv, InputDilationTakesBiasesAndEpilogues) {
