@@ -10,13 +10,13 @@ namespace fovea {
 struct MemoryStats {
   std::size_t in_use = 0;      // bytes handed out to tensors and workspaces now
   std::size_t high_water = 0;  // the most bytes ever in use at once since the last reset
-  std::size_t cached = 0;      // bytes kept for the next request of the same size
+  std::size_t cached = 0;      // bytes kept for the next requests
 };
 
 FOVEA_API MemoryStats memory_stats();
 // The high-water mark starts again from what is in use now.
 FOVEA_API void reset_high_water();
-// Gives cached blocks back to the system.
+// Gives cached memory back to the system, as far as nothing in use shares its segment.
 FOVEA_API void release_cached_memory();
 
 }  // namespace fovea

@@ -1,11 +1,10 @@
 // The caching allocator: freed blocks wait in lists by size class, so that a training step asks the
 // system for nothing.
 //
-// Sizes are rounded up to four classes per power of two: at most a fifth is wasted. The cache is
-// off under the address sanitizer, which must see every free.
+// Sizes are rounded up to four classes per power of two: at most a fifth is wasted. Large blocks
+// share segments instead (segments.h). The cache is off under the address sanitizer, which must see
+// every free.
 #include "core/storage.h"
-
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "core/check.h"
+#include "core/segments.h"
 #include "fovea/memory.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -44,72 +44,73 @@ std::size_t class_number(std::size_t size) {
   return 4 * power + ((size >> (power - 2)) & 3);
 }
 
-// Blocks of a few megabytes lie on huge pages, or a walk over one misses the TLB every 4 KiB.
+constexpr bool kCacheBlocks = FOVEA_CACHE_BLOCKS != 0;
+// From here on blocks are pieces of segments.
+constexpr std::size_t kLarge = std::size_t{1} << 20;
+
+bool in_segments(std::size_t bytes) {
+  return kCacheBlocks && bytes >= kLarge;
+}
+
 void* allocate_block(std::size_t size) {
-  constexpr std::size_t kHugePage = std::size_t{2} << 20;
-  const bool large = size >= 2 * kHugePage;
+  const bool spread = size >= kSpread;
+  const std::size_t offset = spread ? next_line_of_page() : 0;
   void* block = nullptr;
-  if (posix_memalign(&block, large ? kHugePage : kAlignment, size) != 0) return nullptr;
-  if (large) madvise(block, size, MADV_HUGEPAGE);  // only a hint: it may be refused
-  return block;
+  if (posix_memalign(&block, spread ? kPage : kAlignment, size + offset) != 0) return nullptr;
+  return static_cast<char*>(block) + offset;
+}
+
+void free_block(void* block, std::size_t size) {
+  const std::size_t offset = size >= kSpread ? reinterpret_cast<std::uintptr_t>(block) % kPage : 0;
+  std::free(static_cast<char*>(block) - offset);
 }
 
 class BlockCache {
  public:
   void* take(std::size_t bytes) {
-    const std::size_t size = size_class(bytes);
-    FOVEA_CHECK(size >= bytes, "memory: cannot reserve {} bytes", bytes);
-    {
-      const std::lock_guard lock(mutex_);
-      std::vector<void*>& blocks = free_[class_number(size)];
-      if (!blocks.empty()) {
-        void* block = blocks.back();
-        blocks.pop_back();
-        stats_.cached -= size;
-        count_in(size);
-        return block;
-      }
-    }
-    void* block = allocate_block(size);
+    const std::lock_guard lock(mutex_);
+    void* block = try_take(bytes);
     if (block == nullptr) {
-      release();  // the cache may hold what is missing, in other sizes
-      block = allocate_block(size);
+      release_free();  // the cache may hold what is missing, in other sizes
+      block = try_take(bytes);
     }
     FOVEA_CHECK(block != nullptr, "memory: the system has no {} bytes left ({} in use)", bytes,
-                stats().in_use);
-    const std::lock_guard lock(mutex_);
-    count_in(size);
+                stats_.in_use);
     return block;
   }
 
   void give(void* block, std::size_t bytes) noexcept {
-    const std::size_t size = size_class(bytes);
     const std::lock_guard lock(mutex_);
+    if (in_segments(bytes)) {
+      const std::size_t size = segments_.give(block);
+      stats_.in_use -= size;
+      large_in_use_ -= size;
+      return;
+    }
+    const std::size_t size = size_class(bytes);
     stats_.in_use -= size;
-    if constexpr (FOVEA_CACHE_BLOCKS != 0) {
+    if constexpr (kCacheBlocks) {
       try {
         free_[class_number(size)].push_back(block);
-        stats_.cached += size;
+        small_cached_ += size;
         return;
       } catch (const std::bad_alloc&) {
         // No memory even for the list: give the block back to the system instead.
       }
     }
-    std::free(block);
+    free_block(block, size);
   }
 
   void release() {
     const std::lock_guard lock(mutex_);
-    for (std::vector<void*>& blocks : free_) {
-      for (void* block : blocks) std::free(block);
-      blocks.clear();
-    }
-    stats_.cached = 0;
+    release_free();
   }
 
   MemoryStats stats() {
     const std::lock_guard lock(mutex_);
-    return stats_;
+    MemoryStats stats = stats_;
+    stats.cached = small_cached_ + segments_.held() - large_in_use_;
+    return stats;
   }
 
   void reset_high_water() {
@@ -118,14 +119,51 @@ class BlockCache {
   }
 
  private:
+  // Null where the system has none left.
+  void* try_take(std::size_t bytes) {
+    if (in_segments(bytes)) {
+      const auto [block, size] = segments_.take(bytes);
+      if (block != nullptr) count_in(size);
+      large_in_use_ += size;
+      return block;
+    }
+    const std::size_t size = size_class(bytes);
+    if (size < bytes) return nullptr;
+    void* block = nullptr;
+    std::vector<void*>& blocks = free_[class_number(size)];
+    if (!blocks.empty()) {
+      block = blocks.back();
+      blocks.pop_back();
+      small_cached_ -= size;
+    } else {
+      block = allocate_block(size);
+    }
+    if (block != nullptr) count_in(size);
+    return block;
+  }
+
+  void release_free() {
+    for (std::size_t number = 0; number < kClasses; ++number) {
+      // Whether blocks are spread is the same for all of a class.
+      const std::size_t size = number < class_number(kSpread) ? 0 : kSpread;
+      for (void* block : free_[number]) free_block(block, size);
+      free_[number].clear();
+    }
+    small_cached_ = 0;
+    segments_.release();
+  }
+
   void count_in(std::size_t size) {
     stats_.in_use += size;
     stats_.high_water = std::max(stats_.high_water, stats_.in_use);
   }
 
   std::mutex mutex_;
-  std::array<std::vector<void*>, kClasses> free_;
-  MemoryStats stats_;
+  std::array<std::vector<void*>, kClasses> free_;  // small blocks
+  std::size_t small_cached_ = 0;
+  Segments segments_;
+  std::size_t large_in_use_ = 0;
+  MemoryStats stats_;  // but for what is cached
 };
 
 // Never destroyed: tensors with static lifetime may outlive any order of destruction.
