@@ -4,6 +4,8 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <set>
+#include <string>
 
 #include "fovea/fovea.h"
 #include "support/errors.h"
@@ -313,6 +315,17 @@ TEST(Inspect, DrawsABoxForEachOperatorAndAnArrowForEachValue) {
   EXPECT_EQ(count(svg, "marker-end"), arrows);
   EXPECT_EQ(count(svg, "<title>conv1.conv: Conv2d(3, 64, kernel=7"), 1U);
   EXPECT_TRUE(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+}
+
+TEST(Inspect, ArrowsThatPassTheSameRowsHaveLanesOfTheirOwn) {
+  const nn::Model model = models::sketch("unet");
+  const std::string svg = graph_svg(inspect(model.module(), {1, 1, 256, 256}));
+  std::set<std::string> lanes;  // where a straight line leads down
+  for (std::size_t at = svg.find(" L", svg.find("</defs>")); at != std::string::npos;
+       at = svg.find(" L", at + 1))
+    lanes.insert(svg.substr(at, svg.find(' ', at + 2) - at));
+  EXPECT_EQ(lanes.size(), 4U);
+  EXPECT_EQ(count(svg, "..."), 0U) << "a box is too narrow for what it says";
 }
 
 }  // namespace
