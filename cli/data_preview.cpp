@@ -62,6 +62,7 @@ void preview(const PreviewOptions& options) {
   fovea::data::write_png(options.out, sheet_of(pictures, options.variants + 1));
   fmt::print("{}: {} samples of {}, each as it is and in {} variants\n", options.out, rows,
              options.source, options.variants);
+  if (dataset->has_masks()) fmt::print("{}\n", mask_colours(dataset->classes()));
 }
 
 }  // namespace

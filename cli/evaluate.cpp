@@ -155,8 +155,8 @@ void print_mistakes(const std::string& file, const std::vector<Mistake>& mistake
   }
   if (masks) {
     fmt::print(
-        "{}: the {} samples with the most wrong pixels, each with its mask and the answer:\n", file,
-        mistakes.size());
+        "{}: the {} samples with the most wrong pixels, each with its mask and the answer;\n{}:\n",
+        file, mistakes.size(), mask_colours(classes));
     Table table({"sample", "wrong pixels"}, 0);
     for (const Mistake& mistake : mistakes) {
       table.add({std::to_string(mistake.index), fmt::format("{:.2f} %", 100 * mistake.confidence)});

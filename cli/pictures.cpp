@@ -1,6 +1,8 @@
 // Pictures of samples; svg.cpp has those of a training. See pictures.h.
 #include "pictures.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -19,6 +21,8 @@ constexpr std::int64_t kColourCount = 9;
 constexpr Colour kColours[kColourCount] = {{31, 119, 180},  {255, 127, 14},  {44, 160, 44},
                                            {214, 39, 40},   {148, 103, 189}, {140, 86, 75},
                                            {227, 119, 194}, {188, 189, 34},  {23, 190, 207}};
+constexpr const char* kColourNames[kColourCount] = {"blue",  "orange", "green", "red", "purple",
+                                                    "brown", "pink",   "olive", "cyan"};
 constexpr Colour kGrey = {127, 127, 127};
 
 std::uint8_t pixel(double level) {
@@ -109,6 +113,15 @@ fovea::Tensor with_mask(const fovea::Tensor& picture, std::span<const std::int64
     }
   }
   return fovea::Tensor::from(mixed, {height, width, 3}).permute({2, 0, 1});
+}
+
+std::string mask_colours(const std::vector<std::string>& classes) {
+  constexpr std::size_t kMost = 2 * kColourCount;  // colours come again in the same order
+  std::string text = "classes in colours:";
+  for (std::size_t c = 1; c < classes.size() && c <= kMost; ++c)
+    text += fmt::format(" {} {},", classes[c], kColourNames[(c - 1) % kColourCount]);
+  if (classes.size() > kMost + 1) text += " and so on,";
+  return text + fmt::format(" {} in none, no class grey", classes.front());
 }
 
 fovea::Tensor sheet_of(const std::vector<fovea::Tensor>& pictures, std::int64_t columns) {

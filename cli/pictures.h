@@ -22,6 +22,8 @@ fovea::Tensor picture_of(const fovea::data::Dataset& dataset, std::int64_t index
 // A picture as `picture_of` gives it, with the classes of its pixels in colours over it: none for
 // the first class, grey where there is none.
 fovea::Tensor with_mask(const fovea::Tensor& picture, std::span<const std::int64_t> mask);
+// Which colours those are, for people.
+std::string mask_colours(const std::vector<std::string>& classes);
 
 // Pictures of one size in rows of `columns`, small ones enlarged, with white between them: uint8
 // [1 or 3, H, W].

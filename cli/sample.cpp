@@ -33,7 +33,8 @@ void sample(const SampleOptions& options) {
     if (options.json)
       print_json({{"file", options.out}, {"index", options.index}});
     else
-      fmt::print("{}: sample {} of {}, with its mask\n", options.out, options.index, options.data);
+      fmt::print("{}: sample {} of {}, with its mask\n{}\n", options.out, options.index,
+                 options.data, mask_colours(dataset->classes()));
     return;
   }
   const std::int64_t label = dataset->label(options.index);

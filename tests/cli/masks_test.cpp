@@ -68,7 +68,7 @@ TEST_F(MaskProgram, UnetLearnsThem) {
   const Result mistakes = run("evaluate " + in("run/model.fovea") + data() + " --mistakes " +
                               in("mistakes.png") + " --count 2");
   EXPECT_EQ(mistakes.code, 0) << mistakes.err;
-  EXPECT_CONTAINS(mistakes.out, "mistakes");
+  EXPECT_CONTAINS(mistakes.out, "mistakes", "square blue");
 
   const Result predicted = run("predict " + in("run/model.fovea") + " " + in("set/images/3.png") +
                                " --json --mask " + in("mask.png"));
@@ -83,7 +83,7 @@ TEST_F(MaskProgram, PicturesShowThem) {
   EXPECT_EQ(sheet.code, 0) << sheet.err;
   EXPECT_EQ(data::read_png(folder_ / "sheet.png").size(0), 3) << "in colours";
   const Result sample = run("sample" + data() + " --out " + in("sample.png"));
-  EXPECT_CONTAINS(sample.out, "with its mask");
+  EXPECT_CONTAINS(sample.out, "with its mask", "square blue, ground in none");
   const Result table = run("data 'masks:" + (folder_ / "set") + "'");
   EXPECT_CONTAINS(table.out, "255", "samples", "pixels");
 }
