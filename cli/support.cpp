@@ -250,8 +250,8 @@ void add_augment(CLI::App& app, std::string& text) {
       },
       "", "augmentations");
   app.add_option("--augment", text,
-                 fmt::format("Random changes of the training samples, such as flip,crop=4: {}",
-                             fmt::join(known, "; ")))
+                 fmt::format("Random changes of the training samples, such as flip,crop=4:\n  {}",
+                             fmt::join(known, "\n  ")))
       ->check(known_augmentations)
       ->type_name("NAME[=X],..");
 }
