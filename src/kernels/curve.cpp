@@ -313,7 +313,13 @@ struct Softplus {
   explicit Softplus(const CurveParameters&) {}
   template <class D>
   HWY_INLINE Vector<D> value(D d, Vector<D> x) const {
-    return log_one_plus_exponential(d, x);
+    Vector<D> all[] = {x};
+    values(d, all);
+    return all[0];
+  }
+  template <class D, std::size_t kCount>
+  HWY_INLINE void values(D d, Vector<D> (&x)[kCount]) const {
+    log_one_plus_exponentials(d, x);
   }
   template <class D>
   HWY_INLINE Vector<D> slope(D d, Vector<D> x) const {
@@ -363,9 +369,32 @@ void with_curve(Curve f, const CurveParameters& parameters, const Run& run) {
   }
 }
 
+// Vectors that a function with values() takes together, as far as there are registers for them.
+constexpr std::size_t kTogether = HWY_TARGET <= HWY_AVX3 ? 4 : 2;
+
+// The values of whole groups of vectors; returns how many elements that were.
+template <class T>
+HWY_INLINE std::size_t values_in_groups(const Softplus& f, std::size_t count, const T* x, T* y) {
+  const hn::ScalableTag<T> d;
+  const std::size_t lanes = hn::Lanes(d);
+  std::size_t i = 0;
+  for (; i + kTogether * lanes <= count; i += kTogether * lanes) {
+    Vector<decltype(d)> all[kTogether];
+    set_each(all, [&](auto v) HWY_ATTR { return hn::LoadU(d, x + i + v * lanes); });
+    f.values(d, all);
+    for (std::size_t v = 0; v < kTogether; ++v) hn::StoreU(all[v], d, y + i + v * lanes);
+  }
+  return i;
+}
+template <class F, class T>
+HWY_INLINE std::size_t values_in_groups(const F&, std::size_t, const T*, T*) {
+  return 0;
+}
+
 template <class F, class T>
 void values(const F& f, std::size_t count, const T* x, T* y) {
-  for_lanes<T>(0, count, [&](auto d, std::size_t i) HWY_ATTR {
+  const std::size_t done = values_in_groups(f, count, x, y);
+  for_lanes<T>(done, count, [&](auto d, std::size_t i) HWY_ATTR {
     hn::StoreU(f.value(d, hn::LoadU(d, x + i)), d, y + i);
   });
 }

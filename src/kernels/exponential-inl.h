@@ -3,7 +3,8 @@
 // float32 has functions of its own, shorter than Highway's: x = n ln 2 + r with |r| <= ln 2 / 2,
 // e^r = 1 + r + r^2 q(r) with q a polynomial (interpolated at Chebyshev nodes),
 // and 2^n, which AVX-512 multiplies by in one instruction. The largest errors, in units of the last
-// place of the result: exponential 1.1, exponential_minus_one 1.2, log_one_plus_exponential 4.2.
+// place of the result: exponential 1.1, exponential_minus_one 1.2, exponentials_up_to_one 2.2,
+// log_one_plus_exponentials 3.9.
 // float64 takes Highway's (at most 4) and extends them to infinities and NaN.
 #if defined(FOVEA_KERNELS_EXPONENTIAL_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FOVEA_KERNELS_EXPONENTIAL_INL_H_
@@ -135,6 +136,58 @@ HWY_INLINE V power(D d, V x, double a) {
   return exponential(d, hn::Mul(hn::Set(d, static_cast<hn::TFromD<D>>(a)), logarithm(d, x)));
 }
 
+// each[i] = f(i) for all of a few vectors.
+template <std::size_t kCount, class V, class F>
+HWY_INLINE void set_each(V (&each)[kCount], const F& f) {
+  for (std::size_t i = 0; i < kCount; ++i) each[i] = f(i);
+}
+
+// e^x for a few vectors of x <= 0, in their place; in float32, zero where it is below the smallest
+// normal number. An exponential is a chain of a dozen instructions that wait for one another: the
+// vectors take each step together. n is rounded by adding a number so large that its last digit is
+// a one, and 2^n multiplied by adding to the exponent's bits.
+template <std::size_t kCount, class D, class V,
+          hwy::EnableIf<sizeof(hn::TFromD<D>) == 4>* = nullptr>
+HWY_INLINE void exponentials_up_to_one(D d, V (&x)[kCount]) {
+  constexpr float kLow = -86.9F;
+  constexpr float kOnes = 12582912.0F;  // 1.5 * 2^23
+  constexpr float kCoefficients[] = {1.0F,         1.0F,          0.499992315F,
+                                     0.166671147F, 0.0418901567F, 0.00831251968F};
+  const hn::RebindToSigned<D> bits;
+  V rounded[kCount];
+  V rest[kCount];
+  V value[kCount];
+  set_each(x, [&](auto i) HWY_ATTR { return at_least(d, kLow, x[i]); });
+  set_each(rounded, [&](auto i) HWY_ATTR {
+    return hn::MulAdd(x[i], hn::Set(d, 1.44269504F), hn::Set(d, kOnes));
+  });
+  set_each(value, [&](auto i) HWY_ATTR { return hn::Sub(rounded[i], hn::Set(d, kOnes)); });
+  set_each(rest, [&](auto i)
+                     HWY_ATTR { return hn::NegMulAdd(value[i], hn::Set(d, 0.693145752F), x[i]); });
+  set_each(rest, [&](auto i) HWY_ATTR {
+    return hn::NegMulAdd(value[i], hn::Set(d, 1.42860677e-6F), rest[i]);
+  });
+  set_each(value, [&](auto) HWY_ATTR { return hn::Set(d, kCoefficients[5]); });
+  for (std::size_t power = 5; power-- > 0;) {
+    set_each(value, [&](auto i) HWY_ATTR {
+      return hn::MulAdd(value[i], rest[i], hn::Set(d, kCoefficients[power]));
+    });
+  }
+  set_each(value, [&](auto i) HWY_ATTR {
+    const auto exponent = hn::ShiftLeft<23>(hn::BitCast(bits, rounded[i]));
+    return hn::BitCast(d, hn::Add(hn::BitCast(bits, value[i]), exponent));
+  });
+  // NaN is kept: it is not equal to the bound.
+  set_each(x, [&](auto i) HWY_ATTR {
+    return hn::IfThenZeroElse(hn::Eq(x[i], hn::Set(d, kLow)), value[i]);
+  });
+}
+template <std::size_t kCount, class D, class V,
+          hwy::EnableIf<sizeof(hn::TFromD<D>) == 8>* = nullptr>
+HWY_INLINE void exponentials_up_to_one(D d, V (&x)[kCount]) {
+  for (V& each : x) each = exponential_in_range(d, each);
+}
+
 // e^x - 1 for x <= 0.
 template <class D, class V = hn::Vec<D>, hwy::EnableIf<sizeof(hn::TFromD<D>) == 4>* = nullptr>
 HWY_INLINE V exponential_minus_one(D d, V x) {
@@ -148,24 +201,30 @@ HWY_INLINE V exponential_minus_one(D d, V x) {
   return hn::IfThenElse(hn::IsNaN(x), x, hn::Expm1(d, at_least(d, -50.0, x)));
 }
 
-// log(1 + e) / e for e in [0, 1].
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE V log_one_plus_ratio(D d, V e) {
+// log(1 + e^x) for a few vectors, in their place: e^x is at most one where it is added to one, and
+// log(1 + e) / e is a polynomial.
+template <std::size_t kCount, class D, class V>
+HWY_INLINE void log_one_plus_exponentials(D d, V (&x)[kCount]) {
   static constexpr float kCoefficients[] = {0.99999997F,   -0.499994929F,  0.333190933F,
                                             -0.248429587F, 0.191059247F,   -0.136630844F,
                                             0.0782241542F, -0.0295041806F, 0.00523243868F};
-  return polynomial(d, e, kCoefficients);
-}
-
-// log(1 + e^x): e^x is at most one where it is added to one.
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE V log_one_plus_exponential(D d, V x) {
-  const V positive = at_least(d, 0, x);
-  const V e = exponential_in_range(d, hn::Neg(hn::Abs(x)));
+  V e[kCount];
+  set_each(e, [&](auto i) HWY_ATTR { return hn::Neg(hn::Abs(x[i])); });
+  exponentials_up_to_one(d, e);
+  set_each(x, [&](auto i) HWY_ATTR { return at_least(d, 0, x[i]); });
   if constexpr (sizeof(hn::TFromD<D>) == sizeof(float)) {
-    return hn::MulAdd(e, log_one_plus_ratio(d, e), positive);
+    V ratio[kCount];
+    set_each(ratio, [&](auto) HWY_ATTR { return hn::Set(d, kCoefficients[8]); });
+    // Power by power: e^2 may be too small for a number, which takes long.
+    for (std::size_t power = 8; power-- > 0;) {
+      set_each(ratio, [&](auto i) HWY_ATTR {
+        return hn::MulAdd(ratio[i], e[i], hn::Set(d, kCoefficients[power]));
+      });
+    }
+    set_each(x, [&](auto i) HWY_ATTR { return hn::MulAdd(e[i], ratio[i], x[i]); });
   } else {
-    return hn::Add(positive, hn::Log1p(d, e));  // where e is NaN, so is the first
+    // Where e is NaN, so is x.
+    set_each(x, [&](auto i) HWY_ATTR { return hn::Add(x[i], hn::Log1p(d, e[i])); });
   }
 }
 
