@@ -63,6 +63,36 @@ HWY_INLINE T max_row(std::size_t size, const T* x) {
   return highest;
 }
 
+// kRows columns, one behind the other, of kVectors whole vectors each, all in registers: what waits
+// for a maximum or a sum over lanes waits for those of all rows together.
+template <std::size_t kRows, std::size_t kVectors, class T>
+HWY_INLINE void softmax_vectors(const T* x, T* y) {
+  const hn::ScalableTag<T> d;
+  const std::size_t lanes = hn::Lanes(d);
+  using V = hn::Vec<decltype(d)>;
+  V values[kRows][kVectors];
+  V highest[kRows];
+  for (std::size_t row = 0; row < kRows; ++row) {
+    for (std::size_t v = 0; v < kVectors; ++v)
+      values[row][v] = hn::LoadU(d, x + (row * kVectors + v) * lanes);
+    highest[row] = values[row][0];
+    for (std::size_t v = 1; v < kVectors; ++v) highest[row] = hn::Max(highest[row], values[row][v]);
+  }
+  for (V& each : highest) each = hn::MaxOfLanes(d, each);
+  V sums[kRows];
+  for (std::size_t row = 0; row < kRows; ++row) {
+    for (V& each : values[row]) each = hn::Sub(each, highest[row]);
+    exponentials_up_to_one(d, values[row]);
+    sums[row] = values[row][0];
+    for (std::size_t v = 1; v < kVectors; ++v) sums[row] = hn::Add(sums[row], values[row][v]);
+  }
+  for (V& each : sums) each = hn::Set(d, 1 / hn::GetLane(hn::SumOfLanes(d, each)));
+  for (std::size_t row = 0; row < kRows; ++row) {
+    for (std::size_t v = 0; v < kVectors; ++v)
+      hn::StoreU(hn::Mul(values[row][v], sums[row]), d, y + (row * kVectors + v) * lanes);
+  }
+}
+
 // A column whose elements are neighbours.
 template <class T>
 HWY_INLINE void softmax_row(std::size_t size, bool logarithm, const T* x, T* y) {
@@ -165,10 +195,34 @@ HWY_INLINE void for_each_column(const SoftmaxShape& shape, std::int64_t first, s
   }
 }
 
+template <std::size_t kVectors, class T>
+HWY_INLINE std::int64_t softmax_in_registers(std::int64_t first, std::int64_t last, const T* x,
+                                             T* y) {
+  constexpr std::size_t kRows = HWY_TARGET <= HWY_AVX3 ? 8 / kVectors : 1;
+  constexpr auto kStep = static_cast<std::int64_t>(kRows);
+  const auto size = static_cast<std::int64_t>(kVectors * hn::Lanes(hn::ScalableTag<T>()));
+  for (; first + kStep <= last; first += kStep)
+    softmax_vectors<kRows, kVectors>(x + first * size, y + first * size);
+  return first;
+}
+
+// Columns of neighbours that fill a few vectors; returns the first column that is left.
+template <class T>
+HWY_INLINE std::int64_t softmax_short_rows(const SoftmaxShape& shape, std::int64_t first,
+                                           std::int64_t last, const T* x, T* y) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(hn::ScalableTag<T>()));
+  if (shape.inner != 1) return first;
+  if (shape.size == lanes) return softmax_in_registers<1>(first, last, x, y);
+  if (shape.size == 2 * lanes) return softmax_in_registers<2>(first, last, x, y);
+  if (shape.size == 4 * lanes) return softmax_in_registers<4>(first, last, x, y);
+  return first;
+}
+
 template <class T>
 HWY_INLINE void softmax_columns(const SoftmaxShape& shape, bool logarithm, std::int64_t first,
                                 std::int64_t last, const T* x, T* y) {
   const auto size = static_cast<std::size_t>(shape.size);
+  if (!logarithm) first = softmax_short_rows(shape, first, last, x, y);
   for_each_column<T>(
       shape, first, last,
       [&](std::int64_t at) HWY_ATTR { softmax_row(size, logarithm, x + at, y + at); },
