@@ -30,10 +30,4 @@ template <class T>
 void resample(const ResamplePlane& plane, bool streamed, std::int64_t first, std::int64_t last,
               const T* x, T* y);
 
-// The adjoint, for rows [first, last) of input cells, all samples in a row: g [N, outputs, C] ->
-// dx [N, inputs, C].
-template <class T>
-void resample_backward(const ResamplePlane& plane, std::int64_t first, std::int64_t last,
-                       const T* g, T* dx);
-
 }  // namespace fovea::kernels

@@ -5,16 +5,23 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hwy/cache_control.h"
+
 namespace fovea::kernels {
 
-// Half of a usual last-level cache; what was read to compute so much fills the other half.
-constexpr std::size_t kStreamedBytes = std::size_t{16} << 20;
+constexpr std::size_t kStreamedBytes = std::size_t{32} << 20;  // a usual last-level cache
 
-// Whether `bytes` at `data`, written in runs of `run_bytes`, are to be streamed: whole lines only.
+// Whether results at `data`, written in runs of `run_bytes`, are to be streamed (whole lines only)
+// where `bytes` are read and written in all.
 inline bool is_streamed(const void* data, std::size_t bytes, std::size_t run_bytes) {
   constexpr std::size_t kLine = 64;
   return bytes >= kStreamedBytes && run_bytes % kLine == 0 &&
          reinterpret_cast<std::uintptr_t>(data) % kLine == 0;
+}
+
+// To be called by a task that has streamed, in the end: other threads then see what it stored.
+inline void finish_streaming() {
+  hwy::FlushStream();
 }
 
 }  // namespace fovea::kernels

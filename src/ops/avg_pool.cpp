@@ -3,10 +3,15 @@
 // Averages are linear: each backward operator is the transpose of its forward one, and the other
 // way round. y = (sum |x|^p)^(1/p) has dL/dx = |x|^(p-1) sign(x) times the sum of g y^(1-p) over
 // the windows that read x, and nothing where y is zero.
+#include <algorithm>
+
 #include "core/check.h"
 #include "core/dispatch.h"
 #include "fovea/executor.h"
+#include "kernels/gather.h"
 #include "kernels/pool.h"
+#include "kernels/pool_lines.h"
+#include "kernels/pool_window.h"
 #include "ops/checks.h"
 #include "ops/families.h"
 #include "ops/pointwise.h"
@@ -14,6 +19,8 @@
 
 namespace fovea::ops {
 namespace {
+
+constexpr std::int64_t kElementsPerTask = 1 << 16;  // of what is gathered
 
 Divisor divisor_of(const Attributes& attributes) {
   return {.count_padding = attributes.flag("count_include_pad"),
@@ -43,10 +50,42 @@ void run_avg_pool(const kernels::PoolPlane& plane, const Tensor& x, Tensor& y) {
   });
 }
 
+// The windows, seen from the input cells.
+kernels::GatherPlane readers_of(const kernels::PoolPlane& plane) {
+  kernels::GatherPlane readers{.axes = {}, .channels = plane.channels};
+  for (std::size_t i = 0; i < plane.axes.size(); ++i) {
+    const kernels::PoolAxis& axis = plane.axes[i];
+    readers.axes[i] = kernels::gather_axis(axis.inputs, axis.outputs, [&](const auto& add) {
+      for (std::int64_t output = 0; output < axis.outputs; ++output) {
+        const double weight = 1.0 / static_cast<double>(axis.counts[output]);
+        for (std::int64_t tap = 0; tap < axis.taps; ++tap) {
+          if (axis.at(tap, output) >= 0) add(axis.at(tap, output), output, weight);
+        }
+      }
+    });
+  }
+  return readers;
+}
+
+template <class T>
+void gather_means(const kernels::PoolPlane& plane, const T* g, Tensor& dx) {
+  const kernels::GatherPlane readers = readers_of(plane);
+  T* to = writable<T>(dx);
+  const std::int64_t row = std::max<std::int64_t>(1, plane.axes[2].inputs * plane.channels);
+  parallel_ranges(dx.size(0) * readers.input_rows(),
+                  std::max<std::int64_t>(1, kElementsPerTask / row),
+                  [&](std::int64_t first, std::int64_t last) {
+                    kernels::gather_rows(readers, /*streamed=*/false, first, last, g, to);
+                  });
+}
+
 void run_avg_pool_backward(const kernels::PoolPlane& plane, const Tensor& g, Tensor& dx) {
   dispatch_floating(g.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* from = g.data<T>();
+    // Cells that several windows read are better gathered than added to.
+    if (!kernels::pools_by_lines<T>(plane) && !kernels::PoolCoverage(plane).disjoint)
+      return gather_means(plane, from, dx);
     T* to = writable<T>(dx);
     for_channel_blocks(g.size(0), plane.channels, plane.inputs(),
                        [&](std::int64_t n, std::int64_t first, std::int64_t last) {

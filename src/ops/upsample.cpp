@@ -14,6 +14,7 @@
 #include "core/check.h"
 #include "core/dispatch.h"
 #include "fovea/executor.h"
+#include "kernels/gather.h"
 #include "kernels/resample.h"
 #include "kernels/stream.h"
 #include "ops/checks.h"
@@ -92,6 +93,20 @@ class Tables {
   kernels::ResamplePlane plane_;
 };
 
+// The same, seen from the input.
+kernels::GatherPlane readers_of(const kernels::ResamplePlane& plane) {
+  kernels::GatherPlane readers{.axes = {}, .channels = plane.channels};
+  for (std::size_t i = 0; i < plane.axes.size(); ++i) {
+    const kernels::ResampleAxis& axis = plane.axes[i];
+    readers.axes[i] = kernels::gather_axis(axis.inputs, axis.outputs, [&](const auto& add) {
+      for (std::int64_t tap = 0; tap < axis.outputs * axis.taps; ++tap) {
+        if (axis.weights[tap] != 0) add(axis.cells[tap], tap / axis.taps, axis.weights[tap]);
+      }
+    });
+  }
+  return readers;
+}
+
 void check(std::string_view op, const TensorSpec& x, const Attributes& attributes,
            std::string_view sizes) {
   check_pool_input(op, x, attributes, sizes);
@@ -131,9 +146,9 @@ void upsample_run(Inputs inputs, const Attributes& attributes, Outputs outputs) 
     using T = typename decltype(tag)::type;
     const T* in = x.data<T>();
     T* out = writable<T>(outputs[0]);
-    const bool streamed =
-        kernels::is_streamed(out, static_cast<std::size_t>(outputs[0].numel()) * sizeof(T),
-                             static_cast<std::size_t>(plane.channels) * sizeof(T));
+    const bool streamed = kernels::is_streamed(
+        out, static_cast<std::size_t>(x.numel() + outputs[0].numel()) * sizeof(T),
+        static_cast<std::size_t>(plane.channels) * sizeof(T));
     const std::int64_t row = plane.axes[2].outputs;
     parallel_ranges(x.size(0) * plane.outputs(), rows_per_task(row, plane.channels) * row,
                     [&](std::int64_t first, std::int64_t last) {
@@ -161,16 +176,19 @@ std::vector<TensorSpec> upsample_backward_infer(Specs inputs, const Attributes& 
 void upsample_backward_run(Inputs inputs, const Attributes& attributes, Outputs outputs) {
   const Tensor g = dense(inputs[0], Layout::channels_last);
   const Tables tables(attributes.integers("input"), spatial_of(g.shape()), g.size(1), attributes);
-  const kernels::ResamplePlane& plane = tables.plane();
+  const kernels::GatherPlane plane = readers_of(tables.plane());
   dispatch_floating(g.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* from = g.data<T>();
     T* to = writable<T>(outputs[0]);
-    const std::int64_t rows = plane.axes[0].inputs * plane.axes[1].inputs;
-    const std::int64_t reads = plane.outputs() / rows;  // per row, and more where they overlap
+    const bool streamed = kernels::is_streamed(
+        to, static_cast<std::size_t>(g.numel() + outputs[0].numel()) * sizeof(T),
+        static_cast<std::size_t>(plane.channels) * sizeof(T));
+    const std::int64_t rows = plane.input_rows();
+    const std::int64_t reads = tables.plane().outputs() / rows;  // per row, more where they overlap
     parallel_ranges(g.size(0) * rows, rows_per_task(reads, plane.channels),
                     [&](std::int64_t first, std::int64_t last) {
-                      kernels::resample_backward(plane, first, last, from, to);
+                      kernels::gather_rows(plane, streamed, first, last, from, to);
                     });
   });
 }
