@@ -14,9 +14,11 @@
 #define HWY_TARGET_INCLUDE "kernels/norm.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // The target's own headers follow.
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/epilogue-inl.h"
 #include "kernels/lanes-inl.h"
+#include "kernels/weighted_sum-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
@@ -164,9 +166,10 @@ void columns_normalized(const NormRows& shape, const T* x, const T* mean, const 
                  });
 }
 
-template <class T>
-void columns_differentiated(const NormRows& shape, const T* g, const T* x, const T* mean,
-                            const T* a, const T* b, const T* shift, T* dx) {
+template <bool kStreamed, class T>
+HWY_INLINE void columns_differentiated_to(const NormRows& shape, const T* g, const T* x,
+                                          const T* mean, const T* a, const T* b, const T* shift,
+                                          T* dx) {
   for_columns<T>(shape,
                  [&](auto d, std::int64_t c, std::int64_t first, std::int64_t last) HWY_ATTR {
                    const auto centre = hn::LoadU(d, mean + c);
@@ -177,9 +180,16 @@ void columns_differentiated(const NormRows& shape, const T* g, const T* x, const
                         at += shape.columns) {
                      const auto difference = hn::Sub(hn::LoadU(d, x + at), centre);
                      const auto along = hn::MulAdd(difference, factor, offset);
-                     hn::StoreU(hn::MulAdd(hn::LoadU(d, g + at), direct, along), d, dx + at);
+                     put<kStreamed>(d, hn::MulAdd(hn::LoadU(d, g + at), direct, along), dx + at);
                    }
                  });
+}
+
+template <class T>
+void columns_differentiated(const NormRows& shape, const T* g, const T* x, const T* mean,
+                            const T* a, const T* b, const T* shift, bool streamed, T* dx) {
+  if (streamed) return columns_differentiated_to<true>(shape, g, x, mean, a, b, shift, dx);
+  columns_differentiated_to<false>(shape, g, x, mean, a, b, shift, dx);
 }
 
 // The two sums of terms(d, place, a, b) over a row, in blocks of a few vectors.
@@ -323,8 +333,8 @@ void gradients_of_weights(const NormRows& shape, std::int64_t stride, const T* g
     columns_normalized(shape, x, mean, scale, shift, epilogue, y);                                 \
   }                                                                                                \
   void GradientColumns##Suffix(const NormRows& shape, const T* g, const T* x, const T* mean,       \
-                               const T* a, const T* b, const T* d, T* dx) {                        \
-    columns_differentiated(shape, g, x, mean, a, b, d, dx);                                        \
+                               const T* a, const T* b, const T* d, bool streamed, T* dx) {         \
+    columns_differentiated(shape, g, x, mean, a, b, d, streamed, dx);                              \
   }                                                                                                \
   RowSums RowMoments##Suffix(std::int64_t count, const T* x, T pivot) {                            \
     return moments_of_row(count, x, pivot);                                                        \
@@ -393,9 +403,9 @@ namespace fovea::kernels {
   }                                                                                                \
   template <>                                                                                      \
   void gradient_columns(const NormRows& shape, const T* g, const T* x, const T* mean, const T* a,  \
-                        const T* b, const T* d, T* dx) {                                           \
+                        const T* b, const T* d, bool streamed, T* dx) {                            \
     detect_simd();                                                                                 \
-    HWY_DYNAMIC_DISPATCH(GradientColumns##Suffix)(shape, g, x, mean, a, b, d, dx);                 \
+    HWY_DYNAMIC_DISPATCH(GradientColumns##Suffix)(shape, g, x, mean, a, b, d, streamed, dx);       \
   }                                                                                                \
   template <>                                                                                      \
   RowSums row_moments(std::int64_t count, const T* x, T pivot) {                                   \

@@ -40,10 +40,10 @@ void passed_products(const NormRows& shape, const T* g, const T* x, const T* mea
 template <class T>
 void normalize_columns(const NormRows& shape, const T* x, const T* mean, const T* scale,
                        const T* shift, const Epilogue<T>& epilogue, T* y);
-// dx = g a[c] + (x - mean[c]) b[c] + d[c]; g may be dx.
+// dx = g a[c] + (x - mean[c]) b[c] + d[c]; g may be dx. `streamed`: as in stream.h.
 template <class T>
 void gradient_columns(const NormRows& shape, const T* g, const T* x, const T* mean, const T* a,
-                      const T* b, const T* d, T* dx);
+                      const T* b, const T* d, bool streamed, T* dx);
 
 struct RowSums {
   double first = 0;

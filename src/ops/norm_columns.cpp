@@ -16,6 +16,7 @@
 #include "core/tensor_impl.h"
 #include "fovea/executor.h"
 #include "kernels/norm.h"
+#include "kernels/stream.h"
 
 namespace fovea::ops {
 namespace {
@@ -266,6 +267,10 @@ class BackwardPass {
   }
 
   void run(T* dx, T* dw, T* db) {
+    const auto bytes =
+        static_cast<std::size_t>(shape_.outer * shape_.rows * shape_.columns) * sizeof(T);
+    streamed_ =
+        kernels::is_streamed(dx, 3 * bytes, static_cast<std::size_t>(shape_.columns) * sizeof(T));
     pieces_.run([&](std::int64_t outer, std::int64_t chunk) { collect(outer, chunk); },
                 [&](std::int64_t outer) {
                   sums_.add_up(outer);
@@ -342,11 +347,13 @@ class BackwardPass {
     b.fill([&](std::int64_t c) { return factor(outer, c).along; });
     d.fill([&](std::int64_t c) { return factor(outer, c).shift; });
     const T* g = through_.y == nullptr ? g_ : through_.passed;
+    const bool streamed = g != dx && streamed_;
     pieces_.for_rows_backwards(
         outer, chunk, [&](const kernels::NormRows& rows, std::int64_t offset) {
           kernels::gradient_columns(rows, g + offset, x_ + offset, centre.data(), a.data(),
-                                    b.data(), d.data(), dx + offset);
+                                    b.data(), d.data(), streamed, dx + offset);
         });
+    if (streamed) kernels::finish_streaming();
   }
 
   ColumnNorm shape_;
@@ -358,6 +365,7 @@ class BackwardPass {
   const T* x_;
   const T* w_;
   const T* mean_;
+  bool streamed_ = false;
   kernels::Passed<T> through_;  // no y: g passes as it is
 };
 
@@ -369,8 +377,8 @@ void normalize(const ColumnNorm& shape, double eps, const Tensor& x, const Tenso
   dispatch_floating(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     T* out = writable<T>(y);
-    run_forward(shape, eps, x.data<T>(), data_or_null<T>(w), data_or_null<T>(b),
-                writable<T>(mean), writable<T>(variance),
+    run_forward(shape, eps, x.data<T>(), data_or_null<T>(w), data_or_null<T>(b), writable<T>(mean),
+                writable<T>(variance),
                 kernels::Epilogue<T>{.results = out,
                                      .residual = data_or_null<T>(epilogue.residual),
                                      .low = static_cast<T>(epilogue.low),

@@ -37,6 +37,14 @@ void expect_those_of_its_samples(const Function& f, const Shape& shape, double m
   expect_identical(all.dx.slice(0, 0, 2), two.dx);
 }
 
+TEST(Streamed, GradientsOfNormalisationAreThoseOfFewerSamples) {
+  const Shape shape = {3, 16, 260, 260};
+  const auto moved = 3.0 * 3 * 16 * 260 * 260;
+  for_simd_targets([&] {
+    expect_those_of_its_samples([](const Tensor& x) { return group_norm(x, 4); }, shape, moved);
+  });
+}
+
 TEST(Streamed, UpsamplingIsThatOfFewerSamples) {
   const Shape shape = {3, 16, 196, 196};
   const auto moved = 5.0 * 3 * 16 * 196 * 196;
