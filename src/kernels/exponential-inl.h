@@ -205,14 +205,14 @@ HWY_INLINE V exponential_minus_one(D d, V x) {
 // log(1 + e) / e is a polynomial.
 template <std::size_t kCount, class D, class V>
 HWY_INLINE void log_one_plus_exponentials(D d, V (&x)[kCount]) {
-  static constexpr float kCoefficients[] = {0.99999997F,   -0.499994929F,  0.333190933F,
-                                            -0.248429587F, 0.191059247F,   -0.136630844F,
-                                            0.0782241542F, -0.0295041806F, 0.00523243868F};
   V e[kCount];
   set_each(e, [&](auto i) HWY_ATTR { return hn::Neg(hn::Abs(x[i])); });
   exponentials_up_to_one(d, e);
   set_each(x, [&](auto i) HWY_ATTR { return at_least(d, 0, x[i]); });
   if constexpr (sizeof(hn::TFromD<D>) == sizeof(float)) {
+    constexpr float kCoefficients[] = {0.99999997F,   -0.499994929F,  0.333190933F,
+                                       -0.248429587F, 0.191059247F,   -0.136630844F,
+                                       0.0782241542F, -0.0295041806F, 0.00523243868F};
     V ratio[kCount];
     set_each(ratio, [&](auto) HWY_ATTR { return hn::Set(d, kCoefficients[8]); });
     // Power by power: e^2 may be too small for a number, which takes long.

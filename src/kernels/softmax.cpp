@@ -65,7 +65,7 @@ HWY_INLINE T max_row(std::size_t size, const T* x) {
 
 // kRows columns, one behind the other, of kVectors whole vectors each, all in registers: what waits
 // for a maximum or a sum over lanes waits for those of all rows together.
-template <std::size_t kRows, std::size_t kVectors, class T>
+template <bool kLogarithm, std::size_t kRows, std::size_t kVectors, class T>
 HWY_INLINE void softmax_vectors(const T* x, T* y) {
   const hn::ScalableTag<T> d;
   const std::size_t lanes = hn::Lanes(d);
@@ -81,15 +81,29 @@ HWY_INLINE void softmax_vectors(const T* x, T* y) {
   for (V& each : highest) each = hn::MaxOfLanes(d, each);
   V sums[kRows];
   for (std::size_t row = 0; row < kRows; ++row) {
-    for (V& each : values[row]) each = hn::Sub(each, highest[row]);
-    exponentials_up_to_one(d, values[row]);
-    sums[row] = values[row][0];
-    for (std::size_t v = 1; v < kVectors; ++v) sums[row] = hn::Add(sums[row], values[row][v]);
+    V powers[kVectors];
+    set_each(powers, [&](auto v) HWY_ATTR { return hn::Sub(values[row][v], highest[row]); });
+    if (kLogarithm) set_each(values[row], [&](auto v) HWY_ATTR { return powers[v]; });
+    exponentials_up_to_one(d, powers);
+    sums[row] = powers[0];
+    for (std::size_t v = 1; v < kVectors; ++v) sums[row] = hn::Add(sums[row], powers[v]);
+    if (!kLogarithm) set_each(values[row], [&](auto v) HWY_ATTR { return powers[v]; });
   }
-  for (V& each : sums) each = hn::Set(d, 1 / hn::GetLane(hn::SumOfLanes(d, each)));
+  for (V& each : sums) each = hn::SumOfLanes(d, each);
+  // Row r's total in lane r.
+  V total = sums[0];
+  for (std::size_t row = 1; row < kRows; ++row)
+    total = hn::IfThenElse(hn::FirstN(d, row), total, sums[row]);
+  total = kLogarithm ? log_or_nan(d, total) : hn::Div(hn::Set(d, T{1}), total);
+  HWY_ALIGN T totals[hn::MaxLanes(d)];
+  hn::Store(total, d, totals);
   for (std::size_t row = 0; row < kRows; ++row) {
-    for (std::size_t v = 0; v < kVectors; ++v)
-      hn::StoreU(hn::Mul(values[row][v], sums[row]), d, y + (row * kVectors + v) * lanes);
+    const V last = hn::Set(d, totals[row]);
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      const V value = values[row][v];
+      hn::StoreU(kLogarithm ? hn::Sub(value, last) : hn::Mul(value, last), d,
+                 y + (row * kVectors + v) * lanes);
+    }
   }
 }
 
@@ -196,25 +210,31 @@ HWY_INLINE void for_each_column(const SoftmaxShape& shape, std::int64_t first, s
 }
 
 template <std::size_t kVectors, class T>
-HWY_INLINE std::int64_t softmax_in_registers(std::int64_t first, std::int64_t last, const T* x,
-                                             T* y) {
+HWY_INLINE std::int64_t softmax_in_registers(bool logarithm, std::int64_t first, std::int64_t last,
+                                             const T* x, T* y) {
   constexpr std::size_t kRows = HWY_TARGET <= HWY_AVX3 ? 8 / kVectors : 1;
   constexpr auto kStep = static_cast<std::int64_t>(kRows);
   const auto size = static_cast<std::int64_t>(kVectors * hn::Lanes(hn::ScalableTag<T>()));
-  for (; first + kStep <= last; first += kStep)
-    softmax_vectors<kRows, kVectors>(x + first * size, y + first * size);
+  for (; first + kStep <= last; first += kStep) {
+    if (logarithm) {
+      softmax_vectors<true, kRows, kVectors>(x + first * size, y + first * size);
+    } else {
+      softmax_vectors<false, kRows, kVectors>(x + first * size, y + first * size);
+    }
+  }
   return first;
 }
 
 // Columns of neighbours that fill a few vectors; returns the first column that is left.
 template <class T>
-HWY_INLINE std::int64_t softmax_short_rows(const SoftmaxShape& shape, std::int64_t first,
-                                           std::int64_t last, const T* x, T* y) {
+HWY_INLINE std::int64_t softmax_short_rows(const SoftmaxShape& shape, bool logarithm,
+                                           std::int64_t first, std::int64_t last, const T* x,
+                                           T* y) {
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(hn::ScalableTag<T>()));
   if (shape.inner != 1) return first;
-  if (shape.size == lanes) return softmax_in_registers<1>(first, last, x, y);
-  if (shape.size == 2 * lanes) return softmax_in_registers<2>(first, last, x, y);
-  if (shape.size == 4 * lanes) return softmax_in_registers<4>(first, last, x, y);
+  if (shape.size == lanes) return softmax_in_registers<1>(logarithm, first, last, x, y);
+  if (shape.size == 2 * lanes) return softmax_in_registers<2>(logarithm, first, last, x, y);
+  if (shape.size == 4 * lanes) return softmax_in_registers<4>(logarithm, first, last, x, y);
   return first;
 }
 
@@ -222,7 +242,7 @@ template <class T>
 HWY_INLINE void softmax_columns(const SoftmaxShape& shape, bool logarithm, std::int64_t first,
                                 std::int64_t last, const T* x, T* y) {
   const auto size = static_cast<std::size_t>(shape.size);
-  if (!logarithm) first = softmax_short_rows(shape, first, last, x, y);
+  first = softmax_short_rows(shape, logarithm, first, last, x, y);
   for_each_column<T>(
       shape, first, last,
       [&](std::int64_t at) HWY_ATTR { softmax_row(size, logarithm, x + at, y + at); },
