@@ -9,12 +9,14 @@
 #include <cstddef>
 
 #include "kernels/simd.h"
+#include "kernels/stream.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/random_drop.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // The target's own headers follow.
 #include "hwy/highway.h"
+#include "kernels/weighted_sum-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
@@ -154,9 +156,9 @@ HWY_INLINE auto load_numbers(hn::ScalableTag<double>, const std::uint32_t* from)
   return hn::PromoteTo(Wide(), hn::LoadU(hn::Rebind<std::uint32_t, Wide>(), from));
 }
 
-template <class T>
-void dropped(const DropRule& rule, std::uint64_t block, std::int64_t count, T factor,
-             const T* HWY_RESTRICT x, T* HWY_RESTRICT y) {
+template <bool kStreamed, class T>
+void dropped_to(const DropRule& rule, std::uint64_t block, std::int64_t count, T factor,
+                const T* HWY_RESTRICT x, T* HWY_RESTRICT y) {
   const hn::ScalableTag<T> d;
   const hn::RebindToUnsigned<decltype(d)> du;
   const std::size_t lanes = hn::Lanes(d);
@@ -171,19 +173,27 @@ void dropped(const DropRule& rule, std::uint64_t block, std::int64_t count, T fa
       const auto kept = hn::Gt(load_numbers(d, numbers + i),
                                hn::Set(du, static_cast<hn::TFromD<decltype(du)>>(highest)));
       const auto value = hn::Mul(hn::LoadU(d, x + start + i), hn::Set(d, factor));
-      hn::StoreU(hn::IfThenElseZero(hn::RebindMask(d, kept), value), d, y + start + i);
+      put<kStreamed>(d, hn::IfThenElseZero(hn::RebindMask(d, kept), value), y + start + i);
     }
     for (; i < size; ++i) y[start + i] = numbers[i] > highest ? x[start + i] * factor : T{0};
   }
+  if (kStreamed) finish_streaming();
+}
+
+template <class T>
+void dropped(const DropRule& rule, std::uint64_t block, std::int64_t count, T factor, const T* x,
+             T* y, bool streamed) {
+  if (streamed) return dropped_to<true>(rule, block, count, factor, x, y);
+  dropped_to<false>(rule, block, count, factor, x, y);
 }
 
 void DropF32(const DropRule& rule, std::uint64_t block, std::int64_t count, float factor,
-             const float* x, float* y) {
-  dropped(rule, block, count, factor, x, y);
+             const float* x, float* y, bool streamed) {
+  dropped(rule, block, count, factor, x, y, streamed);
 }
 void DropF64(const DropRule& rule, std::uint64_t block, std::int64_t count, double factor,
-             const double* x, double* y) {
-  dropped(rule, block, count, factor, x, y);
+             const double* x, double* y, bool streamed) {
+  dropped(rule, block, count, factor, x, y, streamed);
 }
 
 }  // namespace
@@ -199,15 +209,15 @@ HWY_EXPORT(DropF64);
 
 template <>
 void drop(const DropRule& rule, std::uint64_t block, std::int64_t count, float factor,
-          const float* x, float* y) {
+          const float* x, float* y, bool streamed) {
   detect_simd();
-  HWY_DYNAMIC_DISPATCH(DropF32)(rule, block, count, factor, x, y);
+  HWY_DYNAMIC_DISPATCH(DropF32)(rule, block, count, factor, x, y, streamed);
 }
 template <>
 void drop(const DropRule& rule, std::uint64_t block, std::int64_t count, double factor,
-          const double* x, double* y) {
+          const double* x, double* y, bool streamed) {
   detect_simd();
-  HWY_DYNAMIC_DISPATCH(DropF64)(rule, block, count, factor, x, y);
+  HWY_DYNAMIC_DISPATCH(DropF64)(rule, block, count, factor, x, y, streamed);
 }
 
 }  // namespace fovea::kernels

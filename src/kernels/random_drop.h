@@ -14,9 +14,9 @@ struct DropRule {
 
 // y[i] = 0 or x[i] factor for `count` elements, the first of which takes the first number of
 // philox(seed, stream, block), the fifth that of the next block. The upper 32 bits of these blocks
-// are alike. T is float or double.
+// are alike. `streamed`: as in stream.h. T is float or double.
 template <class T>
-void drop(const DropRule& rule, std::uint64_t block, std::int64_t count, T factor, const T* x,
-          T* y);
+void drop(const DropRule& rule, std::uint64_t block, std::int64_t count, T factor, const T* x, T* y,
+          bool streamed = false);
 
 }  // namespace fovea::kernels

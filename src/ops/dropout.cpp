@@ -11,6 +11,7 @@
 #include "core/dispatch.h"
 #include "fovea/executor.h"
 #include "kernels/random_drop.h"
+#include "kernels/stream.h"
 #include "ops/checks.h"
 #include "ops/families.h"
 
@@ -41,12 +42,16 @@ void run_dropout(Inputs inputs, const Attributes& attributes, Outputs outputs) {
     const T* x = input.data<T>();
     T* y = writable<T>(outputs[0]);
     const T factor = static_cast<T>(1 / (1 - p));
+    // From half the usual size on: results that have to wait for the cache hold up the stores of
+    // random numbers behind them.
+    const std::size_t bytes = 2 * static_cast<std::size_t>(count) * sizeof(T);
+    const bool streamed = kernels::is_streamed(y, 2 * bytes, kGrain * kPerBlock * sizeof(T));
     parallel_ranges((count + kPerBlock - 1) / kPerBlock, kGrain,
                     [&](std::int64_t first, std::int64_t last) {
                       const std::int64_t begin = first * kPerBlock;
                       const std::int64_t size = std::min(count, last * kPerBlock) - begin;
                       kernels::drop(rule, static_cast<std::uint64_t>(first), size, factor,
-                                    x + begin, y + begin);
+                                    x + begin, y + begin, streamed);
                     });
   });
 }

@@ -74,6 +74,19 @@ TEST(Dropout, DrawsTheNumbersOfPhiloxForLargeCounters) {
   });
 }
 
+TEST(Dropout, IsTheSamePastTheCaches) {
+  constexpr std::int64_t kCount = 5003;
+  const kernels::DropRule rule = {.seed = 1, .stream = 2, .threshold = std::uint64_t{1} << 31};
+  const Tensor x = Tensor::full({kCount}, 3);
+  Tensor stored = Tensor::empty({kCount});  // in whole lines, as what is streamed must be
+  Tensor streamed = Tensor::empty({kCount});
+  testing::for_simd_targets([&] {
+    kernels::drop<float>(rule, 0, kCount, 2, x.data<float>(), stored.mutable_data<float>());
+    kernels::drop<float>(rule, 0, kCount, 2, x.data<float>(), streamed.mutable_data<float>(), true);
+    EXPECT_EQ(streamed.to_vector<float>(), stored.to_vector<float>());
+  });
+}
+
 TEST(Dropout, WithProbabilityZeroKeepsAll) {
   Generator random{.seed = 1};
   const Tensor x = Tensor::full({1000}, 3);
