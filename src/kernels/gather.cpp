@@ -44,6 +44,7 @@ void row_gathered(const GatherAxis& axis, const std::vector<T>& weights, std::in
   constexpr auto kLine = static_cast<std::int64_t>(64 / sizeof(T));
   const std::int64_t fetched = (axis.outputs * channels + axis.inputs - 1) / axis.inputs;
   std::int64_t ahead = kAhead / static_cast<std::int64_t>(sizeof(T));
+  if (axis.outputs <= axis.inputs) left = 0;  // little to read
   std::vector<const T*> sources;
   for (std::size_t cell = 0; cell + 1 < axis.begins.size(); ++cell, row += channels) {
     const std::size_t begin = axis.begins[cell];

@@ -20,7 +20,7 @@
 namespace fovea::ops {
 namespace {
 
-constexpr std::int64_t kElementsPerTask = 1 << 16;  // of what is gathered
+constexpr std::int64_t kElementsPerTask = 1 << 17;  // of what is gathered
 
 Divisor divisor_of(const Attributes& attributes) {
   return {.count_padding = attributes.flag("count_include_pad"),
