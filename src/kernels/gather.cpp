@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <numeric>
 
 #include "core/storage.h"
 #include "kernels/simd.h"
@@ -85,15 +86,11 @@ struct RowReaders {
       }
     }
   }
-  bool contain(std::int64_t row) const {
-    return std::find(rows.begin(), rows.end(), row) != rows.end();
-  }
-
-  std::vector<std::int64_t> rows;  // counted over all samples
+  std::vector<std::int64_t> rows;  // counted over all samples, in order
   std::vector<double> weights;
 };
 
-// Gathered rows of outputs: those that the last row of input cells has asked for, at least.
+// Gathered rows of outputs: those that the last row of input cells has asked for.
 template <class T>
 class GatheredRows {
  public:
@@ -104,29 +101,43 @@ class GatheredRows {
         count_(rows * axis_.outputs * channels_),
         g_(g),
         weights_(axis_.weights.begin(), axis_.weights.end()),
-        held_(most_readers(plane.axes[0]) * most_readers(plane.axes[1]), kNone),
-        memory_(held_.size() * static_cast<std::size_t>(row_size()) * sizeof(T)) {}
+        free_(most_readers(plane.axes[0]) * most_readers(plane.axes[1])),
+        memory_(free_.size() * static_cast<std::size_t>(row_size()) * sizeof(T)) {
+    std::iota(free_.begin(), free_.end(), std::size_t{0});
+  }
 
-  // Makes those that are asked for, and sets their places.
+  // Makes those that are asked for and not there yet, and sets the places of all.
   void make(const RowReaders& asked, std::vector<const T*>& places) {
     places.clear();
+    kept_.clear();
+    for (const Held& held : held_) {
+      const bool again = std::binary_search(asked.rows.begin(), asked.rows.end(), held.row);
+      again ? kept_.push_back(held) : free_.push_back(held.place);
+    }
+    held_.clear();
+    auto kept = kept_.begin();
     for (const std::int64_t row : asked.rows) {
-      auto place = std::find(held_.begin(), held_.end(), row);
-      if (place == held_.end()) {
-        place = std::find_if(held_.begin(), held_.end(),
-                             [&](std::int64_t held) { return !asked.contain(held); });
-        *place = row;
-        const std::int64_t begin = row * axis_.outputs * channels_;
-        row_gathered(axis_, weights_, channels_, count_ - begin, g_ + begin, at(place));
-      }
-      places.push_back(at(place));
+      if (held_.empty() || held_.back().row != row)
+        held_.push_back(kept != kept_.end() && kept->row == row ? *kept++ : made(row));
+      places.push_back(at(held_.back().place));
     }
   }
 
   std::int64_t row_size() const { return axis_.inputs * channels_; }
 
  private:
-  static constexpr std::int64_t kNone = -1;
+  struct Held {
+    std::int64_t row;
+    std::size_t place;
+  };
+
+  Held made(std::int64_t row) {
+    const std::size_t place = free_.back();
+    free_.pop_back();
+    const std::int64_t begin = row * axis_.outputs * channels_;
+    row_gathered(axis_, weights_, channels_, count_ - begin, g_ + begin, at(place));
+    return {row, place};
+  }
 
   static std::size_t most_readers(const GatherAxis& axis) {
     std::size_t most = 1;
@@ -134,8 +145,8 @@ class GatheredRows {
       most = std::max(most, axis.begins[cell + 1] - axis.begins[cell]);
     return most;
   }
-  T* at(std::vector<std::int64_t>::iterator place) {
-    return memory_.as<T>() + (place - held_.begin()) * row_size();
+  T* at(std::size_t place) {
+    return memory_.as<T>() + static_cast<std::int64_t>(place) * row_size();
   }
 
   const GatherAxis& axis_;
@@ -143,7 +154,9 @@ class GatheredRows {
   std::int64_t count_;
   const T* g_;
   std::vector<T> weights_;
-  std::vector<std::int64_t> held_;  // row of outputs, by place
+  std::vector<Held> held_;  // in order of rows
+  std::vector<Held> kept_;
+  std::vector<std::size_t> free_;  // places
   Workspace memory_;
 };
 

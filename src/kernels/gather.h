@@ -18,7 +18,8 @@ struct GatherAxis {
   std::vector<double> weights;
 };
 
-// each_read(add) calls add(cell, output, weight) for all that is read, the same in two calls.
+// each_read(add) calls add(cell, output, weight) once for each cell that an output reads, outputs
+// in order; the same in two calls.
 template <class EachRead>
 GatherAxis gather_axis(std::int64_t inputs, std::int64_t outputs, const EachRead& each_read) {
   GatherAxis axis{.inputs = inputs, .outputs = outputs, .begins = {}, .readers = {}, .weights = {}};

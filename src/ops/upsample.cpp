@@ -99,8 +99,15 @@ kernels::GatherPlane readers_of(const kernels::ResamplePlane& plane) {
   for (std::size_t i = 0; i < plane.axes.size(); ++i) {
     const kernels::ResampleAxis& axis = plane.axes[i];
     readers.axes[i] = kernels::gather_axis(axis.inputs, axis.outputs, [&](const auto& add) {
-      for (std::int64_t tap = 0; tap < axis.outputs * axis.taps; ++tap) {
-        if (axis.weights[tap] != 0) add(axis.cells[tap], tap / axis.taps, axis.weights[tap]);
+      for (std::int64_t output = 0; output < axis.outputs; ++output) {
+        const std::int64_t first = output * axis.taps;
+        const std::int64_t last = first + axis.taps - 1;
+        if (axis.cells[first] == axis.cells[last]) {  // at the edge, or with one tap
+          add(axis.cells[first], output, 1.0);
+          continue;
+        }
+        if (axis.weights[first] != 0) add(axis.cells[first], output, axis.weights[first]);
+        if (axis.weights[last] != 0) add(axis.cells[last], output, axis.weights[last]);
       }
     });
   }
