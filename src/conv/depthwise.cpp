@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "conv/axes.h"
 #include "conv/cost.h"
 #include "conv/epilogue.h"
+#include "conv/joined_quads.h"
 #include "conv/joined_rows.h"
 #include "conv/packed_weights.h"
 #include "conv/patch_grid.h"
@@ -82,6 +84,7 @@ std::vector<Piece> pieces_of(std::int64_t channels, int lanes) {
   if (channels < lanes)
     lanes = static_cast<int>(std::bit_floor(static_cast<std::uint64_t>(channels)));
   std::vector<Piece> pieces;
+  pieces.reserve(static_cast<std::size_t>(ceil_div(channels, lanes)));
   for (std::int64_t channel = 0; channel < channels; channel += lanes)
     pieces.push_back({std::min(channel, channels - lanes), lanes});
   return pieces;
@@ -126,6 +129,7 @@ Blocks<T> blocks_of(const Group& group) {
   const bool spreads = group.results > 1 || group.sources > 1;
   Blocks<T> blocks;
   const std::vector<Piece> pieces = pieces_of(group.count * group.results, lanes);
+  blocks.list.reserve(pieces.size());
   blocks.lookups.reserve(spreads ? pieces.size() * static_cast<std::size_t>(lanes * group.sources)
                                  : 0);
   for (const Piece& piece : pieces) {
@@ -150,12 +154,13 @@ Blocks<T> blocks_of(const Group& group) {
 // last two may overlap, and then belong to one part.
 class Parts {
  public:
-  Parts(std::int64_t blocks, std::int64_t values_per_block, std::int64_t value_bytes)
+  Parts(std::int64_t blocks, std::int64_t values_per_block, std::int64_t value_bytes,
+        std::int64_t least = 1)
       : blocks_(blocks) {
     const std::int64_t most =
         std::max<std::int64_t>(1, kWeightBytes / value_bytes / values_per_block);
-    count_ =
-        std::clamp<std::int64_t>(ceil_div(blocks, most), 1, std::max<std::int64_t>(1, blocks - 1));
+    count_ = std::clamp<std::int64_t>(std::max(ceil_div(blocks, most), least), 1,
+                                      std::max<std::int64_t>(1, blocks - 1));
   }
   std::int64_t count() const { return count_; }
   std::int64_t begin(std::int64_t part) const { return part * blocks_ / count_; }
@@ -168,8 +173,9 @@ class Parts {
 // Whether every block is a whole vector of channels that meet their own.
 template <class T>
 bool are_whole(const std::vector<ChannelBlock<T>>& blocks) {
-  return std::ranges::all_of(blocks, [](const ChannelBlock<T>& block) {
-    return block.lanes == kernels::vector_lanes<T>() && block.lookup == nullptr;
+  const int lanes = kernels::vector_lanes<T>();
+  return std::ranges::all_of(blocks, [&](const ChannelBlock<T>& block) {
+    return block.lanes == lanes && block.lookup == nullptr;
   });
 }
 
@@ -197,6 +203,8 @@ class Product {
         axes_(three_axes(problem)),
         group_(kernel_group(problem, pass)),
         blocks_(blocks_of<T>(group_)),
+        by_quads_(pass == Pass::backward_data && JoinedQuads(axes_).fits() &&
+                  !sums_groups(problem, pass) && are_whole(blocks_.list)),
         bypasses_(bypasses(result_shape(problem, pass))) {
     const bool forward = pass == Pass::forward;
     if (forward) {
@@ -223,13 +231,13 @@ class Product {
                                                        static_cast<int>((cell - first) / step)};
       }
     }
+    for (const PatchGrid& grid : grids_) inner_axes_.push_back(inner_axis(grid));
     std::int64_t place = 0;
-    for (const PatchGrid& grid : grids_) {
-      inner_axes_.push_back(inner_axis(grid));
+    for (const std::vector<std::int64_t>& taps : packed_taps()) {
       std::vector<ChannelBlock<T>>& blocks = grid_blocks_.emplace_back(blocks_.list);
       for (ChannelBlock<T>& block : blocks) {
         block.weights = place;
-        place += tap_count(grid) * block_values(block, group_.sources);
+        place += std::ssize(taps) * block_values(block, group_.sources);
       }
     }
   }
@@ -249,17 +257,21 @@ class Product {
     weights_ = packed->template as<T>();
     const std::int64_t blocks = std::ssize(blocks_.list);
     const std::int64_t rows = problem_.batch * std::ssize(cells_[0]) * std::ssize(cells_[1]);
-    const Parts parts(sums_groups(problem_, pass_) ? 1 : blocks, ceil_div(packed_values(), blocks),
-                      sizeof(T));
-    const std::int64_t chunks = std::clamp<std::int64_t>(
-        ceil_div(even_tasks_for(static_cast<double>(problem_.multiply_adds())), parts.count()), 1,
-        rows);
+    const std::int64_t tasks = even_tasks_for(task_sizes(), 1);
+    if (by_quads_) return run_quads(tasks);
     const JoinedRows joined(grids_.front());
     const bool joins = grids_.size() == 1 && !sums_groups(problem_, pass_) && joined.fits() &&
                        are_whole(blocks_.list);
+    // Larger kernels read many rows around those of a task: rather whole planes of fewer channels.
+    const bool whole_planes = joins && joined.taps() > 3;
+    const Parts parts(sums_groups(problem_, pass_) ? 1 : blocks, ceil_div(packed_values(), blocks),
+                      sizeof(T), whole_planes ? ceil_div(tasks, joined.planes()) : 1);
+    const std::int64_t chunks = std::clamp<std::int64_t>(
+        whole_planes ? std::min(joined.planes(), tasks) : ceil_div(tasks, parts.count()), 1, rows);
     parallel_for(parts.count() * chunks, [&](std::int64_t task) {
-      const std::int64_t chunk = task % chunks;
-      const std::int64_t part = task / chunks;
+      // Channels innermost: what the CPU fetches beside those of a part is wanted next.
+      const std::int64_t chunk = task / parts.count();
+      const std::int64_t part = task % parts.count();
       const bool all = parts.count() == 1;
       const std::int64_t first_block = all ? 0 : parts.begin(part);
       const std::int64_t last_block = all ? blocks : parts.begin(part + 1);
@@ -278,6 +290,16 @@ class Product {
   }
 
  private:
+  // The work in tasks of the least size that is worth one: by arithmetic or by bytes.
+  double task_sizes() const {
+    constexpr double kMultiplyAdds = 1 << 18;
+    constexpr double kBytes = 1 << 17;
+    const auto values =
+        static_cast<double>(problem_.input_shape().numel() + problem_.output_shape().numel());
+    return std::max(static_cast<double>(problem_.multiply_adds()) / kMultiplyAdds,
+                    values * sizeof(T) / kBytes);
+  }
+
   bool bypasses(const Shape& shape) const {
     const auto value = static_cast<std::int64_t>(sizeof(T));
     return !sums_groups(problem_, pass_) && !finish_.remains() &&
@@ -290,11 +312,22 @@ class Product {
     return count;
   }
 
+  // Which taps are packed: those of each grid, or all in order.
+  std::vector<std::vector<std::int64_t>> packed_taps() const {
+    std::vector<std::vector<std::int64_t>> taps;
+    if (by_quads_) {
+      std::vector<std::int64_t>& all = taps.emplace_back(static_cast<std::size_t>(problem_.taps()));
+      std::iota(all.begin(), all.end(), 0);
+      return taps;
+    }
+    for (const PatchGrid& grid : grids_) taps.push_back(tap_offsets(grid, axes_));
+    return taps;
+  }
+
   // [grid][block][tap][reduced][vector][lane]
   void pack(T* to) const {
     const T* weights = static_cast<const T*>(args_.second);
-    for (const PatchGrid& grid : grids_) {
-      const std::vector<std::int64_t> taps = tap_offsets(grid, axes_);
+    for (const std::vector<std::int64_t>& taps : packed_taps()) {
       for (const ChannelBlock<T>& block : blocks_.list) {
         const std::int64_t step = block_values(block, group_.sources);
         for (std::int64_t i = 0; i < group_.sources; ++i) {
@@ -309,6 +342,28 @@ class Product {
     }
   }
 
+  void run_quads(std::int64_t tasks) const {
+    const JoinedQuads quads(axes_);
+    const std::int64_t rows = problem_.batch * quads.rows();
+    const std::int64_t chunks = std::clamp<std::int64_t>(tasks, 1, rows);
+    const GridStrides& source = grids_.front().source;
+    const GridStrides& result = grids_.front().result;
+    parallel_for(chunks, [&](std::int64_t chunk) {
+      const auto run = [&](kernels::DepthwiseQuads<T> job) {
+        job.blocks = grid_blocks_.front().data();
+        job.block_count = std::ssize(blocks_.list);
+        job.weights = weights_;
+        job.bias = static_cast<const T*>(args_.bias);
+        job.bypass = bypasses_;
+        kernels::depthwise_quads(job);
+      };
+      quads.for_each_window(source, static_cast<const T*>(args_.first), result,
+                            static_cast<T*>(args_.result), chunk * rows / chunks,
+                            (chunk + 1) * rows / chunks, run);
+      if (bypasses_) kernels::finish_bypassing_stores();
+    });
+  }
+
   // Some blocks of some rows of the result, in bands.
   void run_joined_rows(const JoinedRows& joined, std::int64_t first_block, std::int64_t last_block,
                        std::int64_t first, std::int64_t last) const {
@@ -317,7 +372,7 @@ class Product {
                          std::int64_t place0, std::int64_t place1) {
       T* out = static_cast<T*>(args_.result) + image * result.image + place0 * result.axis[0] +
                place1 * result.axis[1];
-      kernels::depthwise_rows<T>({
+      const kernels::DepthwiseRows<T> job{
           .window = window,
           .blocks = grid_blocks_.front().data() + first_block,
           .block_count = last_block - first_block,
@@ -329,7 +384,12 @@ class Product {
           .out_row_step = result.axis[1],
           .bypass = bypasses_,
           .epilogue = finish_.at_store(),
-      });
+      };
+      if (window.taps == 3) {
+        kernels::depthwise_rows(job);
+      } else {
+        kernels::depthwise_columns(job);
+      }
       if (finish_.remains())
         finish_row(first_block, last_block, window.count * window.outputs, out, result.axis[2]);
     };
@@ -471,6 +531,7 @@ class Product {
   };
   std::array<std::vector<Cell>, 3> cells_;
   const T* weights_ = nullptr;
+  bool by_quads_;
   bool bypasses_;
 };
 
@@ -515,7 +576,7 @@ class WeightGradient {
     const Workspace memory(workspace());
     sums_ = memory.as<T>();
     const JoinedRows joined(grid_);
-    const bool joins = joined.fits() && are_whole(blocks_.list);
+    const bool joins = joined.fits() && joined.taps() == 3 && are_whole(blocks_.list);
     parallel_for(parts_.count() * splits_, [&](std::int64_t task) {
       const std::int64_t part = task / splits_;
       if (joins) {

@@ -1,5 +1,5 @@
-// The axes of a patch grid as lines of cells at one distance, and planes of 3x3 kernels whose rows
-// are joined: a source row is read once for all rows of places that it belongs to.
+// The axes of a patch grid as lines of cells at one distance, and planes of small square kernels
+// whose rows are joined: a source row is read once for all rows of places that it belongs to.
 #pragma once
 
 #include <algorithm>
@@ -41,16 +41,20 @@ inline kernels::InnerAxis inner_axis(const PatchGrid& grid) {
   return axis;
 }
 
-// Grids of 3x3 kernels, which read each source row once for all rows of places that it belongs to.
+// Grids of 3x3, 5x5 and 7x7 kernels, which read each source row once for all rows of places that it
+// belongs to.
 class JoinedRows {
  public:
   explicit JoinedRows(const PatchGrid& grid)
       : grid_(grid), inner_(inner_axis(grid)), rows_(line_axis(grid.axes[1].table)) {}
 
   bool fits() const {
-    return grid_.axes[0].table.taps == 1 && has_three_taps(inner_) && has_three_taps(rows_) &&
-           inner_.tap_step == rows_.tap_step && inner_.output_step == rows_.output_step;
+    return grid_.axes[0].table.taps == 1 && reads_neighbours(inner_) && reads_neighbours(rows_) &&
+           inner_.taps == rows_.taps && inner_.tap_step == rows_.tap_step &&
+           inner_.output_step == rows_.output_step && (taps() == 3 || fits_columns());
   }
+  int taps() const { return inner_.taps; }
+  std::int64_t planes() const { return grid_.batch * grid_.axes[0].table.outputs; }
   bool flipped() const { return inner_.tap_step < 0; }
 
   // Calls f(window, image, place0, place1) for runs of the rows [first, last) of places that lie in
@@ -66,7 +70,7 @@ class JoinedRows {
       const std::int64_t image = first / rows_.outputs / planes;
       count = std::min(rows_.outputs - row, last - first);
       const std::int32_t cell0 = grid_.axes[0].table.at(0, plane);
-      sources.assign(static_cast<std::size_t>((count - 1) * step + 3), nullptr);
+      sources.assign(static_cast<std::size_t>((count - 1) * step + taps()), nullptr);
       for (std::int64_t i = 0; i < std::ssize(sources) && cell0 != kPaddingCell; ++i) {
         const std::int64_t cell1 = lowest_cell(rows_) + row * step + i;
         if (cell1 < 0 || cell1 >= rows_.inputs) continue;
@@ -76,6 +80,7 @@ class JoinedRows {
       }
       f(kernels::RowWindow<T>{.rows = sources.data(),
                               .count = count,
+                              .taps = taps(),
                               .stride = static_cast<int>(step),
                               .first = lowest_cell(inner_),
                               .inputs = inner_.inputs,
@@ -86,9 +91,12 @@ class JoinedRows {
   }
 
  private:
-  // Whether three taps read neighbouring cells, one or two cells from output to output.
-  static bool has_three_taps(const kernels::InnerAxis& axis) {
-    return axis.in_line && axis.taps == 3 && std::abs(axis.tap_step) == 1 && axis.output_step <= 2;
+  // Whether taps read neighbouring cells, one or two cells from output to output.
+  static bool reads_neighbours(const kernels::InnerAxis& axis) {
+    return axis.in_line && std::abs(axis.tap_step) == 1 && axis.output_step <= 2;
+  }
+  bool fits_columns() const {
+    return (taps() == 5 || taps() == 7) && inner_.output_step == 1 && kernels::joins_columns();
   }
   // The cell that the first output reads before all others.
   static std::int64_t lowest_cell(const kernels::InnerAxis& axis) {

@@ -10,7 +10,7 @@
 // The target's own headers follow.
 #include "hwy/highway.h"
 #include "kernels/depthwise_rows.h"
-#include "kernels/epilogue-inl.h"
+#include "kernels/depthwise_store-inl.h"
 #include "kernels/group_source-inl.h"
 #include "kernels/simd.h"
 
@@ -120,28 +120,7 @@ class Strip {
   }
 
   HWY_INLINE void Store(const Sums& sums, std::int64_t row) const {
-    const T* HWY_RESTRICT out = out_ + row * job_.out_row_step;
-    if (HWY_UNLIKELY(job_.epilogue != nullptr)) {
-      const Bounds<D> bounds(D(), *job_.epilogue);
-      const bool adds = job_.epilogue->residual != nullptr;
-      const T* HWY_RESTRICT residual = adds ? residual_of<T>(*job_.epilogue, out) : out;
-#pragma GCC unroll 8
-      for (int m = 0; m < M; ++m, Walk(out, job_.out_step), Walk(residual, job_.out_step)) {
-        const V sum = adds ? hn::Add(sums[m], hn::LoadU(D(), residual)) : sums[m];
-        Put(bounds(sum), const_cast<T*>(out));
-      }
-    } else {
-#pragma GCC unroll 8
-      for (int m = 0; m < M; ++m, Walk(out, job_.out_step)) Put(sums[m], const_cast<T*>(out));
-    }
-  }
-
-  HWY_INLINE void Put(V value, T* to) const {
-    if (HWY_UNLIKELY(job_.bypass)) {
-      hn::Stream(value, D(), to);
-    } else {
-      hn::StoreU(value, D(), to);
-    }
+    StorePlaces<M>(job_, D(), sums, out_ + row * job_.out_row_step);
   }
 
   // Adds what a cell contributes through one row of the kernel.
@@ -367,6 +346,7 @@ std::int64_t RowsAtOnce(const RowWindow<T>& window, std::int64_t most) {
 }
 constexpr std::int64_t kColumn = 8 << 10;
 constexpr std::int64_t kLongColumn = 16 << 10;  // for sums over dense cells: nothing is written
+constexpr std::int64_t kWideColumn = 2 << 10;   // each row of results brings two of twice the cells
 
 // Calls f(band, first row) for bands of the window.
 template <class T, class F>
@@ -382,7 +362,8 @@ void ForBands(const RowWindow<T>& window, std::int64_t column, const F& f) {
 
 template <class T>
 void RunRows(const DepthwiseRows<T>& given) {
-  ForBands(given.window, kColumn, [&](const RowWindow<T>& band, std::int64_t row) {
+  const std::int64_t column = given.window.stride == 1 ? kColumn : kWideColumn;
+  ForBands(given.window, column, [&](const RowWindow<T>& band, std::int64_t row) {
     DepthwiseRows<T> job = given;
     job.window = band;
     job.out += row * given.out_row_step;

@@ -1,5 +1,5 @@
-// Depthwise 3x3 products and their gradients, whole bands of rows at a time: each source row is
-// read once for the three rows of results that it belongs to.
+// Depthwise products of 3x3, 5x5 and 7x7 kernels and gradients of 3x3, whole bands of rows at a
+// time: each source row is read once for all rows of results that it belongs to.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +9,13 @@
 
 namespace fovea::kernels {
 
-// What a band reads: row r and place p of the results meet, for i and k in 0..2, cell
+// What a band reads: row r and place p of the results meet, for i and k below `taps`, cell
 // p * stride + first + k of rows[r * stride + i].
 template <class T>
 struct RowWindow {
-  const T* const* rows;          // [(count - 1) * stride + 3], at channel 0; null: padding
+  const T* const* rows;          // [(count - 1) * stride + taps], at channel 0; null: padding
   std::int64_t count = 0;        // of rows of results
+  int taps = 3;                  // 3; 5 and 7 with a stride of 1
   int stride = 1;                // 1 or 2, along both axes
   std::int64_t first = 0;        // cell of place 0
   std::int64_t inputs = 0;       // cells of a source row; those outside are padding
@@ -23,7 +24,7 @@ struct RowWindow {
 };
 
 // Rows of results of all channels of `blocks` (whole vectors, without lookups): the sum of
-// weights[tap] * cell over i, then k; tap = i * 3 + k, or 8 - that if `flipped`.
+// weights[tap] * cell over i, then k; tap = i * taps + k, or taps * taps - 1 - that if `flipped`.
 template <class T>
 struct DepthwiseRows {
   RowWindow<T> window;
@@ -39,7 +40,12 @@ struct DepthwiseRows {
   const Epilogue<T>* epilogue = nullptr;  // of these results, or null
 };
 template <class T>
-void depthwise_rows(const DepthwiseRows<T>& job);
+void depthwise_rows(const DepthwiseRows<T>& job);  // of 3 taps
+
+// Whether the SIMD target has registers enough for the rows of sums of 5 and 7 taps.
+bool joins_columns();
+template <class T>
+void depthwise_columns(const DepthwiseRows<T>& job);  // of 5 or 7 taps
 
 // sums[block.weights + tap * lanes] += gradient times cell over all rows and places, for tap = i *
 // 3

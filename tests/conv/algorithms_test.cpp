@@ -165,6 +165,16 @@ constexpr const char* kGroupedProblems[] = {
     "g16mb2ic16ih5iw9oc16kh4kw6ph5",  "g16mb2ic16id3ih9iw9oc16kd1kh5kw3sd2sh1sw1pd0ph2pw1",
 };
 
+// Depthwise kernels whose rows are joined: 5x5 and 7x7 of more and fewer rows than the kernel;
+// quads of results, even, odd, at the edge of the padding and beyond it.
+constexpr const char* kJoinedProblems[] = {
+    "g32mb2ic32ih16iw11oc32kh7ph3",   "g16mb1ic16ih3iw2oc16kh7ph4",
+    "g40mb1ic40ih12iw21oc40kh5ph0",   "g16mb2ic16id3ih9iw12oc16kd1kh7kw7pd0ph3pw2",
+    "g32mb3ic32ih4iw6oc32kh5ph2",     "g32mb2ic32ih12iw17oc32kh3sh2ph1",
+    "g40mb1ic40ih9iw16oc40kh3sh2ph0", "g16mb1ic16ih2iw3oc16kh3sh2ph2",
+    "g16mb1ic16ih7iw8oc16kh3sh2ph4",  "g16mb2ic16ih8iw10oc16kh3sh2ph0+ph0:1+pw0:1",
+};
+
 // Groups that winograd takes: of one vector and of several, of part of one, of two widths; for 4, 8
 // and 16 lanes.
 constexpr const char* kBundledProblems[] = {
@@ -207,6 +217,13 @@ TEST(ConvAlgorithms, AgreeWithTheReferenceOnUnevenProblems) {
 
 TEST(ConvAlgorithms, AgreeWithTheReferenceOnNarrowGroups) {
   for (const char* descriptor : kGroupedProblems) {
+    compare_with_reference<float>(problem_of(descriptor, DType::float32), 1);
+    compare_with_reference<double>(problem_of(descriptor, DType::float64), 2);
+  }
+}
+
+TEST(ConvAlgorithms, AgreeWithTheReferenceOnJoinedRows) {
+  for (const char* descriptor : kJoinedProblems) {
     compare_with_reference<float>(problem_of(descriptor, DType::float32), 1);
     compare_with_reference<double>(problem_of(descriptor, DType::float64), 2);
   }
