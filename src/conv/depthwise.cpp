@@ -179,6 +179,18 @@ bool are_whole(const std::vector<ChannelBlock<T>>& blocks) {
   });
 }
 
+// Into how many tasks to cut a pass that writes a tensor: of so much arithmetic or so many bytes
+// that each is worth it.
+std::int64_t tasks_of(const ConvProblem& problem) {
+  constexpr double kMultiplyAdds = 1 << 18;
+  constexpr double kBytes = 1 << 17;
+  const auto bytes = static_cast<double>(
+      static_cast<std::size_t>(problem.input_shape().numel() + problem.output_shape().numel()) *
+      size_of(problem.dtype));
+  const auto multiply_adds = static_cast<double>(problem.multiply_adds());
+  return even_tasks_for(std::max(multiply_adds / kMultiplyAdds, bytes / kBytes), 1);
+}
+
 // ---- Forward and backward_data.
 
 // Where the weight of (result channel, reduced channel) of tap 0 is in [out][in][taps].
@@ -257,17 +269,19 @@ class Product {
     weights_ = packed->template as<T>();
     const std::int64_t blocks = std::ssize(blocks_.list);
     const std::int64_t rows = problem_.batch * std::ssize(cells_[0]) * std::ssize(cells_[1]);
-    const std::int64_t tasks = even_tasks_for(task_sizes(), 1);
+    const std::int64_t tasks = tasks_of(problem_);
     if (by_quads_) return run_quads(tasks);
     const JoinedRows joined(grids_.front());
     const bool joins = grids_.size() == 1 && !sums_groups(problem_, pass_) && joined.fits() &&
                        are_whole(blocks_.list);
     // Larger kernels read many rows around those of a task: rather whole planes of fewer channels.
-    const bool whole_planes = joins && joined.taps() > 3;
+    const bool is_tall = joins && joined.taps() > 3;
+    const std::int64_t planes = is_tall ? std::min(joined.planes(), tasks) : 1;
     const Parts parts(sums_groups(problem_, pass_) ? 1 : blocks, ceil_div(packed_values(), blocks),
-                      sizeof(T), whole_planes ? ceil_div(tasks, joined.planes()) : 1);
-    const std::int64_t chunks = std::clamp<std::int64_t>(
-        whole_planes ? std::min(joined.planes(), tasks) : ceil_div(tasks, parts.count()), 1, rows);
+                      sizeof(T), is_tall ? ceil_div(tasks, planes) : 1);
+    const std::int64_t chunks =
+        is_tall ? std::max(planes, std::min(tasks / parts.count(), rows / (2 * joined.taps())))
+                : std::clamp<std::int64_t>(ceil_div(tasks, parts.count()), 1, rows);
     parallel_for(parts.count() * chunks, [&](std::int64_t task) {
       // Channels innermost: what the CPU fetches beside those of a part is wanted next.
       const std::int64_t chunk = task / parts.count();
@@ -290,16 +304,6 @@ class Product {
   }
 
  private:
-  // The work in tasks of the least size that is worth one: by arithmetic or by bytes.
-  double task_sizes() const {
-    constexpr double kMultiplyAdds = 1 << 18;
-    constexpr double kBytes = 1 << 17;
-    const auto values =
-        static_cast<double>(problem_.input_shape().numel() + problem_.output_shape().numel());
-    return std::max(static_cast<double>(problem_.multiply_adds()) / kMultiplyAdds,
-                    values * sizeof(T) / kBytes);
-  }
-
   bool bypasses(const Shape& shape) const {
     const auto value = static_cast<std::int64_t>(sizeof(T));
     return !sums_groups(problem_, pass_) && !finish_.remains() &&

@@ -28,6 +28,14 @@ constexpr bool kFits = false;
 template <int K>
 constexpr int kPlaces = K == 5 ? 4 : 3;
 
+// Or the compiler would load it anew for each multiplication.
+template <class V>
+HWY_INLINE void KeepInRegister([[maybe_unused]] V& value) {
+#if HWY_ARCH_X86
+  asm("" : "+v"(value.raw));
+#endif
+}
+
 // M places of one vector of channels, down all rows of the window.
 template <class T, int K, int M>
 class Column {
@@ -90,7 +98,8 @@ class Column {
     for (int i = 0; i < K; ++i) {
 #pragma GCC unroll 8
       for (int k = 0; k < K; ++k) {
-        const V weight = hn::Load(D(), weights_ + (i * K + k) * kLanes);
+        V weight = hn::Load(D(), weights_ + (i * K + k) * kLanes);
+        KeepInRegister(weight);
 #pragma GCC unroll 8
         for (int m = 0; m < M; ++m) sums[i][m] = hn::MulAdd(cells[m + k], weight, sums[i][m]);
       }
