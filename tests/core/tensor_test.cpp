@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdint>
+#include <set>
 #include <sstream>
+#include <vector>
 
 #include "core/abstract_scope.h"
 #include "core/tensor_impl.h"
@@ -220,6 +223,19 @@ TEST(Memory, HighWaterMarkCountsWhatIsInUse) {
   EXPECT_LT(memory_stats().high_water, before + (6U << 20));
   release_cached_memory();
   EXPECT_EQ(memory_stats().cached, cached);
+}
+
+TEST(Tensor, LargeOnesBeginAtDifferentLinesOfAPage) {
+  release_cached_memory();
+  std::vector<Tensor> kept;
+  std::set<std::uintptr_t> lines;
+  for (int i = 0; i < 8; ++i) {
+    const Tensor& tensor = kept.emplace_back(Tensor::zeros({256, 1024}));
+    const auto address = reinterpret_cast<std::uintptr_t>(tensor.data<float>());
+    EXPECT_EQ(address % kAlignment, 0U);
+    lines.insert(address % 4096);
+  }
+  EXPECT_EQ(lines.size(), 8U);
 }
 
 TEST(Strides, LikeAnotherTensorKeepsTheOrderOfAxes) {
