@@ -1,6 +1,7 @@
 // The parts of `direct`, each in a file of its own: forward and backward_data in direct.cpp,
-// backward_data of few channels in direct_folded.cpp, backward_weights in direct_weights.cpp and,
-// of few positions, in direct_assembled.cpp; groups of a vector or two in direct_groups.cpp.
+// backward_data of few channels in direct_folded.cpp; backward_weights in direct_weights.cpp, of
+// few positions in direct_assembled.cpp and of 1x1 in direct_flat.cpp; groups of a vector or two in
+// direct_groups.cpp.
 #pragma once
 
 #include <cstddef>
@@ -18,6 +19,9 @@ ConvCost direct_cost(const ConvProblem& problem, Pass pass);
 // Whether forward has so few input channels that the taps of a row of the kernel are joined to one
 // run.
 bool joins_rows(const ConvProblem& problem);
+
+// One tap that reads every cell in order.
+bool is_flat(const ConvProblem& problem);
 
 inline std::vector<std::int64_t> multiples(std::int64_t count, std::int64_t step) {
   std::vector<std::int64_t> values;
@@ -44,6 +48,14 @@ bool assembles(const ConvProblem& problem);
 std::size_t assembled_workspace(const ConvProblem& problem);
 template <class T>
 void backward_weights_assembled(const ConvProblem& problem, const ConvArgs& args);
+
+// Whether backward_weights is a product of two matrices as they lie in memory.
+template <class T>
+bool gradient_is_flat(const ConvProblem& problem);
+template <class T>
+std::size_t flat_workspace(const ConvProblem& problem);
+template <class T>
+void backward_weights_flat(const ConvProblem& problem, const ConvArgs& args);
 
 // Whether, with one tap, the lanes of backward_weights run along input channels.
 template <class T>

@@ -64,14 +64,6 @@ double product_cycles(const CoreModel& model, const Product& product, int tile_r
                   weights / model.cache_bytes * std::ceil(tiles / kTilesPerChunk));
 }
 
-// One tap that reads every cell, in order.
-bool is_flat(const ConvProblem& problem) {
-  const std::array<ConvAxis, 3> axes = three_axes(problem);
-  return std::all_of(axes.begin(), axes.end(), [](const ConvAxis& axis) {
-    return axis.kernel == 1 && axis.stride == 1 && axis.padding == Sides{};
-  });
-}
-
 template <class T>
 double forward_cycles(const CoreModel& model, const ConvProblem& problem) {
   const std::array<ConvAxis, 3> axes = three_axes(problem);

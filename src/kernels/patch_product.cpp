@@ -113,7 +113,7 @@ HWY_INLINE void FinishTile(const PatchProduct<T>& job, hn::Vec<Lanes<T>> (&sum)[
   constexpr int kLanes = static_cast<int>(HWY_LANES(T));
   const Epilogue<T>& epilogue = *job.epilogue;
   if (epilogue.residual != nullptr) {
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int m = 0; m < M; ++m) {
       const T* residual = residual_of(epilogue, job.out[m] + job.column);
 #pragma GCC unroll 4
@@ -126,7 +126,7 @@ HWY_INLINE void FinishTile(const PatchProduct<T>& job, hn::Vec<Lanes<T>> (&sum)[
     }
   }
   const Bounds<Lanes<T>> bounds(d, epilogue);
-#pragma GCC unroll 16
+#pragma GCC unroll 32
   for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) sum[m][n] = bounds(sum[m][n]);
@@ -140,7 +140,7 @@ HWY_INLINE void StoreTile(const PatchProduct<T>& job, const hn::Vec<Lanes<T>> (&
   T* const* HWY_RESTRICT out = job.out;
   const int64_t column = job.column;
   if (job.width < N * kLanes) {
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 4
       for (int n = 0; n < N; ++n) {
@@ -149,13 +149,13 @@ HWY_INLINE void StoreTile(const PatchProduct<T>& job, const hn::Vec<Lanes<T>> (&
       }
     }
   } else if (job.bypass) {
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 4
       for (int n = 0; n < N; ++n) hn::Stream(sum[m][n], d, out[m] + column + n * kLanes);
     }
   } else {
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 4
       for (int n = 0; n < N; ++n) hn::StoreU(sum[m][n], d, out[m] + column + n * kLanes);
@@ -177,7 +177,7 @@ HWY_INLINE void StartTile(const PatchProduct<T>& given, hn::Vec<Lanes<T>> (&sum)
       start = given.width >= (n + 1) * kLanes ? hn::LoadU(d, bias)
                                               : LoadFirst(bias, given.width - n * kLanes);
     }
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int m = 0; m < M; ++m) sum[m][n] = start;
   }
 }
@@ -202,7 +202,7 @@ void PatchTile(const PatchProduct<T>& given) {
     tap = t + 1;
     const T* const* runs = job->runs + t * kMaxTileRows;
     const T* HWY_RESTRICT row[M];
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int m = 0; m < M; ++m) row[m] = runs[m];
     int64_t r = 0;
     for (const int64_t end = job->run; r < end; ++r, weights += N * kLanes) {
@@ -210,7 +210,7 @@ void PatchTile(const PatchProduct<T>& given) {
       V weight[N];
 #pragma GCC unroll 4
       for (int n = 0; n < N; ++n) weight[n] = hn::Load(d, weights + n * kLanes);
-#pragma GCC unroll 16
+#pragma GCC unroll 32
       for (int m = 0; m < M; ++m) {
         const V value = hn::Set(d, row[m][r]);
 #pragma GCC unroll 4
@@ -236,7 +236,7 @@ void OffsetPatchTile(const PatchProduct<T>& given) {
   const PatchProduct<T>* volatile job = &given;  // out of the registers, as above
   const T* HWY_RESTRICT weights = given.weights;
   const T* HWY_RESTRICT row[M];
-#pragma GCC unroll 16
+#pragma GCC unroll 32
   for (int m = 0; m < M; ++m) row[m] = given.runs[m];
   const int64_t* offset = given.offsets;
   const int64_t* volatile end = offset + given.run;
@@ -247,7 +247,7 @@ void OffsetPatchTile(const PatchProduct<T>& given) {
     V weight[N];
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) weight[n] = hn::Load(d, weights + n * kLanes);
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int m = 0; m < M; ++m) {
       const V value = hn::Set(d, row[m][r]);
 #pragma GCC unroll 4
@@ -259,8 +259,8 @@ void OffsetPatchTile(const PatchProduct<T>& given) {
   StoreTile<T, M, N>(same, sum);
 }
 
-// One tap, and rows at one distance: four of them share a pointer. With few vectors for each row's
-// value there is no time to read pointers back that do not fit the registers.
+// One tap, and rows at one distance: four of them share a pointer. A tile starts sooner than with a
+// pointer for each, and none is read back because it does not fit the registers.
 template <class T, int M, int N>
 void EvenPatchTile(const PatchProduct<T>& given) {
   const Lanes<T> d;
@@ -275,7 +275,7 @@ void EvenPatchTile(const PatchProduct<T>& given) {
   const int64_t step = given.row_step;
   const int64_t step3 = 3 * step;
   const T* HWY_RESTRICT row[(M + kShare - 1) / kShare];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int i = 0; i < (M + kShare - 1) / kShare; ++i) row[i] = given.runs[0] + i * kShare * step;
   Prefetcher prefetcher(given.ahead, given.run);
   for (const T* const end = row[0] + given.run; row[0] < end; weights += N * kLanes) {
@@ -283,14 +283,14 @@ void EvenPatchTile(const PatchProduct<T>& given) {
     V weight[N];
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) weight[n] = hn::Load(d, weights + n * kLanes);
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int m = 0; m < M; ++m) {
       const int64_t offset = m % kShare == 3 ? step3 : m % kShare * step;
       const V value = hn::Set(d, row[m / kShare][offset]);
 #pragma GCC unroll 4
       for (int n = 0; n < N; ++n) sum[m][n] = hn::MulAdd(value, weight[n], sum[m][n]);
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int i = 0; i < (M + kShare - 1) / kShare; ++i) ++row[i];
   }
   const PatchProduct<T>& same = *job;
@@ -298,67 +298,93 @@ void EvenPatchTile(const PatchProduct<T>& given) {
   StoreTile<T, M, N>(same, sum);
 }
 
-// kFull: every vector is full. kNeighbours: offsets[m] = offsets[0] + m, so that no register holds
-// an offset.
-template <class T, int M, int N, bool kFull, bool kNeighbours>
+// Where a gradient product reads. kNeighbours: offsets[m] = offsets[0] + m, so that no register
+// holds an offset; kEven: positions lie at one distance, too, and none is looked up.
+enum class Positions { kAny, kNeighbours, kEven };
+
+// kFull: every vector is full.
+template <class T, int M, int N, bool kFull, Positions kPositions>
 void GradientLoop(const GradientProduct<T>& job) {
   const Lanes<T> d;
   using V = hn::Vec<decltype(d)>;
   constexpr int kLanes = static_cast<int>(HWY_LANES(T));
+  constexpr bool kEven = kPositions == Positions::kEven;
+  const auto lanes_of = [&](int n) { return HWY_MAX(0, HWY_MIN(job.width - n * kLanes, kLanes)); };
   V sum[M][N];
   if (job.begins) {
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 4
       for (int n = 0; n < N; ++n) sum[m][n] = hn::Zero(d);
     }
   } else {
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 4
-      for (int n = 0; n < N; ++n) sum[m][n] = hn::Load(d, job.sum + m * job.sum_step + n * kLanes);
+      for (int n = 0; n < N; ++n) {
+        const T* from = job.sum + m * job.sum_step + n * kLanes;
+        sum[m][n] = kFull || n < N - kHalf ? hn::LoadU(d, from) : LoadUpTo(from, lanes_of(n));
+      }
     }
   }
   // Volatile, or the compiler keeps the sum of this and each m in a register or worse.
   const volatile int64_t first = job.offsets[0];
   int64_t offsets[M];
-#pragma GCC unroll 16
-  for (int m = 0; m < M; ++m) offsets[m] = job.offsets[m];
+#pragma GCC unroll 32
+  for (int m = 0; m < M && kPositions == Positions::kAny; ++m) offsets[m] = job.offsets[m];
+  const T* even_row = kEven ? job.runs[0] + first : nullptr;
+  const T* even_from = kEven ? job.gradients[0] + job.column : nullptr;
   Prefetcher prefetcher(job.ahead, job.count);
   for (int64_t q = 0; q < job.count; ++q) {
     if constexpr (N == 2 * kHalf) prefetcher.Step();
-    const T* HWY_RESTRICT row = job.runs[q] + (kNeighbours ? int64_t{first} : 0);
-    const T* HWY_RESTRICT from = job.gradients[q] + job.column;
+    const T* HWY_RESTRICT row = even_row;
+    const T* HWY_RESTRICT from = even_from;
+    if constexpr (kEven) {
+      even_row += job.run_step;
+      even_from += job.gradient_step;
+    } else {
+      row = job.runs[q] + (kPositions == Positions::kNeighbours ? int64_t{first} : 0);
+      from = job.gradients[q] + job.column;
+    }
     V gradient[N];
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) {
-      gradient[n] = kFull || n < N - kHalf
-                        ? hn::LoadU(d, from + n * kLanes)
-                        : LoadUpTo(from + n * kLanes, HWY_MIN(job.width - n * kLanes, kLanes));
+      gradient[n] = kFull || n < N - kHalf ? hn::LoadU(d, from + n * kLanes)
+                                           : LoadUpTo(from + n * kLanes, lanes_of(n));
     }
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int m = 0; m < M; ++m) {
-      const V value = hn::Set(d, row[kNeighbours ? m : offsets[m]]);
+      const V value = hn::Set(d, row[kPositions == Positions::kAny ? offsets[m] : m]);
 #pragma GCC unroll 4
       for (int n = 0; n < N; ++n) sum[m][n] = hn::MulAdd(value, gradient[n], sum[m][n]);
     }
   }
-#pragma GCC unroll 16
+#pragma GCC unroll 32
   for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 4
-    for (int n = 0; n < N; ++n) hn::Store(sum[m][n], d, job.sum + m * job.sum_step + n * kLanes);
+    for (int n = 0; n < N; ++n) {
+      T* to = job.sum + m * job.sum_step + n * kLanes;
+      if (kFull || n < N - kHalf) {
+        hn::StoreU(sum[m][n], d, to);
+      } else {
+        StoreFirst(sum[m][n], to, lanes_of(n));
+      }
+    }
   }
+}
+
+template <class T, int M, int N, bool kFull>
+void GradientLoops(const GradientProduct<T>& job) {
+  if (job.run_step != 0) return GradientLoop<T, M, N, kFull, Positions::kEven>(job);
+  return job.offsets[M - 1] == job.offsets[0] + M - 1
+             ? GradientLoop<T, M, N, kFull, Positions::kNeighbours>(job)
+             : GradientLoop<T, M, N, kFull, Positions::kAny>(job);
 }
 
 template <class T, int M, int N>
 void GradientTile(const GradientProduct<T>& job) {
-  const bool neighbours = job.offsets[M - 1] == job.offsets[0] + M - 1;
-  if (job.width == N * static_cast<int>(HWY_LANES(T))) {
-    return neighbours ? GradientLoop<T, M, N, true, true>(job)
-                      : GradientLoop<T, M, N, true, false>(job);
-  }
-  return neighbours ? GradientLoop<T, M, N, false, true>(job)
-                    : GradientLoop<T, M, N, false, false>(job);
+  return job.width == N * static_cast<int>(HWY_LANES(T)) ? GradientLoops<T, M, N, true>(job)
+                                                         : GradientLoops<T, M, N, false>(job);
 }
 
 // One function per number of rows, for blocks of one and of two vectors.
@@ -389,19 +415,25 @@ void RunPatchProduct(const PatchProduct<T>& job) {
   static constexpr auto kOffsetOne = OffsetPatchTiles<T, kHalf>(kRowCounts);
   static constexpr auto kOffsetTwo = OffsetPatchTiles<T, 2 * kHalf>(kRowCounts);
   const bool two = job.width > kHalf * static_cast<int>(HWY_LANES(T));
-  const bool even = !two && job.row_step != 0;
+  const bool even = job.row_step != 0;
   const auto& tiles = job.offsets == nullptr ? (two ? kTwo : kOne) : two ? kOffsetTwo : kOffsetOne;
   const auto count = static_cast<unsigned>(job.rows + kRows - 1) / kRows;
+  const int64_t ahead =
+      job.ahead.bytes == 0 ? 0 : static_cast<uint32_t>(job.ahead.bytes) / count + 1;
   PatchProduct<T> tile = job;
-  tile.ahead.bytes = job.ahead.bytes == 0 ? 0 : static_cast<uint32_t>(job.ahead.bytes) / count + 1;
-  for (int rest = job.rows; rest > 0; rest -= kRows) {
-    tile.rows = HWY_MIN(rest, kRows);
-    if (even && rest >= kRows) {
-      EvenPatchTile<T, kRows, kHalf>(tile);
+  for (int rest = job.rows; rest > 0; rest -= tile.rows) {
+    // Of one vector there is room for twice as many rows, which share the loads of the weights.
+    const int tiles_here = even && !two && rest >= 2 * kRows ? 2 : 1;
+    tile.rows = HWY_MIN(rest, tiles_here * kRows);
+    tile.ahead.bytes = tiles_here * ahead;
+    if (tiles_here == 2) {
+      EvenPatchTile<T, 2 * kRows, kHalf>(tile);
+    } else if (even && rest >= kRows) {
+      two ? EvenPatchTile<T, kRows, 2 * kHalf>(tile) : EvenPatchTile<T, kRows, kHalf>(tile);
     } else {
       tiles[static_cast<size_t>(tile.rows - 1)](tile);
     }
-    tile.runs += job.tile_step;
+    tile.runs += tiles_here * job.tile_step;
     tile.out += tile.rows;
     tile.ahead.begin = static_cast<const char*>(tile.ahead.begin) + tile.ahead.bytes;
   }

@@ -61,7 +61,7 @@ void finish_bypassing_stores();
 
 // sum[m * sum_step + j] += (or = if it begins) sum over q of runs[q][offsets[m]] *
 // gradients[q][column + j] for m < rows and j < width, in the order of q: the same product,
-// transposed, for the gradient of the weights. Lanes of `sum` behind `width` are undefined.
+// transposed, for the gradient of the weights. Lanes of `sum` behind `width` are left alone.
 template <class T>
 struct GradientProduct {
   const T* const* runs;       // [count]
@@ -69,12 +69,16 @@ struct GradientProduct {
   std::int64_t column;        // first output channel of this block
   std::int64_t count;
   const std::int64_t* offsets;  // [rows]
-  T* sum;                       // [rows], sum_step apart; block_lanes(width) each
+  T* sum;                       // [rows], sum_step apart
   std::int64_t sum_step;
   int rows;             // at most tile_size().gradient_rows
   int width;            // output channels of this block: at most two vectors
   Ahead ahead = {};     // asked for meanwhile
   bool begins = false;  // nothing is in `sum` yet
+  // Where not 0: runs[q] = runs[0] + q * run_step, gradients[q] = gradients[0] + q * gradient_step,
+  // and offsets[m] = offsets[0] + m; only the first of each is read.
+  std::int64_t run_step = 0;
+  std::int64_t gradient_step = 0;
 };
 template <class T>
 void gradient_product(const GradientProduct<T>& job);
