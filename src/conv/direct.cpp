@@ -72,8 +72,13 @@ class ProductRunner {
     // is added up across tasks.
     const auto wanted =
         static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(tasks_for(work))));
-    tile_parts_ = std::clamp<std::int64_t>(ceil_div(wanted, groups), 1, tiles_);
-    block_parts_ = std::clamp<std::int64_t>(ceil_div(wanted, tile_parts_ * groups), 1, blocks_);
+    flat_ = product.offsets.empty() && is_flat(*product.grid);
+    if (flat_) {
+      cut_flat(wanted, groups);
+    } else {
+      tile_parts_ = std::clamp<std::int64_t>(ceil_div(wanted, groups), 1, tiles_);
+      block_parts_ = std::clamp<std::int64_t>(ceil_div(wanted, tile_parts_ * groups), 1, blocks_);
+    }
     const std::int64_t table_rows =
         std::max<std::int64_t>(tables_, 1) * kMaxTileRows * static_cast<std::int64_t>(sizeof(T*));
     const std::int64_t longest =
@@ -84,7 +89,6 @@ class ProductRunner {
       return product.grid->batch * strides.image * static_cast<std::int64_t>(sizeof(T));
     };
     prefetches_ = taps_ > 0 && bytes(product.grid->source) > kCacheBytes;
-    flat_ = product.offsets.empty() && is_flat(*product.grid);
     finishes_ = product.finish != nullptr && product.finish->remains();
     bypasses_ =
         groups == 1 && !finishes_ &&
@@ -123,6 +127,32 @@ class ProductRunner {
   }
 
  private:
+  // Tasks of one size, with many tiles to a block: where nothing is looked up, it costs no more to
+  // cut blocks than tiles.
+  void cut_flat(std::int64_t wanted, std::int64_t groups) {
+    std::int64_t least = 0;
+    const auto ask = [&](std::int64_t tile_parts) {
+      if (tile_parts > tiles_) return;
+      const std::int64_t block_parts =
+          std::clamp<std::int64_t>(ceil_div(wanted, tile_parts * groups), 1, blocks_);
+      const std::int64_t tasks = tile_parts * block_parts * groups;
+      if (2 * tasks < wanted) return;
+      const std::int64_t tiles = ceil_div(tiles_, tile_parts);
+      // In eighths of a tile, of which the start of each chunk of them costs one.
+      const std::int64_t largest =
+          ceil_div(blocks_, block_parts) * (8 * tiles + ceil_div(tiles, kTilesPerChunk));
+      // Where blocks are cut, rows of results are written in pieces.
+      const std::int64_t cost = (tasks + tasks % 2) * largest * (block_parts > 1 ? 33 : 32);
+      if (least > 0 && cost >= least) return;
+      least = cost;
+      tile_parts_ = tile_parts;
+      block_parts_ = block_parts;
+    };
+    for (std::int64_t parts = 1; parts <= kTasks; parts *= 2) ask(parts);
+    if (tiles_ <= kTasks) ask(tiles_);
+    if (least == 0) tile_parts_ = tiles_;
+  }
+
   // Some tiles: where each tap of each place reads, by tile, tap and place, and where each place is
   // written.
   struct Chunk {
