@@ -17,7 +17,6 @@ fovea_find(fmt fmt::fmt libfmt-dev)
 fovea_find(PNG PNG::PNG libpng-dev)
 fovea_find(ZLIB ZLIB::ZLIB zlib1g-dev)
 fovea_find(nlohmann_json nlohmann_json::nlohmann_json nlohmann-json3-dev)
-fovea_find(TBB TBB::tbb libtbb-dev)
 
 if(FOVEA_BUILD_PROGRAM)
   fovea_find(CLI11 CLI11::CLI11 libcli11-dev)
