@@ -146,6 +146,14 @@ double weights_cycles(const CoreModel& model, const ConvProblem& problem) {
   const int tile_rows = kernels::tile_size<T>().gradient_rows;
   auto in = static_cast<double>(problem.in_channels / problem.groups);
   auto out = static_cast<double>(problem.out_channels / problem.groups);
+  if (gradient_is_flat<T>(problem)) {
+    // Tiles that are stored once or twice; nothing is looked up.
+    const double stored = vectors_of(in, lanes) * std::ceil(out / tile_rows) / 2;
+    return static_cast<double>(problem.groups) *
+           (static_cast<double>(problem.output_positions()) * out * vectors_of(in, lanes) * lanes /
+                model.multiply_adds * kWaste +
+            stored * 2 * kTileCycles);
+  }
   const bool swaps = swaps_sides<T>(problem);
   if (swaps) std::swap(in, out);
   const bool joins = in < tile_rows && problem.taps() > 1 && may_copy_padded(problem);
