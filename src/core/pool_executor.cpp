@@ -48,7 +48,8 @@ class Patience {
   bool wait() {
     constexpr int kPauses = 1000;
     constexpr int kYields = 200;
-    if (++times_ < kPauses) {
+    times_ = std::min(times_ + 1, kPauses + kYields);
+    if (times_ < kPauses) {
 #if defined(__x86_64__)
       __builtin_ia32_pause();
 #endif
