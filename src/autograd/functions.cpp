@@ -397,7 +397,7 @@ Tensor maximum(const Tensor& a, const Tensor& b) {
   return apply1(ops::maximum, {a, b});
 }
 Tensor minimum(const Tensor& a, const Tensor& b) {
-  return called_as("minimum", [&] { return neg(maximum(neg(a), neg(b))); });
+  return apply1(ops::minimum, {a, b});
 }
 Tensor operator+(const Tensor& a, double b) {
   return apply1(add_scalar, {a}, {{"value", b}});

@@ -107,6 +107,13 @@ struct Maximum {
   }
 };
 
+struct Minimum {
+  template <class D, class V>
+  HWY_INLINE V operator()(D, V a, V b) const {
+    return hn::IfThenElse(hn::Or(hn::Lt(a, b), hn::IsNaN(a)), a, b);
+  }
+};
+
 struct Above {
   template <class D, class V>
   HWY_INLINE V operator()(D d, V a, V b) const {
@@ -228,6 +235,8 @@ void binary_any(Binary op, const RowBlock& block, const T* a, const T* b, T* out
       return binary_block(Div{}, block, a, b, out);
     case Binary::maximum:
       return binary_block(Maximum{}, block, a, b, out);
+    case Binary::minimum:
+      return binary_block(Minimum{}, block, a, b, out);
     case Binary::above:
       return binary_block(Above{}, block, a, b, out);
     case Binary::equal:

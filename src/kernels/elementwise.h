@@ -15,6 +15,7 @@ enum class Binary : std::uint8_t {
   mul,
   div,
   maximum,  // NaN if either is
+  minimum,  // the same
   above,    // 1 where a > b, 1/2 where they are equal, else 0
   equal,    // 1 or 0
   relu_backward,

@@ -80,12 +80,13 @@ std::vector<Tensor> mul_scalar_backward(const BackwardCall& call) {
   return {scaled(call.grads[0], call.attributes.number("value"))};
 }
 
-// The larger one has the gradient; equal ones share it.
-std::vector<Tensor> maximum_backward(const BackwardCall& call) {
+// The chosen one has the gradient; equal ones share it.
+std::vector<Tensor> choice_backward(const BackwardCall& call, bool larger) {
   const auto share = [&](std::size_t own, std::size_t other) {
     return gradient_of(call, own, [&] {
-      const Tensor wins = apply1(above, {call.inputs[own], call.inputs[other]});
-      return apply1(mul, {call.grads[0], wins});
+      const Tensor chosen =
+          apply1(above, {call.inputs[larger ? own : other], call.inputs[larger ? other : own]});
+      return apply1(mul, {call.grads[0], chosen});
     });
   };
   return {share(0, 1), share(1, 0)};
@@ -174,7 +175,13 @@ const OpDef maximum = {
     .name = "maximum",
     .infer = [](Specs inputs, const Attributes&) { return infer_binary("maximum", inputs); },
     .run = run_two<Binary::maximum>,
-    .backward = maximum_backward,
+    .backward = [](const BackwardCall& call) { return choice_backward(call, true); },
+    .saves = {.inputs = kFirst | kSecond}};
+const OpDef minimum = {
+    .name = "minimum",
+    .infer = [](Specs inputs, const Attributes&) { return infer_binary("minimum", inputs); },
+    .run = run_two<Binary::minimum>,
+    .backward = [](const BackwardCall& call) { return choice_backward(call, false); },
     .saves = {.inputs = kFirst | kSecond}};
 const OpDef above = {
     .name = "above",

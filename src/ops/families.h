@@ -38,7 +38,7 @@ extern const OpDef batch_norm, batch_norm_backward, batch_norm_training,
 extern const OpDef local_response_norm, local_response_norm_backward;
 // elementwise.cpp
 extern const OpDef add, sub, mul, div, neg, exp, log, sqrt, add_scalar, mul_scalar, cast;
-extern const OpDef maximum, above, equal;
+extern const OpDef maximum, minimum, above, equal;
 // activation.cpp: each backward operator takes (g, y).
 extern const OpDef relu, relu_backward, sigmoid, sigmoid_backward, tanh, tanh_backward;
 // curve.cpp: each backward operator takes (g, x).

@@ -58,6 +58,7 @@ constexpr const OpDef* kOperators[] = {
     &ops::mul_scalar,
     &ops::cast,
     &ops::maximum,
+    &ops::minimum,
     &ops::above,
     &ops::equal,
     &ops::relu,

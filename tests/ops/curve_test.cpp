@@ -125,6 +125,20 @@ TEST(Maximum, GivesTheGradientToTheLargerOne) {
   EXPECT_EQ(b.grad().to_vector<double>(), (std::vector<double>{1, 0, 0.5}));
 }
 
+TEST(Minimum, GivesTheGradientToTheSmallerOne) {
+  Tensor a = Tensor::from<double>({1, 5, 2}, {3}).set_requires_grad();
+  Tensor b = Tensor::from<double>({4, 3, 2}, {3}).set_requires_grad();
+  sum(minimum(a, b)).backward();
+  EXPECT_EQ(a.grad().to_vector<double>(), (std::vector<double>{1, 0, 0.5}));
+  EXPECT_EQ(b.grad().to_vector<double>(), (std::vector<double>{0, 1, 0.5}));
+}
+
+TEST(Minimum, IsNoNumberWhereEitherIsNone) {
+  const Tensor a = Tensor::from<float>({NAN, 1}, {2});
+  const Tensor b = Tensor::from<float>({1, NAN}, {2});
+  for (const float value : minimum(a, b).to_vector<float>()) EXPECT_TRUE(std::isnan(value));
+}
+
 TEST(Curve, RefusesOptionsThatMakeNoSense) {
   const Tensor x = Tensor::zeros({2});
   EXPECT_EQ(error_of([&] { clamp(x, 2, 1); }), "clamp: low 2 is above high 1");

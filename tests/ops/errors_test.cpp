@@ -155,8 +155,8 @@ void add_pointwise(Refusals& all) {
         &ops::gelu,       &ops::silu, &ops::hardswish, &ops::softplus,   &ops::relu6}) {
     all.add(*op, {bytes}, options, not_floating);
   }
-  for (const OpDef* op :
-       {&ops::add, &ops::sub, &ops::mul, &ops::div, &ops::maximum, &ops::above, &ops::equal}) {
+  for (const OpDef* op : {&ops::add, &ops::sub, &ops::mul, &ops::div, &ops::maximum, &ops::minimum,
+                          &ops::above, &ops::equal}) {
     all.add(
         *op, {zeros({2, 3, 4, 4}), zeros({3})}, no_options,
         "shapes [2, 3, 4, 4] and [3] do not broadcast: axis -1 has 4 in one and 3 in the other, "

@@ -501,7 +501,7 @@ void add_curves(Collector& all) {
     all.add(*e.backward, "mixed layouts",
             {all.values({2, 3, 2, 2}), channels_last(x({2, 3, 2, 2}))}, e.attributes);
   }
-  for (const OpDef* op : {&ops::maximum, &ops::above, &ops::equal}) {
+  for (const OpDef* op : {&ops::maximum, &ops::minimum, &ops::above, &ops::equal}) {
     all.add(*op, "one shape", {all.spread({3, 4}), all.values({3, 4})});
     all.add(*op, "per channel", {all.spread({2, 3, 2, 2}), all.values({3, 1, 1})});
   }
