@@ -21,7 +21,7 @@ class Scratch {
     }
     thread_local std::optional<Workspace> kept;
     thread_local std::size_t size = 0;
-    if (size < bytes) {
+    if (!kept || size < bytes) {
       size = 0;
       kept.reset();
       kept.emplace(bytes);
