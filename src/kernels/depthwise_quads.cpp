@@ -23,9 +23,9 @@ class QuadRun {
     static_assert(!kEdge || M == 1);
     left_ = !kEdge || (quad > 0 && quad <= job.inputs);
     right_ = !kEdge || quad < job.inputs;
-    const std::int64_t cell = (quad - 1) * job.cell_values;
-    above_ = job.rows[row] + cell;
-    below_ = job.rows[row + 1] + cell;
+    first_ = (quad - 1) * job.cell_values;
+    above_ = job.rows[row];
+    below_ = job.rows[row + 1];
     top_ = job.results[2 * row];
     bottom_ = job.results[2 * row + 1];
   }
@@ -39,8 +39,8 @@ class QuadRun {
           job_.bias == nullptr ? hn::Zero(D()) : hn::LoadU(D(), job_.bias + block.channel);
       Cells above;
       Cells below;
-      if constexpr (kAbove) Load(above_ + block.source, above);
-      if constexpr (kBelow) Load(below_ + block.source, below);
+      if constexpr (kAbove) Load(above_, first_ + block.source, above);
+      if constexpr (kBelow) Load(below_, first_ + block.source, below);
       if (top_ != nullptr) {
         T* HWY_RESTRICT out = top_ + place_ * job_.out_step + block.channel;
 #pragma GCC unroll 8
@@ -70,11 +70,11 @@ class QuadRun {
   using V = hn::Vec<D>;
   using Cells = V[M + 1];  // cell quad - 1 + m
 
-  HWY_INLINE void Load(const T* HWY_RESTRICT from, Cells& cells) const {
+  HWY_INLINE void Load(const T* HWY_RESTRICT row, std::int64_t at, Cells& cells) const {
 #pragma GCC unroll 8
-    for (int m = 0; m <= M; ++m, from += job_.cell_values) {
+    for (int m = 0; m <= M; ++m, at += job_.cell_values) {
       const bool there = !kEdge || (m == 0 ? left_ : right_);
-      cells[m] = there ? hn::LoadU(D(), from) : hn::Zero(D());
+      cells[m] = there ? hn::LoadU(D(), row + at) : hn::Zero(D());
     }
   }
 
@@ -108,7 +108,8 @@ class QuadRun {
   std::int64_t place_;  // of the first result
   bool left_;           // whether the cell left of the first quad's is there
   bool right_;          // and its own
-  const T* above_;
+  std::int64_t first_;  // of the values of a row: those of the first cell
+  const T* above_;      // rows; none may be there
   const T* below_;
   T* top_;
   T* bottom_;
