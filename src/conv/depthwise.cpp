@@ -262,10 +262,10 @@ class Product {
     if (pass_ == Pass::backward_data && places * problem_.in_channels < values)
       std::memset(args_.result, 0, static_cast<std::size_t>(values) * sizeof(T));
     if (grids_.empty()) return;
-    const auto packed = derive_weights(problem_, pass_, args_, WeightOrder::across_groups,
-                                       kernels::vector_lanes<T>(),
-                                       static_cast<std::size_t>(packed_values()) * sizeof(T),
-                                       [&](void* memory) { pack(static_cast<T*>(memory)); });
+    const auto packed = derive_weights(
+        problem_, pass_, args_, by_quads_ ? WeightOrder::quads : WeightOrder::across_groups,
+        kernels::vector_lanes<T>(), static_cast<std::size_t>(packed_values()) * sizeof(T),
+        [&](void* memory) { pack(static_cast<T*>(memory)); });
     weights_ = packed->template as<T>();
     const std::int64_t blocks = std::ssize(blocks_.list);
     const std::int64_t rows = problem_.batch * std::ssize(cells_[0]) * std::ssize(cells_[1]);

@@ -13,7 +13,7 @@
 namespace fovea::conv {
 
 // The orders in which algorithms keep weights; one that is kept has a line here.
-enum class WeightOrder : std::int64_t { blocks, across_groups, patches };
+enum class WeightOrder : std::int64_t { blocks, across_groups, quads, patches };
 
 // Memory of `bytes` that `fill` has written. With `args.weights`, it is kept there under `key`
 // until the weights change.

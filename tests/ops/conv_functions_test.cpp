@@ -205,6 +205,23 @@ TEST(ConvTranspose, SpreadsEachInputCell) {
             (Values{1, 2, 0, 10, 20, 0, 100, 200, 0, 0}));
 }
 
+// One plane is computed in another order of weights than several, and weights are kept in order.
+TEST(ConvTranspose, OneWeightServesOnePlaneAndSeveral) {
+  const Tensor weight = random_tensor({32, 1, 1, 3, 3}, 1, DType::float32);
+  const Tensor several = random_tensor({1, 32, 4, 5, 5}, 2, DType::float32);
+  const Tensor one = several.slice(2, 0, 1);
+  const ConvTransposeOptions options{.stride = {1, 2, 2}, .padding = {0, 1, 1}, .groups = 32};
+  const auto with = [&](const Tensor& x, const Tensor& w) {
+    return conv_transpose3d(x, w, {}, options);
+  };
+  const auto fresh = [&] { return random_tensor({32, 1, 1, 3, 3}, 1, DType::float32); };
+  const Tensor expected_one = with(one, fresh());
+  const Tensor expected = with(several, fresh());
+  for (int i = 0; i < 3; ++i) expect_identical(with(one, weight), expected_one);
+  for (int i = 0; i < 3; ++i) expect_identical(with(several, weight), expected);
+  for (int i = 0; i < 3; ++i) expect_identical(with(one, weight), expected_one);
+}
+
 TEST(ConvTranspose, SaysWhatIsWrong) {
   const Tensor x = Tensor::zeros({1, 4, 5, 5});
   const Tensor w = Tensor::zeros({4, 3, 3, 3});
