@@ -177,9 +177,10 @@ HWY_INLINE void exponentials_up_to_one(D d, V (&x)[kCount]) {
     const auto exponent = hn::ShiftLeft<23>(hn::BitCast(bits, rounded[i]));
     return hn::BitCast(d, hn::Add(hn::BitCast(bits, value[i]), exponent));
   });
-  // NaN is kept: it is not equal to the bound.
+  // NaN is kept as it was: with an exponent added to its bits it may be a number.
   set_each(x, [&](auto i) HWY_ATTR {
-    return hn::IfThenZeroElse(hn::Eq(x[i], hn::Set(d, kLow)), value[i]);
+    const V low = hn::Set(d, kLow);
+    return hn::IfThenElse(hn::Gt(x[i], low), value[i], hn::IfThenZeroElse(hn::Eq(x[i], low), x[i]));
   });
 }
 template <std::size_t kCount, class D, class V,

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "hwy/highway.h"
 #include "kernels/exponential-inl.h"
@@ -210,39 +211,47 @@ HWY_INLINE void for_each_column(const SoftmaxShape& shape, std::int64_t first, s
 }
 
 template <std::size_t kVectors, class T>
-HWY_INLINE std::int64_t softmax_in_registers(bool logarithm, std::int64_t first, std::int64_t last,
-                                             const T* x, T* y) {
+HWY_INLINE void softmax_in_registers(bool logarithm, std::int64_t first, std::int64_t last,
+                                     const T* x, T* y) {
   constexpr std::size_t kRows = HWY_TARGET <= HWY_AVX3 ? 8 / kVectors : 1;
   constexpr auto kStep = static_cast<std::int64_t>(kRows);
   const auto size = static_cast<std::int64_t>(kVectors * hn::Lanes(hn::ScalableTag<T>()));
-  for (; first + kStep <= last; first += kStep) {
+  const auto rows_of = [&](auto rows, std::int64_t at) HWY_ATTR {
     if (logarithm) {
-      softmax_vectors<true, kRows, kVectors>(x + first * size, y + first * size);
+      softmax_vectors<true, rows(), kVectors>(x + at * size, y + at * size);
     } else {
-      softmax_vectors<false, kRows, kVectors>(x + first * size, y + first * size);
+      softmax_vectors<false, rows(), kVectors>(x + at * size, y + at * size);
     }
-  }
-  return first;
+  };
+  for (; first + kStep <= last; first += kStep)
+    rows_of(std::integral_constant<std::size_t, kRows>(), first);
+  // In the same way, so that a row's bits do not depend on its place.
+  for (; first < last; ++first) rows_of(std::integral_constant<std::size_t, 1>(), first);
 }
 
-// Columns of neighbours that fill a few vectors; returns the first column that is left.
+// Columns of neighbours that fill a few vectors; false where these are not such.
 template <class T>
-HWY_INLINE std::int64_t softmax_short_rows(const SoftmaxShape& shape, bool logarithm,
-                                           std::int64_t first, std::int64_t last, const T* x,
-                                           T* y) {
+HWY_INLINE bool softmax_short_rows(const SoftmaxShape& shape, bool logarithm, std::int64_t first,
+                                   std::int64_t last, const T* x, T* y) {
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(hn::ScalableTag<T>()));
-  if (shape.inner != 1) return first;
-  if (shape.size == lanes) return softmax_in_registers<1>(logarithm, first, last, x, y);
-  if (shape.size == 2 * lanes) return softmax_in_registers<2>(logarithm, first, last, x, y);
-  if (shape.size == 4 * lanes) return softmax_in_registers<4>(logarithm, first, last, x, y);
-  return first;
+  if (shape.inner != 1) return false;
+  if (shape.size == lanes) {
+    softmax_in_registers<1>(logarithm, first, last, x, y);
+  } else if (shape.size == 2 * lanes) {
+    softmax_in_registers<2>(logarithm, first, last, x, y);
+  } else if (shape.size == 4 * lanes) {
+    softmax_in_registers<4>(logarithm, first, last, x, y);
+  } else {
+    return false;
+  }
+  return true;
 }
 
 template <class T>
 HWY_INLINE void softmax_columns(const SoftmaxShape& shape, bool logarithm, std::int64_t first,
                                 std::int64_t last, const T* x, T* y) {
   const auto size = static_cast<std::size_t>(shape.size);
-  first = softmax_short_rows(shape, logarithm, first, last, x, y);
+  if (softmax_short_rows(shape, logarithm, first, last, x, y)) return;
   for_each_column<T>(
       shape, first, last,
       [&](std::int64_t at) HWY_ATTR { softmax_row(size, logarithm, x + at, y + at); },

@@ -1,8 +1,11 @@
 // Softmax, its logarithm and the negative log-likelihood.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
+#include <vector>
 
 #include "core/tensor_impl.h"
 #include "fovea/autograd.h"
@@ -102,6 +105,29 @@ TEST(Softmax, NanReachesItsWholeColumnAndNoOther) {
         }
       }
     }
+  }
+}
+
+TEST(Softmax, EveryBitPatternOfNanIsNan) {
+  for (const std::uint32_t bits : {0xFFFFFFFFU, 0x7FFFFFFFU, 0xFF8001FFU, 0x7FC00000U}) {
+    for (const std::int64_t size : {16, 32, 64, 21}) {
+      std::vector<float> row(static_cast<std::size_t>(size), 0.5F);
+      row[3] = std::bit_cast<float>(bits);
+      const Tensor x = Tensor::from(row, {1, size});
+      for (const Tensor& y : {softmax(x), log_softmax(x)}) {
+        for (const float value : y.to_vector<float>()) EXPECT_TRUE(std::isnan(value)) << bits;
+      }
+    }
+  }
+}
+
+TEST(Softmax, TheBitsOfARowDoNotDependOnItsPlace) {
+  const Tensor x = random_tensor({13, 64}, 7, DType::float32, -90, 9);
+  const Tensor y = softmax(x);
+  const Tensor logarithm = log_softmax(x);
+  for (std::int64_t i = 0; i < x.size(0); ++i) {
+    expect_identical(softmax(x.slice(0, i, i + 1)), y.slice(0, i, i + 1));
+    expect_identical(log_softmax(x.slice(0, i, i + 1)), logarithm.slice(0, i, i + 1));
   }
 }
 
