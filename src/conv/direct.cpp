@@ -150,7 +150,9 @@ class ProductRunner {
     };
     for (std::int64_t parts = 1; parts <= kTasks; parts *= 2) ask(parts);
     if (tiles_ <= kTasks) ask(tiles_);
-    if (least == 0) tile_parts_ = tiles_;
+    if (least > 0) return;
+    tile_parts_ = tiles_;
+    block_parts_ = blocks_;
   }
 
   // Some tiles: where each tap of each place reads, by tile, tap and place, and where each place is
