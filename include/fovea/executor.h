@@ -27,7 +27,7 @@ class FOVEA_API Executor {
 FOVEA_API void set_executor(std::shared_ptr<Executor> executor);
 
 // Size of the library's own pool; the start value is FOVEA_THREADS, or else the number of usable
-// cores. Throws Error for count < 1.
+// cores; at most 1024, or the number of cores where it is larger. Throws Error for count < 1.
 FOVEA_API void set_num_threads(int count);
 FOVEA_API int num_threads();
 

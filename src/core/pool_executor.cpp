@@ -63,12 +63,18 @@ class Patience {
   int times_ = 0;
 };
 
+// Every loop looks at each thread's share.
+int most_threads() {
+  constexpr int kMost = 1024;
+  return std::max(kMost, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
 // Tasks of one caller at a time; a second caller meanwhile computes on its own thread, which keeps
 // every core busy.
 class PoolExecutor final : public Executor {
  public:
   explicit PoolExecutor(int threads)
-      : threads_(threads), shares_(static_cast<std::size_t>(threads)) {
+      : threads_(std::min(threads, most_threads())), shares_(static_cast<std::size_t>(threads_)) {
     count_forks();
   }
 

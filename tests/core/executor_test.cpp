@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <limits>
 #include <numeric>
 #include <set>
 #include <stdexcept>
@@ -191,6 +192,12 @@ TEST(ParallelFor, ARaceBetweenTwoTasksIsSeenByTheThreadSanitizer) {
   EXPECT_DEATH(race(), "data race");
 }
 #endif
+
+TEST(Threads, AreNotMoreThanALoopCanSearch) {
+  const ThreadGuard guard(std::numeric_limits<int>::max());
+  EXPECT_GE(num_threads(), 1024);
+  EXPECT_LT(num_threads(), 1 << 16);
+}
 
 TEST(Threads, CountIsChecked) {
   EXPECT_CONTAINS(error_of([] { set_num_threads(0); }), "at least 1");
