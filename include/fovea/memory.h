@@ -16,7 +16,8 @@ struct MemoryStats {
 FOVEA_API MemoryStats memory_stats();
 // The high-water mark starts again from what is in use now.
 FOVEA_API void reset_high_water();
-// Gives cached memory back to the system, as far as nothing in use shares its segment.
+// Gives cached memory back to the system. Of a segment of which a part is in use, free pages are
+// given back, but their addresses are not, and `cached` goes on counting them.
 FOVEA_API void release_cached_memory();
 
 }  // namespace fovea

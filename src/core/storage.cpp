@@ -10,6 +10,7 @@
 #include <array>
 #include <bit>
 #include <cstdlib>
+#include <new>
 #include <vector>
 
 #include "core/check.h"
@@ -122,10 +123,14 @@ class BlockCache {
   // Null where the system has none left.
   void* try_take(std::size_t bytes) {
     if (in_segments(bytes)) {
-      const auto [block, size] = segments_.take(bytes);
-      if (block != nullptr) count_in(size);
-      large_in_use_ += size;
-      return block;
+      try {
+        const auto [block, size] = segments_.take(bytes);
+        if (block != nullptr) count_in(size);
+        large_in_use_ += size;
+        return block;
+      } catch (const std::bad_alloc&) {  // no memory even for the list of pieces
+        return nullptr;
+      }
     }
     const std::size_t size = size_class(bytes);
     if (size < bytes) return nullptr;
