@@ -289,20 +289,13 @@ struct Target {
   Seeds (*seeds)();
 };
 constexpr Target kTargets[] = {
-    {"audio", audio},
-    {"checkpoint", checkpoint},
-    {"csv", csv},
-    {"descriptor", descriptor},
-    {"gzip", gzip},
-    {"idx", idx},
-    {"jpeg", jpeg},
-    {"model", model},
-    {"nifti", nifti},
-    {"npy", npy},
-    {"npz", npz},
-    {"plan", plan},
-    {"png", png},
-    {"safetensors", safetensors},
+    {"audio", audio}, {"checkpoint", checkpoint},
+    {"csv", csv},     {"descriptor", descriptor},
+    {"gzip", gzip},   {"idx", idx},
+    {"jpeg", jpeg},   {"model", model},
+    {"nifti", nifti}, {"npy", npy},
+    {"npz", npz},     {"plan", plan},
+    {"png", png},     {"safetensors", safetensors},
     {"ts", ts},
 };
 
