@@ -5,8 +5,8 @@
 #include <array>
 
 #include "core/check.h"
-#include "core/storage.h"
 #include "fovea/conv.h"
+#include "kernels/stream.h"
 
 namespace fovea::conv {
 
@@ -14,12 +14,10 @@ inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
 }
 
-// Whether to write a result around the caches: it leaves them all before it is read again, and each
-// row of channels, of `row_bytes`, begins at a whole vector.
+// Whether to write a result around the caches, which about as many bytes are read for.
 inline bool bypasses_caches(const void* result, std::int64_t bytes, std::int64_t row_bytes) {
-  constexpr std::int64_t kLeast = 16 << 20;
-  return bytes > kLeast && reinterpret_cast<std::uintptr_t>(result) % kAlignment == 0 &&
-         row_bytes % static_cast<std::int64_t>(kAlignment) == 0;
+  return kernels::is_streamed(result, 2 * static_cast<std::size_t>(bytes),
+                              static_cast<std::size_t>(row_bytes));
 }
 
 // The axes of a problem, with axes of one cell in front of those it has.

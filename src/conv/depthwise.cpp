@@ -6,7 +6,6 @@
 // Forward and backward_data walk over the rows of the result; backward_weights adds up over rows.
 // Tasks follow from the problem alone, so results are the same bits for any number of threads.
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <numeric>
 #include <string>
@@ -15,6 +14,7 @@
 #include "conv/algorithms.h"
 #include "conv/axes.h"
 #include "conv/cost.h"
+#include "conv/depthwise.h"
 #include "conv/epilogue.h"
 #include "conv/joined_quads.h"
 #include "conv/joined_rows.h"
@@ -26,29 +26,12 @@
 #include "kernels/depthwise_rows.h"
 #include "kernels/group_product.h"
 #include "kernels/patch_product.h"
-#include "kernels/transpose.h"
+#include "kernels/stream.h"
 
 namespace fovea::conv {
 namespace {
 
 using kernels::ChannelBlock;
-using kernels::LaneIndex;
-
-constexpr std::int64_t kWeightBytes = 24 << 10;  // that stay in the first-level cache
-
-// What a pass computes, per group: `results` channels, each from `sources` channels.
-struct Group {
-  std::int64_t count = 1;
-  std::int64_t results = 1;
-  std::int64_t sources = 1;
-};
-
-Group group_of(const ConvProblem& problem, Pass pass) {
-  const std::int64_t in = problem.in_channels / problem.groups;
-  const std::int64_t out = problem.out_channels / problem.groups;
-  if (pass == Pass::backward_data) return {problem.groups, in, out};
-  return {problem.groups, out, in};
-}
 
 // The gradient of the input of a channel multiplier: every output channel by itself as if each had
 // an input channel of its own, then the channels of a group added up.
@@ -60,34 +43,6 @@ bool sums_groups(const ConvProblem& problem, Pass pass) {
 Group kernel_group(const ConvProblem& problem, Pass pass) {
   if (sums_groups(problem, pass)) return {problem.out_channels, 1, 1};
   return group_of(problem, pass);
-}
-
-// First source channel and channels spanned by the groups of result channels [first, first +
-// lanes).
-struct Span {
-  std::int64_t first = 0;
-  std::int64_t channels = 0;
-};
-Span span_of(const Group& group, std::int64_t first, std::int64_t lanes) {
-  const std::int64_t begin = first / group.results;
-  const std::int64_t end = (first + lanes - 1) / group.results + 1;
-  return {begin * group.sources, (end - begin) * group.sources};
-}
-
-// First channels of the vectors that cover `channels`. The last is moved back to end with them: it
-// computes some again, to the same bits.
-struct Piece {
-  std::int64_t channel;
-  int lanes;
-};
-std::vector<Piece> pieces_of(std::int64_t channels, int lanes) {
-  if (channels < lanes)
-    lanes = static_cast<int>(std::bit_floor(static_cast<std::uint64_t>(channels)));
-  std::vector<Piece> pieces;
-  pieces.reserve(static_cast<std::size_t>(ceil_div(channels, lanes)));
-  for (std::int64_t channel = 0; channel < channels; channel += lanes)
-    pieces.push_back({std::min(channel, channels - lanes), lanes});
-  return pieces;
 }
 
 std::optional<std::string> refuses(const ConvProblem& problem, Pass pass) {
@@ -109,76 +64,6 @@ std::optional<std::string> refuses(const ConvProblem& problem, Pass pass) {
   return std::nullopt;
 }
 
-// The blocks of a pass, and the permutations that they point to.
-template <class T>
-struct Blocks {
-  std::vector<ChannelBlock<T>> list;
-  std::vector<LaneIndex<T>> lookups;
-  std::int64_t values = 0;  // results times reduced channels of all blocks, per tap
-};
-
-template <class T>
-std::int64_t block_values(const ChannelBlock<T>& block, std::int64_t sources) {
-  return block.lanes * sources;
-}
-
-template <class T>
-Blocks<T> blocks_of(const Group& group) {
-  const int lanes = kernels::vector_lanes<T>();
-  const std::int64_t all_sources = group.count * group.sources;
-  const bool spreads = group.results > 1 || group.sources > 1;
-  Blocks<T> blocks;
-  const std::vector<Piece> pieces = pieces_of(group.count * group.results, lanes);
-  blocks.list.reserve(pieces.size());
-  blocks.lookups.reserve(spreads ? pieces.size() * static_cast<std::size_t>(lanes * group.sources)
-                                 : 0);
-  for (const Piece& piece : pieces) {
-    ChannelBlock<T> block{.channel = piece.channel, .lanes = piece.lanes, .source = piece.channel};
-    if (spreads) {
-      block.source = std::min(span_of(group, piece.channel, lanes).first, all_sources - lanes);
-      block.lookup = blocks.lookups.data() + blocks.lookups.size();
-      for (std::int64_t i = 0; i < group.sources; ++i) {
-        for (int lane = 0; lane < lanes; ++lane) {
-          const std::int64_t source = (piece.channel + lane) / group.results * group.sources + i;
-          blocks.lookups.push_back(static_cast<LaneIndex<T>>(source - block.source));
-        }
-      }
-    }
-    blocks.values += block_values(block, group.sources);
-    blocks.list.push_back(block);
-  }
-  return blocks;
-}
-
-// The blocks in parts of about equal size, each with at most kWeightBytes of weights or sums. The
-// last two may overlap, and then belong to one part.
-class Parts {
- public:
-  Parts(std::int64_t blocks, std::int64_t values_per_block, std::int64_t value_bytes,
-        std::int64_t least = 1)
-      : blocks_(blocks) {
-    const std::int64_t most =
-        std::max<std::int64_t>(1, kWeightBytes / value_bytes / values_per_block);
-    count_ = std::clamp<std::int64_t>(std::max(ceil_div(blocks, most), least), 1,
-                                      std::max<std::int64_t>(1, blocks - 1));
-  }
-  std::int64_t count() const { return count_; }
-  std::int64_t begin(std::int64_t part) const { return part * blocks_ / count_; }
-
- private:
-  std::int64_t blocks_;
-  std::int64_t count_ = 1;
-};
-
-// Whether every block is a whole vector of channels that meet their own.
-template <class T>
-bool are_whole(const std::vector<ChannelBlock<T>>& blocks) {
-  const int lanes = kernels::vector_lanes<T>();
-  return std::ranges::all_of(blocks, [&](const ChannelBlock<T>& block) {
-    return block.lanes == lanes && block.lookup == nullptr;
-  });
-}
-
 // Into how many tasks to cut a pass that writes a tensor: of so much arithmetic or so many bytes
 // that each is worth it.
 std::int64_t tasks_of(const ConvProblem& problem) {
@@ -190,8 +75,6 @@ std::int64_t tasks_of(const ConvProblem& problem) {
   const auto multiply_adds = static_cast<double>(problem.multiply_adds());
   return even_tasks_for(std::max(multiply_adds / kMultiplyAdds, bytes / kBytes), 1);
 }
-
-// ---- Forward and backward_data.
 
 // Where the weight of (result channel, reduced channel) of tap 0 is in [out][in][taps].
 std::int64_t weight_offset(const ConvProblem& problem, Pass pass, std::int64_t result,
@@ -364,7 +247,7 @@ class Product {
       quads.for_each_window(source, static_cast<const T*>(args_.first), result,
                             static_cast<T*>(args_.result), chunk * rows / chunks,
                             (chunk + 1) * rows / chunks, run);
-      if (bypasses_) kernels::finish_bypassing_stores();
+      if (bypasses_) kernels::finish_streaming();
     });
   }
 
@@ -398,7 +281,7 @@ class Product {
         finish_row(first_block, last_block, window.count * window.outputs, out, result.axis[2]);
     };
     joined.for_each_window(static_cast<const T*>(args_.first), first, last, run);
-    if (bypasses_) kernels::finish_bypassing_stores();
+    if (bypasses_) kernels::finish_streaming();
   }
 
   // Some blocks of some rows of the result.
@@ -450,7 +333,7 @@ class Product {
     }
     next.sources.clear();
     multiply();
-    if (bypasses_) kernels::finish_bypassing_stores();
+    if (bypasses_) kernels::finish_streaming();
   }
 
   // Where a row of a grid reads, and where it is written.
@@ -539,183 +422,6 @@ class Product {
   bool bypasses_;
 };
 
-// ---- backward_weights: dw[o, c, k] = sum over positions of x[position + k][c] * g[position][o].
-//
-// A task adds up some blocks over some rows of output positions; the partial sums of rows are added
-// in order.
-
-template <class T>
-class WeightGradient {
- public:
-  WeightGradient(const ConvProblem& problem, const ConvArgs& args)
-      : problem_(problem),
-        args_(args),
-        group_(group_of(problem, Pass::backward_weights)),
-        blocks_(blocks_of<T>(group_)),
-        parts_(std::ssize(blocks_.list),
-               ceil_div(blocks_.values * problem.taps(), std::ssize(blocks_.list)), sizeof(T)) {
-    const std::array<ConvAxis, 3> axes = three_axes(problem);
-    grid_.batch = problem.batch;
-    for (std::size_t a = 0; a < 3; ++a) grid_.axes[a] = forward_axis(axes[a], problem.padding_mode);
-    grid_.source = dense_strides(input_sizes(axes), problem.in_channels);
-    inner_ = inner_axis(grid_);
-    rows_ = problem.batch * axes[0].output() * axes[1].output();
-    for (ChannelBlock<T>& block : blocks_.list) {
-      block.weights = size_;
-      size_ += block_values(block, group_.sources) * problem.taps();
-    }
-    const auto sums = static_cast<double>(size_);
-    const auto tensors =
-        static_cast<double>(problem.input_shape().numel() + problem.output_shape().numel());
-    splits_ = std::clamp<std::int64_t>(
-        static_cast<std::int64_t>(tensors / (2 * sums)), 1,
-        std::min(
-            ceil_div(even_tasks_for(static_cast<double>(problem.multiply_adds())), parts_.count()),
-            rows_));
-  }
-
-  std::size_t workspace() const { return static_cast<std::size_t>(splits_ * size_) * sizeof(T); }
-
-  void run() {
-    const Workspace memory(workspace());
-    sums_ = memory.as<T>();
-    const JoinedRows joined(grid_);
-    const bool joins = joined.fits() && joined.taps() == 3 && are_whole(blocks_.list);
-    parallel_for(parts_.count() * splits_, [&](std::int64_t task) {
-      const std::int64_t part = task / splits_;
-      if (joins) {
-        return sum_joined_rows(joined, parts_.begin(part), parts_.begin(part + 1), task % splits_);
-      }
-      sum_rows(parts_.begin(part), parts_.begin(part + 1), task % splits_);
-    });
-    parallel_for(std::ssize(blocks_.list), [&](std::int64_t block) { write_block(block); });
-  }
-
- private:
-  T* sums_of(std::int64_t block, std::int64_t split) const {
-    return sums_ + split * size_ + block_at(block).weights;
-  }
-  const ChannelBlock<T>& block_at(std::int64_t index) const {
-    return blocks_.list[static_cast<std::size_t>(index)];
-  }
-
-  void clear_sums(std::int64_t first_block, std::int64_t last_block, std::int64_t split) const {
-    for (std::int64_t b = first_block; b < last_block; ++b) {
-      const std::int64_t values = block_values(block_at(b), group_.sources) * problem_.taps();
-      std::memset(sums_of(b, split), 0, static_cast<std::size_t>(values) * sizeof(T));
-    }
-  }
-
-  void sum_joined_rows(const JoinedRows& joined, std::int64_t first_block, std::int64_t last_block,
-                       std::int64_t split) const {
-    clear_sums(first_block, last_block, split);
-    const std::int64_t row_values = inner_.outputs * problem_.out_channels;
-    const T* gradient = static_cast<const T*>(args_.second) + split * rows_ / splits_ * row_values;
-    const auto sum = [&](const kernels::RowWindow<T>& window, std::int64_t, std::int64_t,
-                         std::int64_t) {
-      kernels::depthwise_rows_gradient<T>({.window = window,
-                                           .blocks = blocks_.list.data() + first_block,
-                                           .block_count = last_block - first_block,
-                                           .gradient = gradient,
-                                           .gradient_step = problem_.out_channels,
-                                           .gradient_row_step = row_values,
-                                           .sums = sums_ + split * size_});
-      gradient += window.count * row_values;
-    };
-    joined.for_each_window(static_cast<const T*>(args_.first), split * rows_ / splits_,
-                           (split + 1) * rows_ / splits_, sum);
-  }
-
-  void sum_rows(std::int64_t first_block, std::int64_t last_block, std::int64_t split) const {
-    const AxisTable& inner = grid_.axes[2].table;
-    const int taps1 = grid_.axes[1].table.taps;
-    clear_sums(first_block, last_block, split);
-    const std::int64_t first = split * rows_ / splits_ * inner.outputs;
-    const std::int64_t last = (split + 1) * rows_ / splits_ * inner.outputs;
-    // The source row that each row of positions needs first, a row ahead.
-    std::vector<const T*> furthest;
-    for_each_segment(grid_, first, last - first, [&](const GridSegment& segment, std::int64_t) {
-      const T* row = nullptr;
-      for (int tap0 = grid_.axes[0].table.taps - 1; tap0 >= 0 && row == nullptr; --tap0) {
-        for (int tap1 = taps1 - 1; tap1 >= 0 && row == nullptr; --tap1) {
-          row = source_row(grid_, static_cast<const T*>(args_.first), segment, tap0, tap1);
-        }
-      }
-      furthest.push_back(row);
-    });
-    std::size_t index = 0;
-    std::vector<const T*> rows;
-    std::vector<int> taps;
-    for_each_segment(grid_, first, last - first, [&](const GridSegment& segment, std::int64_t at) {
-      rows.clear();
-      taps.clear();
-      for (int tap0 = 0; tap0 < grid_.axes[0].table.taps; ++tap0) {
-        for (int tap1 = 0; tap1 < taps1; ++tap1) {
-          const T* row = source_row(grid_, static_cast<const T*>(args_.first), segment, tap0, tap1);
-          if (row == nullptr) continue;
-          rows.push_back(row);
-          taps.push_back(tap0 * taps1 + tap1);
-        }
-      }
-      const T* gradient =
-          static_cast<const T*>(args_.second) + (first + at) * problem_.out_channels;
-      const T* ahead = ++index < furthest.size() ? furthest[index] : nullptr;
-      for (std::int64_t b = first_block; b < last_block; ++b) {
-        kernels::group_gradient<T>({
-            .inner = inner_,
-            .rows = rows.data(),
-            .row_taps = taps.data(),
-            .row_count = std::ssize(rows),
-            .gradient = gradient,
-            .gradient_step = problem_.out_channels,
-            .block = block_at(b),
-            .reduced = group_.sources,
-            .sums = sums_of(b, split),
-            .ahead = ahead,
-            .ahead_gradient = gradient + inner.outputs * problem_.out_channels,
-        });
-      }
-    });
-  }
-
-  // Adds the splits in order and writes [o][c][tap].
-  void write_block(std::int64_t index) const {
-    const ChannelBlock<T>& block = block_at(index);
-    const std::int64_t lanes = block.lanes;
-    const std::int64_t taps = problem_.taps();
-    const std::int64_t step = lanes * group_.sources;
-    T* sum = sums_of(index, 0);
-    for (std::int64_t split = 1; split < splits_; ++split) {
-      const T* more = sums_of(index, split);
-      for (std::int64_t i = 0; i < step * taps; ++i) sum[i] += more[i];
-    }
-    // Blocks overlap where the last was moved back; the earlier one writes what both have.
-    const std::int64_t done =
-        index == 0 ? 0 : block_at(index - 1).channel + block_at(index - 1).lanes;
-    const std::int64_t skipped = std::max<std::int64_t>(done - block.channel, 0);
-    T* dw = static_cast<T*>(args_.result) + (block.channel + skipped) * group_.sources * taps;
-    for (std::int64_t i = 0; i < group_.sources; ++i) {
-      kernels::transpose<T>({.rows = taps,
-                             .columns = lanes - skipped,
-                             .from_stride = step,
-                             .to_stride = group_.sources * taps},
-                            sum + i * lanes + skipped, dw + i * taps);
-    }
-  }
-
-  const ConvProblem& problem_;
-  const ConvArgs& args_;
-  Group group_;
-  Blocks<T> blocks_;
-  Parts parts_;
-  PatchGrid grid_;
-  kernels::InnerAxis inner_;
-  std::int64_t rows_ = 0;  // of output positions
-  std::int64_t size_ = 0;  // of the sums of one split, in which blocks say where theirs are
-  std::int64_t splits_ = 1;
-  T* sums_ = nullptr;
-};
-
 ConvCost predict(const ConvProblem& problem, Pass pass) {
   const CoreModel model = core_model(problem.dtype);
   ConvCost cost = least_cost(problem, pass);
@@ -751,7 +457,7 @@ ConvCost predict(const ConvProblem& problem, Pass pass) {
 std::size_t workspace(const ConvProblem& problem, Pass pass) {
   return dispatch_floating(problem.dtype, [&](auto tag) -> std::size_t {
     using T = typename decltype(tag)::type;
-    if (pass == Pass::backward_weights) return WeightGradient<T>(problem, {}).workspace();
+    if (pass == Pass::backward_weights) return depthwise_weights_workspace<T>(problem);
     return static_cast<std::size_t>(Product<T>(problem, pass, {}).packed_values()) * sizeof(T);
   });
 }
@@ -759,7 +465,7 @@ std::size_t workspace(const ConvProblem& problem, Pass pass) {
 void run(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
   dispatch_floating(problem.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    if (pass == Pass::backward_weights) return WeightGradient<T>(problem, args).run();
+    if (pass == Pass::backward_weights) return depthwise_weights<T>(problem, args);
     Product<T>(problem, pass, args).run();
   });
 }

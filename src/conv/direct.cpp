@@ -22,6 +22,7 @@
 #include "core/dispatch.h"
 #include "core/scratch.h"
 #include "fovea/executor.h"
+#include "kernels/stream.h"
 
 namespace fovea::conv {
 namespace {
@@ -122,7 +123,7 @@ class ProductRunner {
         multiply(group, part, chunk, next);
         if (ends) break;
       }
-      if (bypasses_) kernels::finish_bypassing_stores();
+      if (bypasses_) kernels::finish_streaming();
     });
   }
 

@@ -15,6 +15,7 @@
 #include "core/scratch.h"
 #include "fovea/executor.h"
 #include "kernels/patch_product.h"
+#include "kernels/stream.h"
 #include "kernels/transpose.h"
 
 namespace fovea::conv {
@@ -302,7 +303,7 @@ class Pointwise {
                              }
                            });
     });
-    if (bypasses_) kernels::finish_bypassing_stores();
+    if (bypasses_) kernels::finish_streaming();
   }
 
   // The products of a share of the units, in their order.

@@ -146,7 +146,7 @@ struct ResultCells {
   const GridStrides& strides;
   const T* bias = nullptr;  // of these channels, or null
   const Finish<T>& finish;
-  bool bypass = false;  // of the caches, with finish_bypassing_stores() to follow
+  bool bypass = false;  // of the caches, with finish_streaming() to follow
 };
 
 // Transforms two vectors of sequences over the points of one tile, re + i im, and back.

@@ -5,6 +5,7 @@
 // The target's own headers follow.
 #include "hwy/highway.h"
 #include "kernels/depthwise_quads.h"
+#include "kernels/stream-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
@@ -91,17 +92,10 @@ class QuadRun {
   }
 
   HWY_INLINE void Put(V even, V odd, T* HWY_RESTRICT& out) const {
-    if (!kEdge || place_ >= 0) Write(even, out);
+    if (!kEdge || place_ >= 0) put(job_.bypass, D(), even, out);
     out += job_.out_step;
-    if (!kEdge || (place_ + 1 >= 0 && place_ + 1 < job_.outputs)) Write(odd, out);
+    if (!kEdge || (place_ + 1 >= 0 && place_ + 1 < job_.outputs)) put(job_.bypass, D(), odd, out);
     out += job_.out_step;
-  }
-  HWY_INLINE void Write(V value, T* to) const {
-    if (HWY_UNLIKELY(job_.bypass)) {
-      hn::Stream(value, D(), to);
-    } else {
-      hn::StoreU(value, D(), to);
-    }
   }
 
   const DepthwiseQuads<T>& job_;

@@ -47,9 +47,8 @@ bool joins_columns();
 template <class T>
 void depthwise_columns(const DepthwiseRows<T>& job);  // of 5 or 7 taps
 
-// sums[block.weights + tap * lanes] += gradient times cell over all rows and places, for tap = i *
-// 3
-// + k.
+// sums[block.weights + tap * lanes] += gradient times cell over all rows and places, for
+// tap = i * 3 + k.
 template <class T>
 struct DepthwiseRowsGradient {
   RowWindow<T> window;

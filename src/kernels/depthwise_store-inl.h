@@ -13,21 +13,12 @@
 #include "kernels/depthwise_rows.h"
 #include "kernels/epilogue-inl.h"
 #include "kernels/group_source-inl.h"
+#include "kernels/stream-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-template <class D>
-HWY_INLINE void PutResult(const DepthwiseRows<hn::TFromD<D>>& job, D d, hn::Vec<D> value,
-                          hn::TFromD<D>* to) {
-  if (HWY_UNLIKELY(job.bypass)) {
-    hn::Stream(value, d, to);
-  } else {
-    hn::StoreU(value, d, to);
-  }
-}
 
 // Writes the sums of M places, the first of them at `out`, after the epilogue of the job.
 template <int M, class D>
@@ -41,12 +32,12 @@ HWY_INLINE void StorePlaces(const DepthwiseRows<hn::TFromD<D>>& job, D d,
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m, Walk(out, job.out_step), Walk(residual, job.out_step)) {
       const hn::Vec<D> sum = adds ? hn::Add(sums[m], hn::LoadU(d, residual)) : sums[m];
-      PutResult(job, d, bounds(sum), const_cast<T*>(out));
+      put(job.bypass, d, bounds(sum), const_cast<T*>(out));
     }
   } else {
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m, Walk(out, job.out_step))
-      PutResult(job, d, sums[m], const_cast<T*>(out));
+      put(job.bypass, d, sums[m], const_cast<T*>(out));
   }
 }
 

@@ -14,11 +14,10 @@
 #define HWY_TARGET_INCLUDE "kernels/norm.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // The target's own headers follow.
-#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/epilogue-inl.h"
 #include "kernels/lanes-inl.h"
-#include "kernels/weighted_sum-inl.h"
+#include "kernels/stream-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {

@@ -472,7 +472,6 @@ TileSize TileSize64() {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include "hwy/cache_control.h"
 #include "kernels/simd.h"
 
 namespace fovea::kernels {
@@ -501,9 +500,6 @@ void patch_product(const PatchProduct<float>& job) {
 template <>
 void patch_product(const PatchProduct<double>& job) {
   HWY_DYNAMIC_DISPATCH(PatchProduct64)(job);
-}
-void finish_bypassing_stores() {
-  hwy::FlushStream();
 }
 template <>
 void gradient_product(const GradientProduct<float>& job) {

@@ -56,8 +56,6 @@ struct PatchProduct {
 };
 template <class T>
 void patch_product(const PatchProduct<T>& job);
-// After patch products that bypass the caches: other threads see what this one wrote.
-void finish_bypassing_stores();
 
 // sum[m * sum_step + j] += (or = if it begins) sum over q of runs[q][offsets[m]] *
 // gradients[q][column + j] for m < rows and j < width, in the order of q: the same product,

@@ -16,7 +16,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // The target's own headers follow.
 #include "hwy/highway.h"
-#include "kernels/weighted_sum-inl.h"
+#include "kernels/stream-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {

@@ -9,24 +9,14 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/lanes-inl.h"
+#include "kernels/stream-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-// A store, past the caches where kStreamed (see stream.h).
-template <bool kStreamed, class D, class V, class T>
-HWY_INLINE void put(D d, V value, T* to) {
-  if constexpr (kStreamed) {
-    hn::Stream(value, d, to);
-  } else {
-    hn::StoreU(value, d, to);
-  }
-}
 
 // target = the weighted sum of `count` elements of each source, or adds it.
 template <std::size_t kSources, bool kAdd, bool kStreamed, class T>
