@@ -259,7 +259,7 @@ class Product {
                          std::int64_t place0, std::int64_t place1) {
       T* out = static_cast<T*>(args_.result) + image * result.image + place0 * result.axis[0] +
                place1 * result.axis[1];
-      const kernels::DepthwiseRows<T> job{
+      kernels::DepthwiseRows<T> job{
           .window = window,
           .blocks = grid_blocks_.front().data() + first_block,
           .block_count = last_block - first_block,
@@ -273,7 +273,10 @@ class Product {
           .epilogue = finish_.at_store(),
       };
       if (window.taps == 3) {
-        kernels::depthwise_rows(job);
+        const std::int64_t done = kernels::depthwise_runs(job);
+        job.blocks += done;
+        job.block_count -= done;
+        if (job.block_count > 0) kernels::depthwise_rows(job);
       } else {
         kernels::depthwise_columns(job);
       }

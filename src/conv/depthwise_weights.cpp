@@ -58,11 +58,10 @@ class WeightGradient {
     const JoinedRows joined(grid_);
     const bool joins = joined.fits() && joined.taps() == 3 && are_whole(blocks_.list);
     parallel_for(parts_.count() * splits_, [&](std::int64_t task) {
-      const std::int64_t part = task / splits_;
-      if (joins) {
-        return sum_joined_rows(joined, parts_.begin(part), parts_.begin(part + 1), task % splits_);
-      }
-      sum_rows(parts_.begin(part), parts_.begin(part + 1), task % splits_);
+      const std::int64_t split = task / parts_.count();
+      const std::int64_t part = task % parts_.count();
+      if (joins) return sum_joined_rows(joined, parts_.begin(part), parts_.begin(part + 1), split);
+      sum_rows(parts_.begin(part), parts_.begin(part + 1), split);
     });
     parallel_for(std::ssize(blocks_.list), [&](std::int64_t block) { write_block(block); });
   }

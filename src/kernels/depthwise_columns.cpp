@@ -8,9 +8,9 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // The target's own headers follow.
 #include "hwy/highway.h"
+#include "kernels/depthwise_cells-inl.h"
 #include "kernels/depthwise_rows.h"
 #include "kernels/depthwise_store-inl.h"
-#include "kernels/group_source-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
@@ -26,7 +26,7 @@ constexpr bool kFits = false;
 
 // Places of a tile: K rows of sums, the cells of a row and a weight must fit the registers.
 template <int K>
-constexpr int kPlaces = K == 5 ? 4 : 3;
+constexpr int kWidth = K == 5 ? 4 : 3;
 
 // Or the compiler would load it anew for each multiplication.
 template <class V>
@@ -41,12 +41,9 @@ template <class T, int K, int M>
 class Column {
  public:
   HWY_INLINE Column(const DepthwiseRows<T>& job, const ChannelBlock<T>& block, int place)
-      : job_(job), bias_(job.bias == nullptr ? nullptr : job.bias + block.channel) {
-    const std::int64_t first = job.window.first + place;
-    const std::int64_t begin = HWY_MIN(HWY_MAX(-first, 0), kCells);
-    const std::int64_t end = HWY_MAX(HWY_MIN(job.window.inputs - first, kCells), begin);
-    inside_ = (std::uint32_t{1} << end) - (std::uint32_t{1} << begin);
-    offset_ = first * job.window.cell_values + block.source;
+      : job_(job),
+        range_(CellsFrom(job.window, block, place, kCells)),
+        bias_(job.bias == nullptr ? nullptr : job.bias + block.channel) {
     out_ = job.out + place * job.out_step + block.channel;
     const T* weights = job.weights + block.weights;
     for (int t = 0; t < K * K; ++t) {
@@ -71,10 +68,10 @@ class Column {
 #pragma GCC unroll 8
       for (int m = 0; m < M; ++m) sums[0][m] = start;
       if (const T* row = job_.window.rows[j]; row != nullptr) {
-        if (inside_ == kAll) {
-          AddInner(row + offset_, sums);
+        if (range_.inside == kAll) {
+          AddInner(row + range_.offset, sums);
         } else {
-          AddEdge(row + offset_, sums);
+          AddEdge(row + range_.offset, sums);
         }
       }
       if (j >= K - 1) Store(sums[K - 1], j - (K - 1));
@@ -110,7 +107,7 @@ class Column {
   HWY_INLINE void AddEdge(const T* HWY_RESTRICT from, V (&sums)[K][M]) const {
 #pragma GCC unroll 16
     for (int c = 0; c < kCells; ++c, Walk(from, job_.window.cell_values)) {
-      if ((inside_ & (std::uint32_t{1} << c)) == 0) continue;
+      if ((range_.inside & (std::uint32_t{1} << c)) == 0) continue;
       const V cell = hn::LoadU(D(), from);
 #pragma GCC unroll 8
       for (int i = 0; i < K; ++i) {
@@ -125,14 +122,13 @@ class Column {
   }
 
   HWY_INLINE void Store(const V (&sums)[M], std::int64_t row) const {
-    StorePlaces<M>(job_, D(), sums, out_ + row * job_.out_row_step);
+    StoreSums<M>(job_, D(), sums, out_ + row * job_.out_row_step, job_.out_step);
   }
 
   const DepthwiseRows<T>& job_;
+  CellRange range_;
   const T* bias_;
   const T* out_;
-  std::int64_t offset_;   // of the first cell in a source row
-  std::uint32_t inside_;  // bit c: cell c is none of the padding
   HWY_ALIGN T weights_[K * K * HWY_LANES(T)];
 };
 
@@ -153,7 +149,7 @@ void RunColumns(const DepthwiseRows<T>& job) {
 
 template <int K, class T>
 void RunWindow(const DepthwiseRows<T>& job) {
-  if (job.window.outputs >= kPlaces<K>) return RunColumns<K, kPlaces<K>>(job);
+  if (job.window.outputs >= kWidth<K>) return RunColumns<K, kWidth<K>>(job);
   RunColumns<K, 1>(job);
 }
 

@@ -42,6 +42,11 @@ struct DepthwiseRows {
 template <class T>
 void depthwise_rows(const DepthwiseRows<T>& job);  // of 3 taps
 
+// Runs of four neighbouring blocks at a time, of 3 taps, to the same bits; returns how many blocks,
+// from the first on, it has computed: none where `depthwise_rows` is faster.
+template <class T>
+std::int64_t depthwise_runs(const DepthwiseRows<T>& job);
+
 // Whether the SIMD target has registers enough for the rows of sums of 5 and 7 taps.
 bool joins_columns();
 template <class T>

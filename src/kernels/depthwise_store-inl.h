@@ -20,24 +20,24 @@ namespace fovea::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Writes the sums of M places, the first of them at `out`, after the epilogue of the job.
+// Writes M vectors of sums, the first of them at `out`, after the epilogue of the job: places of
+// one block, or blocks of one place.
 template <int M, class D>
-HWY_INLINE void StorePlaces(const DepthwiseRows<hn::TFromD<D>>& job, D d,
-                            const hn::Vec<D> (&sums)[M], const hn::TFromD<D>* HWY_RESTRICT out) {
+HWY_INLINE void StoreSums(const DepthwiseRows<hn::TFromD<D>>& job, D d, const hn::Vec<D> (&sums)[M],
+                          const hn::TFromD<D>* HWY_RESTRICT out, std::int64_t step) {
   using T = hn::TFromD<D>;
   if (HWY_UNLIKELY(job.epilogue != nullptr)) {
     const Bounds<D> bounds(d, *job.epilogue);
     const bool adds = job.epilogue->residual != nullptr;
     const T* HWY_RESTRICT residual = adds ? residual_of<T>(*job.epilogue, out) : out;
 #pragma GCC unroll 8
-    for (int m = 0; m < M; ++m, Walk(out, job.out_step), Walk(residual, job.out_step)) {
+    for (int m = 0; m < M; ++m, Walk(out, step), Walk(residual, step)) {
       const hn::Vec<D> sum = adds ? hn::Add(sums[m], hn::LoadU(d, residual)) : sums[m];
       put(job.bypass, d, bounds(sum), const_cast<T*>(out));
     }
   } else {
 #pragma GCC unroll 8
-    for (int m = 0; m < M; ++m, Walk(out, job.out_step))
-      put(job.bypass, d, sums[m], const_cast<T*>(out));
+    for (int m = 0; m < M; ++m, Walk(out, step)) put(job.bypass, d, sums[m], const_cast<T*>(out));
   }
 }
 

@@ -175,6 +175,15 @@ constexpr const char* kJoinedProblems[] = {
     "g16mb1ic16ih7iw8oc16kh3sh2ph4",  "g16mb2ic16ih8iw10oc16kh3sh2ph0+ph0:1+pw0:1",
 };
 
+// Several vectors of channels side by side: whole runs of them and some left over, the last moved
+// back; rows of a tile, of more and of fewer places; cells a multiple of 512 bytes apart.
+constexpr const char* kRunProblems[] = {
+    "g72mb2ic72ih9iw17oc72kh3sh2ph1",    "g128mb2ic128ih6iw31oc128kh3sh2ph1",
+    "g256mb1ic256ih5iw13oc256kh3sh2ph2", "g128mb1ic128ih7iw9oc128kh3sh2ph0",
+    "g256mb1ic256ih4iw17oc256kh3ph1",    "g128mb2ic128ih3iw7oc128kh3ph2",
+    "g64mb1ic64ih5iw14oc64kh3sh2ph4",
+};
+
 // Groups that winograd takes: of one vector and of several, of part of one, of two widths; for 4, 8
 // and 16 lanes.
 constexpr const char* kBundledProblems[] = {
@@ -182,6 +191,30 @@ constexpr const char* kBundledProblems[] = {
     "g8mb2ic32ih13oc32kh3ph1",    "g2mb1ic64ih7oc128kh3ph1",
     "g2mb3ic96iw21oc32kw5pw2",    "g3mb1ic48id5ih6iw7oc96kd3kh3kw3pd1ph1pw1",
     "g6mb2ic96ih6oc48kh5ph1",     "g2mb1ic96ih21oc96kh3ph0",
+};
+
+// Large enough that the work is cut into many tasks, the positions of the weight gradient included.
+constexpr const char* kLargerProblems[] = {
+    "mb3ic33ih30oc40kh3ph1",
+    "mb1ic96ih14oc72kh3ph1",
+    "mb8ic1ih28oc6kh5ph2",
+    "mb2ic64ih20oc64kh1",
+    "mb2ic16ih17oc24kh3sh2ph1",
+    "g4mb2ic32ih20oc32kh3ph1dh1",
+    "mb2ic33ih30oc40kh3ph1+circular",
+    "mb2ic40ih30oc16kh3ph2+mean",
+    "mb2ic3ih30oc16kh3ph1+mean",
+    "mb2ic40ih30oc16kh3ph2+constant:0.5",
+    "g40mb4ic40ih30oc40kh5ph2",
+    "g20mb4ic20ih30oc40kh3ph1",
+    "g16mb4ic64ih30oc64kh3sh2ph1",
+    "g32mb4ic32ih30oc32kh5ph2",
+    "g4mb3ic64ih21oc64kh3ph1",
+    "g16mb2ic128ih21oc128kh3ph1",
+    "g40mb2ic40ih30oc40kh5ph2+reflect",
+    "mb1ic3ih40oc64kh7sh2ph3",
+    "mb2ic128ih7oc96kh3ph1",
+    "g128mb4ic128ih29oc128kh3sh2ph1",
 };
 
 ConvProblem problem_of(const char* descriptor, DType dtype) {
@@ -224,6 +257,13 @@ TEST(ConvAlgorithms, AgreeWithTheReferenceOnNarrowGroups) {
 
 TEST(ConvAlgorithms, AgreeWithTheReferenceOnJoinedRows) {
   for (const char* descriptor : kJoinedProblems) {
+    compare_with_reference<float>(problem_of(descriptor, DType::float32), 1);
+    compare_with_reference<double>(problem_of(descriptor, DType::float64), 2);
+  }
+}
+
+TEST(ConvAlgorithms, AgreeWithTheReferenceOnRunsOfVectors) {
+  for (const char* descriptor : kRunProblems) {
     compare_with_reference<float>(problem_of(descriptor, DType::float32), 1);
     compare_with_reference<double>(problem_of(descriptor, DType::float64), 2);
   }
@@ -275,16 +315,7 @@ TEST(ConvAlgorithms, BackwardPassesAreTheAdjointsOfForward) {
 }
 
 TEST(ConvAlgorithms, GiveTheSameBitsForAnyNumberOfThreads) {
-  // Large enough that the work is cut into many tasks, the positions of the weight gradient
-  // included.
-  for (const char* descriptor :
-       {"mb3ic33ih30oc40kh3ph1", "mb1ic96ih14oc72kh3ph1", "mb8ic1ih28oc6kh5ph2",
-        "mb2ic64ih20oc64kh1", "mb2ic16ih17oc24kh3sh2ph1", "g4mb2ic32ih20oc32kh3ph1dh1",
-        "mb2ic33ih30oc40kh3ph1+circular", "mb2ic40ih30oc16kh3ph2+mean", "mb2ic3ih30oc16kh3ph1+mean",
-        "mb2ic40ih30oc16kh3ph2+constant:0.5", "g40mb4ic40ih30oc40kh5ph2",
-        "g20mb4ic20ih30oc40kh3ph1", "g16mb4ic64ih30oc64kh3sh2ph1", "g32mb4ic32ih30oc32kh5ph2",
-        "g4mb3ic64ih21oc64kh3ph1", "g16mb2ic128ih21oc128kh3ph1", "g40mb2ic40ih30oc40kh5ph2+reflect",
-        "mb1ic3ih40oc64kh7sh2ph3", "mb2ic128ih7oc96kh3ph1"}) {
+  for (const char* descriptor : kLargerProblems) {
     const ConvProblem problem = ConvProblem::parse(descriptor);
     const ConvBuffers<float> buffers = random_buffers<float>(problem, 5);
     for (const Pass pass : kPasses) {
