@@ -28,8 +28,7 @@ class WeightGradient {
         args_(args),
         group_(group_of(problem, Pass::backward_weights)),
         blocks_(blocks_of<T>(group_)),
-        parts_(std::ssize(blocks_.list),
-               ceil_div(blocks_.values * problem.taps(), std::ssize(blocks_.list)), sizeof(T)) {
+        parts_(parts_of(problem, blocks_)) {
     const std::array<ConvAxis, 3> axes = three_axes(problem);
     grid_.batch = problem.batch;
     for (std::size_t a = 0; a < 3; ++a) grid_.axes[a] = forward_axis(axes[a], problem.padding_mode);
@@ -67,6 +66,16 @@ class WeightGradient {
   }
 
  private:
+  // Each split has sums of its own, which other threads then add: rather parts than splits, while
+  // a part has some neighbouring lines of each cell.
+  static Parts parts_of(const ConvProblem& problem, const Blocks<T>& blocks) {
+    constexpr std::int64_t kBlocks = 8;
+    const std::int64_t count = std::ssize(blocks.list);
+    const std::int64_t tasks = even_tasks_for(static_cast<double>(problem.multiply_adds()));
+    return Parts(count, ceil_div(blocks.values * problem.taps(), count), sizeof(T),
+                 std::min(tasks / 2, count / kBlocks));
+  }
+
   T* sums_of(std::int64_t block, std::int64_t split) const {
     return sums_ + split * size_ + block_at(block).weights;
   }
@@ -83,9 +92,9 @@ class WeightGradient {
 
   void sum_joined_rows(const JoinedRows& joined, std::int64_t first_block, std::int64_t last_block,
                        std::int64_t split) const {
-    clear_sums(first_block, last_block, split);
     const std::int64_t row_values = inner_.outputs * problem_.out_channels;
     const T* gradient = static_cast<const T*>(args_.second) + split * rows_ / splits_ * row_values;
+    bool fresh = true;
     const auto sum = [&](const kernels::RowWindow<T>& window, std::int64_t, std::int64_t,
                          std::int64_t) {
       kernels::depthwise_rows_gradient<T>({.window = window,
@@ -94,7 +103,9 @@ class WeightGradient {
                                            .gradient = gradient,
                                            .gradient_step = problem_.out_channels,
                                            .gradient_row_step = row_values,
-                                           .sums = sums_ + split * size_});
+                                           .sums = sums_ + split * size_,
+                                           .fresh = fresh});
+      fresh = false;
       gradient += window.count * row_values;
     };
     joined.for_each_window(static_cast<const T*>(args_.first), split * rows_ / splits_,

@@ -63,6 +63,7 @@ struct DepthwiseRowsGradient {
   std::int64_t gradient_step = 0;
   std::int64_t gradient_row_step = 0;
   T* sums;
+  bool fresh = false;  // sums have no values yet, and begin with 0
 };
 template <class T>
 void depthwise_rows_gradient(const DepthwiseRowsGradient<T>& job);

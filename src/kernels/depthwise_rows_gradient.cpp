@@ -33,7 +33,7 @@ class GradientStrip {
     V sum[kTaps][kTaps];
 #pragma GCC unroll 9
     for (int t = 0; t < kTaps * kTaps; ++t)
-      sum[t / kTaps][t % kTaps] = hn::LoadU(D(), sums + t * kLanes);
+      sum[t / kTaps][t % kTaps] = job_.fresh ? hn::Zero(D()) : hn::LoadU(D(), sums + t * kLanes);
     if constexpr (S == 1) {
       RunDense(sum);
     } else {
@@ -134,7 +134,8 @@ class GradientPair {
   HWY_INLINE void Run(T* HWY_RESTRICT sums) const {
     Sums sum;
     ForSums([&](int v, int t) HWY_ATTR {
-      sum[v][t / kTaps][t % kTaps] = hn::LoadU(D(), sums + (v * kTaps * kTaps + t) * kLanes);
+      const T* HWY_RESTRICT from = sums + (v * kTaps * kTaps + t) * kLanes;
+      sum[v][t / kTaps][t % kTaps] = job_.fresh ? hn::Zero(D()) : hn::LoadU(D(), from);
     });
     HWY_ALIGN T own[M * 2 * kLanes];
     HWY_ALIGN T before[M * 2 * kLanes];
@@ -240,12 +241,20 @@ void RunBlocks(const DepthwiseRowsGradient<T>& job, int place) {
 }
 
 template <class T>
-void RunBand(const DepthwiseRowsGradient<T>& job) {
+void RunBand(DepthwiseRowsGradient<T> job) {
   const int outputs = job.window.outputs;
-  int place = 0;
-  for (; place + kPlaces <= outputs; place += kPlaces) RunBlocks<kPlaces>(job, place);
-  for (; place + kFewPlaces <= outputs; place += kFewPlaces) RunBlocks<kFewPlaces>(job, place);
-  for (; place < outputs; ++place) RunBlocks<1>(job, place);
+  for (int place = 0; place < outputs; job.fresh = false) {
+    const int left = outputs - place;
+    if (left >= kPlaces) {
+      RunBlocks<kPlaces>(job, place);
+      place += kPlaces;
+    } else if (left >= kFewPlaces) {
+      RunBlocks<kFewPlaces>(job, place);
+      place += kFewPlaces;
+    } else {
+      RunBlocks<1>(job, place++);
+    }
+  }
 }
 
 constexpr std::int64_t kColumn = 8 << 10;
@@ -258,6 +267,7 @@ void RunGradient(const DepthwiseRowsGradient<T>& given) {
     DepthwiseRowsGradient<T> job = given;
     job.window = band;
     job.gradient += row * given.gradient_row_step;
+    job.fresh = given.fresh && row == 0;
     RunBand(job);
   });
 }
