@@ -277,6 +277,8 @@ class Product {
         job.blocks += done;
         job.block_count -= done;
         if (job.block_count > 0) kernels::depthwise_rows(job);
+      } else if (joined.fits_map()) {
+        kernels::depthwise_map(job);
       } else {
         kernels::depthwise_columns(job);
       }
@@ -425,6 +427,27 @@ class Product {
   bool bypasses_;
 };
 
+// Of an axis: taps that an output reads on average, without those in the padding.
+double taps_inside(const AxisTable& table) {
+  std::int64_t inside = 0;
+  for (int tap = 0; tap < table.taps; ++tap) {
+    for (int output = 0; output < table.outputs; ++output)
+      inside += table.at(tap, output) != kPaddingCell;
+  }
+  return static_cast<double>(inside) / static_cast<double>(table.outputs);
+}
+
+// The taps of a small map that are multiplied, per output; backward_data has the same pairs.
+std::optional<double> taps_of_map(const ConvProblem& problem, const Group& group) {
+  if (group.results != 1 || group.sources != 1) return std::nullopt;
+  const std::array<ConvAxis, 3> axes = three_axes(problem);
+  PatchGrid grid;
+  for (std::size_t a = 0; a < 3; ++a) grid.axes[a] = forward_axis(axes[a], problem.padding_mode);
+  const JoinedRows joined(grid);
+  if (!joined.fits() || !joined.fits_map()) return std::nullopt;
+  return taps_inside(grid.axes[1].table) * taps_inside(grid.axes[2].table);
+}
+
 ConvCost predict(const ConvProblem& problem, Pass pass) {
   const CoreModel model = core_model(problem.dtype);
   ConvCost cost = least_cost(problem, pass);
@@ -441,6 +464,7 @@ ConvCost predict(const ConvProblem& problem, Pass pass) {
     for (const ConvAxis& axis : axes)
       taps /= static_cast<double>(std::min(axis.stride, axis.kernel));
   }
+  if (pass != Pass::backward_weights) taps = taps_of_map(problem, group).value_or(taps);
   // Whole vectors of results for each tap and source channel; permuting them; rows of results, for
   // each row of taps; what comes and goes. Fitted to measurements.
   const double channels =

@@ -41,8 +41,8 @@ inline kernels::InnerAxis inner_axis(const PatchGrid& grid) {
   return axis;
 }
 
-// Grids of 3x3, 5x5 and 7x7 kernels, which read each source row once for all rows of places that it
-// belongs to.
+// Grids of 3x3, 5x5 and 7x7 kernels, and of any larger ones on small maps, which read each source
+// row once for all rows of places that it belongs to.
 class JoinedRows {
  public:
   explicit JoinedRows(const PatchGrid& grid)
@@ -51,7 +51,13 @@ class JoinedRows {
   bool fits() const {
     return grid_.axes[0].table.taps == 1 && reads_neighbours(inner_) && reads_neighbours(rows_) &&
            inner_.taps == rows_.taps && inner_.tap_step == rows_.tap_step &&
-           inner_.output_step == rows_.output_step && (taps() == 3 || fits_columns());
+           inner_.output_step == rows_.output_step && (taps() == 3 || fits_map() || fits_columns());
+  }
+  // Of `fits`: a map that stays in registers row by row.
+  bool fits_map() const {
+    return taps() > 3 && inner_.output_step == 1 && inner_.inputs == inner_.outputs &&
+           inner_.outputs >= kernels::kLeastMapColumns && inner_.outputs <= kernels::kMapColumns &&
+           rows_.inputs <= kernels::kMapRows;
   }
   int taps() const { return inner_.taps; }
   std::int64_t planes() const { return grid_.batch * grid_.axes[0].table.outputs; }

@@ -1,5 +1,5 @@
-// Depthwise products of 3x3, 5x5 and 7x7 kernels and gradients of 3x3, whole bands of rows at a
-// time: each source row is read once for all rows of results that it belongs to.
+// Depthwise products of 3x3, 5x5 and 7x7 kernels, of any on small maps, and gradients of 3x3, whole
+// bands of rows at a time: each source row is read once for all rows of results that it belongs to.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ template <class T>
 struct RowWindow {
   const T* const* rows;          // [(count - 1) * stride + taps], at channel 0; null: padding
   std::int64_t count = 0;        // of rows of results
-  int taps = 3;                  // 3; 5 and 7 with a stride of 1
+  int taps = 3;                  // 3; 5 and 7, and of small maps more, with a stride of 1
   int stride = 1;                // 1 or 2, along both axes
   std::int64_t first = 0;        // cell of place 0
   std::int64_t inputs = 0;       // cells of a source row; those outside are padding
@@ -51,6 +51,14 @@ std::int64_t depthwise_runs(const DepthwiseRows<T>& job);
 bool joins_columns();
 template <class T>
 void depthwise_columns(const DepthwiseRows<T>& job);  // of 5 or 7 taps
+
+// Whole maps of 4 to 8 columns, as many of the source as of the results, and at most kMapRows rows
+// of the source, with a stride of 1 and any number of taps.
+inline constexpr int kLeastMapColumns = 4;
+inline constexpr int kMapColumns = 8;
+inline constexpr int kMapRows = 16;
+template <class T>
+void depthwise_map(const DepthwiseRows<T>& job);
 
 // sums[block.weights + tap * lanes] += gradient times cell over all rows and places, for
 // tap = i * 3 + k.

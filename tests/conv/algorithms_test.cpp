@@ -184,6 +184,15 @@ constexpr const char* kRunProblems[] = {
     "g64mb1ic64ih5iw14oc64kh3sh2ph4",
 };
 
+// Depthwise maps of 4 to 8 columns: kernels that reach across and beyond them, maps of many rows
+// and of fewer, padding that leaves other rows of results than of the source.
+constexpr const char* kMapProblems[] = {
+    "g16mb2ic16ih7oc16kh13ph6",       "g40mb1ic40ih8oc40kh5ph2",
+    "g16mb1ic16ih3iw5oc16kh9ph4",     "g32mb1ic32ih16iw6oc32kh7ph3",
+    "g16mb2ic16ih9iw4oc16kh5ph0pw2",  "g16mb1ic16id2ih7oc16kd1kh7kw7pd0ph3pw3",
+    "g16mb1ic16ih5iw7oc16kh17ph9pw8", "g16mb1ic16ih2iw6oc16kh11+ph4:7+pw2:8",
+};
+
 // Groups that winograd takes: of one vector and of several, of part of one, of two widths; for 4, 8
 // and 16 lanes.
 constexpr const char* kBundledProblems[] = {
@@ -264,6 +273,13 @@ TEST(ConvAlgorithms, AgreeWithTheReferenceOnJoinedRows) {
 
 TEST(ConvAlgorithms, AgreeWithTheReferenceOnRunsOfVectors) {
   for (const char* descriptor : kRunProblems) {
+    compare_with_reference<float>(problem_of(descriptor, DType::float32), 1);
+    compare_with_reference<double>(problem_of(descriptor, DType::float64), 2);
+  }
+}
+
+TEST(ConvAlgorithms, AgreeWithTheReferenceOnSmallMaps) {
+  for (const char* descriptor : kMapProblems) {
     compare_with_reference<float>(problem_of(descriptor, DType::float32), 1);
     compare_with_reference<double>(problem_of(descriptor, DType::float64), 2);
   }

@@ -29,7 +29,7 @@ constexpr double kSlope = 0.25;
 constexpr const char* kDescriptors[] = {
     "mb1ic20ih19oc75kh3ph1",        "mb2ic5iw17oc20kw3pw1",     "mb1ic7id5ih6iw7oc17kd3kh3kw3ph1",
     "g16mb2ic64ih9oc64kh3ph1",      "g40mb1ic40ih12oc40kh5ph2", "g20mb1ic20ih9oc40kh3ph1",
-    "g272mb1ic272ih9oc272kh7ph3",   "g40mb2ic40ih9oc40kh3ph1",  "g80mb1ic80ih15oc80kh3sh2ph1",
+    "g272mb1ic272ih9oc272kh7ph3",   "g40mb2ic40ih7oc40kh7ph3",  "g80mb1ic80ih15oc80kh3sh2ph1",
     "g5mb2ic5ih8oc5kh3ph1",         "mb3ic70ih1oc33kh1",        "mb1ic1iw30011oc6kw31pw15",
     "mb1ic3ih90iw190oc11kh3ph1",    "mb1ic300ih12oc160kh1",     "g2mb1ic64ih15oc150kh3sh2",
     "mb2ic16ih14oc6kh3ph1+circular"};
