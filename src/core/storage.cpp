@@ -41,14 +41,14 @@ std::size_t size_class(std::size_t bytes) {
 // Counts the classes: four for each power of two.
 constexpr std::size_t kClasses = 4 * 64;
 std::size_t class_number(std::size_t size) {
-  const auto power = static_cast<std::size_t>(std::bit_width(size) - 1);
+  const std::size_t power = std::max<std::size_t>(std::bit_width(size), 3) - 1;
   return 4 * power + ((size >> (power - 2)) & 3);
 }
 
 constexpr bool kCacheBlocks = FOVEA_CACHE_BLOCKS != 0;
-// From here on blocks are pieces of segments, and so on huge pages. On small ones, which lie anywhere
-// in memory, operands of 400 and 800 KiB collide in the second-level cache as chance will have it:
-// depthwise layers took up to 1.6 times as long, in some processes more than in others.
+// From here on blocks are pieces of segments, and so on huge pages. On small ones, which lie
+// anywhere in memory, operands of 400 and 800 KiB collide in the second-level cache as chance will
+// have it: depthwise layers took up to 1.6 times as long, in some processes more than in others.
 constexpr std::size_t kLarge = kSpread;
 
 bool in_segments(std::size_t bytes) {

@@ -183,8 +183,8 @@ TEST(ConvEpilogue, HoldsForResultsLargerThanTheCaches) {
   for (const char* descriptor : {"mb1ic2ih520oc16kh1", "g16mb1ic16ih520oc16kh1"}) {
     const ConvProblem problem = ConvProblem::parse(descriptor);
     const Tensor x = Tensor::ones(problem.input_shape()).contiguous(Layout::channels_last);
-    const Tensor w = Tensor::full(problem.weight_shape(),
-                                  1.0 / static_cast<double>(problem.in_channels / problem.groups));
+    const std::int64_t sources = problem.in_channels / problem.groups;
+    const Tensor w = Tensor::full(problem.weight_shape(), 1.0 / static_cast<double>(sources));
     const Tensor residual =
         Tensor::full(problem.output_shape(), -1.5, DType::float32, Layout::channels_last);
     for (const Activation activation :
