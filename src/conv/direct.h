@@ -1,7 +1,7 @@
 // The parts of `direct`, each in a file of its own: forward and backward_data in direct.cpp,
 // backward_data of few channels in direct_folded.cpp; backward_weights in direct_weights.cpp, of
 // few positions in direct_assembled.cpp and of 1x1 in direct_flat.cpp; groups of a vector or two in
-// direct_groups.cpp.
+// direct_groups.cpp and direct_group_weights.cpp.
 #pragma once
 
 #include <cstddef>
@@ -48,6 +48,14 @@ bool assembles(const ConvProblem& problem);
 std::size_t assembled_workspace(const ConvProblem& problem);
 template <class T>
 void backward_weights_assembled(const ConvProblem& problem, const ConvArgs& args);
+
+// Whether backward_weights goes by copies of the rows of each group.
+template <class T>
+bool sums_groups(const ConvProblem& problem);
+template <class T>
+std::size_t group_weights_workspace(const ConvProblem& problem);
+template <class T>
+void backward_weights_groups(const ConvProblem& problem, const ConvArgs& args);
 
 // Whether backward_weights is a product of two matrices as they lie in memory.
 template <class T>

@@ -138,6 +138,22 @@ double group_cycles(const CoreModel& model, const ConvProblem& problem, Pass pas
          tiles * kGroupTileStart + copies * kCopyCycles;
 }
 
+// The same for the weights' gradient: each cell is copied once, and read for each row of taps.
+double group_weights_cycles(const CoreModel& model, const ConvProblem& problem) {
+  constexpr double kCopyCycles = 6;
+  constexpr double kChannels = 8;    // of a tile
+  constexpr double kRowCycles = 30;  // of a tile, around each row
+  const std::array<ConvAxis, 3> axes = three_axes(problem);
+  const auto lanes = static_cast<double>(model.lanes);
+  const auto rows = static_cast<double>(problem.output_positions() / axes[2].output());
+  const auto out = static_cast<double>(problem.out_channels) / lanes;
+  const double tiles = out * static_cast<double>(problem.in_channels / problem.groups) / kChannels;
+  const double copies =
+      static_cast<double>(problem.input_shape().numel() + problem.output_shape().numel()) / lanes;
+  return static_cast<double>(problem.multiply_adds()) / model.multiply_adds * kWaste +
+         rows * static_cast<double>(axes[1].kernel) * tiles * kRowCycles + copies * kCopyCycles;
+}
+
 template <class T>
 double weights_cycles(const CoreModel& model, const ConvProblem& problem) {
   constexpr double kCollect = 1.5;  // per position and tap
@@ -154,6 +170,7 @@ double weights_cycles(const CoreModel& model, const ConvProblem& problem) {
                 model.multiply_adds * kWaste +
             stored * 2 * kTileCycles);
   }
+  if (sums_groups<T>(problem)) return group_weights_cycles(model, problem);
   const bool swaps = swaps_sides<T>(problem);
   if (swaps) std::swap(in, out);
   const bool joins = in < tile_rows && problem.taps() > 1 && may_copy_padded(problem);

@@ -34,16 +34,6 @@ Widths widths_of(const ConvProblem& problem, Pass pass) {
   return pass == Pass::backward_data ? Widths{in, out} : Widths{out, in};
 }
 
-PatchGrid forward_grid(const ConvProblem& problem) {
-  const std::array<ConvAxis, 3> axes = three_axes(problem);
-  PatchGrid grid{.batch = problem.batch,
-                 .axes = {},
-                 .source = dense_strides(input_sizes(axes), problem.in_channels),
-                 .result = dense_strides(output_sizes(axes), problem.out_channels)};
-  for (std::size_t a = 0; a < 3; ++a) grid.axes[a] = forward_axis(axes[a], problem.padding_mode);
-  return grid;
-}
-
 std::vector<PatchGrid> grids_of(const ConvProblem& problem, Pass pass) {
   return pass == Pass::forward ? std::vector{forward_grid(problem)} : backward_grids(problem);
 }

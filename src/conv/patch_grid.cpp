@@ -63,6 +63,16 @@ std::vector<std::int64_t> backward_phases(const ConvAxis& axis) {
   return phases;
 }
 
+PatchGrid forward_grid(const ConvProblem& problem) {
+  const std::array<ConvAxis, 3> axes = three_axes(problem);
+  PatchGrid grid{.batch = problem.batch,
+                 .axes = {},
+                 .source = dense_strides(input_sizes(axes), problem.in_channels),
+                 .result = dense_strides(output_sizes(axes), problem.out_channels)};
+  for (std::size_t a = 0; a < 3; ++a) grid.axes[a] = forward_axis(axes[a], problem.padding_mode);
+  return grid;
+}
+
 std::vector<PatchGrid> backward_grids(const ConvProblem& problem) {
   const std::array<ConvAxis, 3> axes = three_axes(problem);
   std::vector<PatchGrid> grids;

@@ -46,6 +46,8 @@ GridAxis backward_axis(const ConvAxis& axis, std::int64_t first);
 // The first cells of all grids of backward_data in which any tap reads; the cells of others stay
 // zero.
 std::vector<std::int64_t> backward_phases(const ConvAxis& axis);
+// The grid of forward, from the input to the output.
+PatchGrid forward_grid(const ConvProblem& problem);
 // All grids of backward_data, from the output's gradient to the input's.
 std::vector<PatchGrid> backward_grids(const ConvProblem& problem);
 // Whether each place reads one cell and writes one, each behind those of the place before.
