@@ -1,7 +1,7 @@
 // The parts of `direct`, each in a file of its own: forward and backward_data in direct.cpp,
 // backward_data of few channels in direct_folded.cpp; backward_weights in direct_weights.cpp, of
 // few positions in direct_assembled.cpp and of 1x1 in direct_flat.cpp; groups of a vector or two in
-// direct_groups.cpp and direct_group_weights.cpp.
+// direct_groups.cpp, direct_group_pairs.cpp and direct_group_weights.cpp.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,8 @@
 
 #include "conv/algorithms.h"
 #include "conv/axes.h"
+#include "conv/packed_weights.h"
+#include "conv/patch_grid.h"
 #include "conv/tasks.h"
 
 namespace fovea::conv {
@@ -34,6 +36,16 @@ template <class T>
 bool stages_groups(const ConvProblem& problem, Pass pass);
 template <class T>
 void run_groups(const ConvProblem& problem, Pass pass, const ConvArgs& args);
+
+// Whether backward_data, if it goes by copies, computes the results of all remainders of the stride
+// at once.
+template <class T>
+bool pairs_groups(const ConvProblem& problem);
+// With the grids of the remainders, how they read the weights, and these in the order of the grids.
+template <class T>
+void run_group_pairs(const ConvProblem& problem, const ConvArgs& args,
+                     const std::vector<PatchGrid>& phases, const std::vector<WeightView>& views,
+                     const T* packed);
 
 // Whether backward_data has so few input channels that it is computed by folding.
 template <class T>

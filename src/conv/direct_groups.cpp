@@ -2,21 +2,18 @@
 //
 // Such a tile has as many loads as multiplications, and a group's cells lie far apart in few sets
 // of the first-level cache. So the rows that a row of results reads are copied, padding and all,
-// until no later row needs them; then the places of a row lie at one distance, and kernels/
-// row_product.cpp finds them without a table. A task computes rows of some groups.
+// until no later row needs them (group_rows.h); then the places of a row lie at one distance, and
+// kernels/row_product.cpp finds them without a table.
 #include <algorithm>
 #include <cstring>
-#include <utility>
 #include <vector>
 
 #include "conv/axes.h"
 #include "conv/direct.h"
 #include "conv/epilogue.h"
+#include "conv/group_rows.h"
 #include "conv/packed_weights.h"
 #include "conv/patch_grid.h"
-#include "conv/staged_rows.h"
-#include "core/scratch.h"
-#include "fovea/executor.h"
 #include "kernels/group_product.h"
 #include "kernels/row_product.h"
 
@@ -40,10 +37,10 @@ std::vector<PatchGrid> grids_of(const ConvProblem& problem, Pass pass) {
 
 // The rows of results of one grid.
 template <class T>
-class GroupRows {
+class Results {
  public:
-  GroupRows(const ConvProblem& problem, Pass pass, const ConvArgs& args, const PatchGrid& grid,
-            const WeightView& view, const T* packed)
+  Results(const ConvProblem& problem, Pass pass, const ConvArgs& args, const PatchGrid& grid,
+          const WeightView& view, const T* packed)
       : args_(args),
         finish_(args),
         grid_(grid),
@@ -51,70 +48,22 @@ class GroupRows {
         packed_(packed),
         widths_(widths_of(problem, pass)),
         lanes_(kernels::vector_lanes<T>()),
-        staged_(grid, widths_.reduced),
         forward_(pass == Pass::forward),
-        rows_(grid.batch * grid.axes[0].table.outputs * grid.axes[1].table.outputs) {}
+        walk_(grid, problem.groups, widths_.reduced,
+              static_cast<double>(grid.places() * problem.groups) *
+                  static_cast<double>(widths_.results * widths_.reduced * std::ssize(view.taps))) {}
 
   void run() const {
-    const std::int64_t groups = view_.groups;
-    const std::int64_t wanted =
-        tasks_for(static_cast<double>(grid_.places() * groups) *
-                  static_cast<double>(widths_.results * widths_.reduced * std::ssize(view_.taps)));
-    const std::int64_t parts = std::min(groups, wanted);
-    const std::int64_t chunks = std::min(ceil_div(wanted, parts), rows_);
-    parallel_for(parts * chunks, [&](std::int64_t task) {
-      const std::int64_t chunk = task % chunks;
-      const std::int64_t part = task / chunks;
-      const auto bytes = static_cast<std::size_t>(staged_.values()) * sizeof(T);
-      const Scratch memory(bytes);
-      std::memset(memory.template as<T>(), 0, bytes);  // the padding
-      for (std::int64_t group = part * groups / parts; group < (part + 1) * groups / parts; ++group)
-        run_group(group, chunk * rows_ / chunks, (chunk + 1) * rows_ / chunks,
-                  memory.template as<T>());
-    });
+    walk_.run(static_cast<const T*>(args_.first),
+              [&](std::int64_t group, const GridSegment& segment, const std::vector<const T*>& rows,
+                  const std::vector<int>& taps) { multiply(group, segment, rows, taps); });
   }
 
  private:
-  void run_group(std::int64_t group, std::int64_t first, std::int64_t last, T* memory) const {
-    const AxisTable& table0 = grid_.axes[0].table;
-    const AxisTable& table1 = grid_.axes[1].table;
-    std::vector<const T*> held(static_cast<std::size_t>(staged_.slots()), nullptr);
-    std::vector<const T*> rows;
-    std::vector<int> taps;
-    for (std::int64_t index = first; index < last; ++index) {
-      GridSegment segment{.image = index / table1.outputs / table0.outputs, .place = {}};
-      segment.place[0] = static_cast<int>(index / table1.outputs % table0.outputs);
-      segment.place[1] = static_cast<int>(index % table1.outputs);
-      rows.clear();
-      taps.clear();
-      for (int tap = 0; tap < table1.taps; ++tap) {
-        const T* source = source_row(grid_, static_cast<const T*>(args_.first), segment, 0, tap);
-        if (source == nullptr) continue;
-        source += group * widths_.reduced;
-        const std::int64_t slot = staged_.slot(table1.at(tap, segment.place[1]));
-        T* const copy = memory + slot * staged_.row_values();
-        if (std::exchange(held[static_cast<std::size_t>(slot)], source) != source)
-          staged_.copy(source, copy);
-        rows.push_back(copy + staged_.first());
-        taps.push_back(tap);
-      }
-      if (index + 1 < last) ask_for_next(group, segment);
-      multiply(group, segment, rows, taps);
-    }
-  }
-
-  // Asks for the furthest source row of the next row of results, unless that begins a plane.
-  void ask_for_next(std::int64_t group, GridSegment segment) const {
-    const AxisTable& table = grid_.axes[1].table;
-    if (++segment.place[1] == table.outputs) return;
-    const int tap = table.tap_step < 0 ? 0 : table.taps - 1;
-    const T* source = source_row(grid_, static_cast<const T*>(args_.first), segment, 0, tap);
-    if (source != nullptr) staged_.ask_for(source + group * widths_.reduced);
-  }
-
   // One row of results of one group.
   void multiply(std::int64_t group, const GridSegment& segment, const std::vector<const T*>& rows,
                 const std::vector<int>& taps) const {
+    const StagedRows<T>& staged = walk_.staged();
     T* result = static_cast<T*>(args_.result) + segment.image * grid_.result.image +
                 group * widths_.results;
     for (std::size_t a = 0; a < 3; ++a)
@@ -128,10 +77,10 @@ class GroupRows {
           {.rows = rows.data(),
            .row_taps = taps.data(),
            .row_count = std::ssize(rows),
-           .taps = staged_.taps(),
-           .tap_step = staged_.tap_step(),
-           .places = staged_.places(),
-           .place_step = staged_.place_step(),
+           .taps = staged.taps(),
+           .tap_step = staged.tap_step(),
+           .places = staged.places(),
+           .place_step = staged.place_step(),
            .reduced = widths_.reduced,
            .weights =
                packed_ + group * view_.packed_size(lanes_) + view_.block_begin(block, lanes_),
@@ -143,7 +92,7 @@ class GroupRows {
     }
     if (!forward_ || !finish_.remains()) return;
     RestOf<T> rest(finish_);
-    for (int place = 0; place < staged_.places(); ++place)
+    for (int place = 0; place < staged.places(); ++place)
       rest.add(widths_.results, result + place * out_step);
   }
 
@@ -154,9 +103,8 @@ class GroupRows {
   const T* packed_;
   Widths widths_;
   int lanes_;
-  StagedRows<T> staged_;
   bool forward_;
-  std::int64_t rows_;
+  GroupRows<T> walk_;
 };
 
 }  // namespace
@@ -169,6 +117,7 @@ bool stages_groups(const ConvProblem& problem, Pass pass) {
   const std::int64_t lanes = kernels::vector_lanes<T>();
   if (widths.results % lanes != 0 || widths.reduced % lanes != 0) return false;
   if (std::max(widths.results, widths.reduced) > kMostVectors * lanes) return false;
+  if (pass == Pass::backward_data && pairs_groups<T>(problem)) return true;
   return std::ranges::all_of(grids_of(problem, pass), [&](const PatchGrid& grid) {
     return StagedRows<T>(grid, widths.reduced).fits();
   });
@@ -202,8 +151,10 @@ void run_groups(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
   const int lanes = kernels::vector_lanes<T>();
   const auto packed = pack_weights<T>(problem, pass, args, views, lanes);
   const T* next = packed->template as<T>();
+  if (!forward && pairs_groups<T>(problem))
+    return run_group_pairs<T>(problem, args, grids, views, next);
   for (std::size_t i = 0; i < grids.size(); ++i) {
-    GroupRows<T>(problem, pass, args, grids[i], views[i], next).run();
+    Results<T>(problem, pass, args, grids[i], views[i], next).run();
     next += views[i].groups * views[i].packed_size(lanes);
   }
 }

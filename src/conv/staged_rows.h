@@ -42,8 +42,9 @@ class StagedRows {
   std::int64_t slots() const { return depth_; }
   std::int64_t slot(std::int64_t cell) const { return cell % depth_; }
 
-  // Copies a row that begins here. What lies beside it is zeros.
-  void copy(const T* row, T* to) const {
+  // Copies a row that begins here, for some neighbouring groups values() apart. What lies beside it
+  // is zeros.
+  void copy(const T* row, std::int64_t groups, T* to) const {
     const std::int64_t begin = std::max<std::int64_t>(-lowest(), 0);  // of the copy
     const std::int64_t end = std::min(width_, source_.inputs - lowest());
     if (begin >= end) return;
@@ -51,14 +52,16 @@ class StagedRows {
                             .from_step = source_.cell_values,
                             .cells = end - begin,
                             .values = channels_,
-                            .to = to + begin * channels_});
+                            .to = to + begin * channels_,
+                            .parts = groups,
+                            .part_step = values()});
   }
 
   // Asks for a row that will be copied later.
-  void ask_for(const T* row) const {
+  void ask_for(const T* row, std::int64_t groups) const {
     constexpr auto kLine = static_cast<std::int64_t>(64 / sizeof(T));
     for (std::int64_t cell = 0; cell < source_.inputs; ++cell) {
-      for (std::int64_t i = 0; i < channels_; i += kLine)
+      for (std::int64_t i = 0; i < groups * channels_; i += kLine)
         __builtin_prefetch(row + cell * source_.cell_values + i, 0, 2);
     }
   }

@@ -125,9 +125,11 @@ void RunCopyCells(const CopyCells<T>& job) {
   constexpr auto kLanes = static_cast<std::int64_t>(HWY_LANES(T));
   const T* HWY_RESTRICT from = job.from;
   T* HWY_RESTRICT to = job.to;
-  for (std::int64_t cell = 0; cell < job.cells; ++cell, from += job.from_step) {
-    for (std::int64_t i = 0; i < job.values; i += kLanes, to += kLanes)
-      hn::Store(hn::LoadU(d, from + i), d, to);
+  for (std::int64_t cell = 0; cell < job.cells; ++cell, from += job.from_step, to += job.values) {
+    for (std::int64_t part = 0; part < job.parts; ++part) {
+      for (std::int64_t i = 0; i < job.values; i += kLanes)
+        hn::Store(hn::LoadU(d, from + part * job.values + i), d, to + part * job.part_step + i);
+    }
   }
 }
 

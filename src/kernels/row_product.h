@@ -30,7 +30,8 @@ struct RowProduct {
 template <class T>
 void row_product(const RowProduct<T>& job);
 
-// Copies `values` values, whole vectors, of each of some cells one behind the other.
+// Copies some cells: `parts` neighbours of `values` values, whole vectors, of each, those of a part
+// one behind the other.
 template <class T>
 struct CopyCells {
   const T* from;
@@ -38,6 +39,8 @@ struct CopyCells {
   std::int64_t cells = 0;
   std::int64_t values = 0;
   T* to;  // aligned
+  std::int64_t parts = 1;
+  std::int64_t part_step = 0;  // from copy to copy
 };
 template <class T>
 void copy_cells(const CopyCells<T>& job);
