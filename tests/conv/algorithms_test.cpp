@@ -237,6 +237,7 @@ constexpr const char* kCopiedProblems[] = {
     "g2mb2ic32ih40iw61oc32kh3sh2ph1",   "g5mb1ic40ih7iw12oc40kh3sh2ph1",
     "g6mb2ic24ih10iw13oc24kh3ph1",      "g8mb1ic16ih9iw10oc16kh3sh2ph0+ph0:1+pw0:1",
     "g3mb2ic48iw33oc48kw5sw2pw2",       "g2mb40ic32ih4oc64kh3ph1",
+    "g2mb1ic64ih6iw28oc32kh3sh2ph1",    "g2mb1ic64ih6iw27oc32kh3ph1",
     "g2mb1ic32ih7iw8oc64kh3sh2ph3",     "g3mb2ic24id2ih5iw31oc24kd1kh3kw3sd1sh2sw2pd0ph2pw0",
 };
 
