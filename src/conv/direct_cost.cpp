@@ -120,8 +120,8 @@ double data_cycles(const CoreModel& model, const ConvProblem& problem) {
 
 // Groups whose rows are copied: tiles, and vectors of source cells.
 double group_cycles(const CoreModel& model, const ConvProblem& problem, Pass pass) {
-  constexpr double kGroupTileStart = 280;
-  constexpr double kCopyCycles = 8;
+  constexpr double kGroupTileStart = 60;
+  constexpr double kCopyCycles = 6;
   constexpr double kPlaces = 14;  // of a tile
   const std::array<ConvAxis, 3> axes = three_axes(problem);
   const bool forward = pass == Pass::forward;
