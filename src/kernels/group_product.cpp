@@ -95,24 +95,35 @@ HWY_INLINE void AddTaps(D d, const TilePlace<hn::TFromD<D>>& at,
   const std::int64_t step = at.job->inner.cell_values;
   weights += run.first * reduced * lanes;
   const std::int64_t tap_weights = run.step * reduced * lanes;
-  for (std::int64_t i = 0; i < reduced; ++i, weights += lanes) {
-    const Source<kSpread, D> source = SourceOf<kSpread>(d, block, i);
-    Vec weight[K];
+  // Most tiles have padding, if any, in their first and last cells. A test for each cell costs more
+  // than it may where few taps read a cell, and each is permuted.
+  constexpr std::uint32_t kMiddle =
+      kCells > 2 * K ? (std::uint32_t{1} << (kCells - K)) - (std::uint32_t{1} << K) : 0;
+  const auto add = [&]<bool kTestsMiddle>() HWY_ATTR __attribute__((always_inline)) {
+    for (std::int64_t i = 0; i < reduced; ++i, weights += lanes) {
+      const Source<kSpread, D> source = SourceOf<kSpread>(d, block, i);
+      Vec weight[K];
 #pragma GCC unroll 4
-    for (int k = 0; k < K; ++k) weight[k] = hn::LoadU(d, weights + k * tap_weights);
-    const T* HWY_RESTRICT from = row + place.offset;
+      for (int k = 0; k < K; ++k) weight[k] = hn::LoadU(d, weights + k * tap_weights);
+      const T* HWY_RESTRICT from = row + place.offset;
 #pragma GCC unroll 32
-    for (int c = 0; c < kCells; ++c, Walk(from, step)) {
-      if ((place.inside & (std::uint32_t{1} << c)) == 0) continue;
-      const Vec value = source(d, from);
+      for (int c = 0; c < kCells; ++c, Walk(from, step)) {
+        const std::uint32_t bit = std::uint32_t{1} << c;
+        if ((kTestsMiddle || (kMiddle & bit) == 0) && (place.inside & bit) == 0) continue;
+        const Vec value = source(d, from);
 #pragma GCC unroll 4
-      for (int k = 0; k < K; ++k) {
-        const int m = (c - k) / S;
-        if (c < k || (c - k) % S != 0 || m >= M) continue;
-        sum[m] = hn::MulAdd(value, weight[k], sum[m]);
+        for (int k = 0; k < K; ++k) {
+          const int m = (c - k) / S;
+          if (c < k || (c - k) % S != 0 || m >= M) continue;
+          sum[m] = hn::MulAdd(value, weight[k], sum[m]);
+        }
       }
     }
+  };
+  if constexpr (kSpread && S == 2 && kMiddle != 0) {
+    if ((place.inside & kMiddle) == kMiddle) return add.template operator()<false>();
   }
+  add.template operator()<true>();
 }
 
 template <int M, int S, bool kSpread, class D>
