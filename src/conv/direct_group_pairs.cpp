@@ -49,6 +49,80 @@ PatchGrid pair_grid(const ConvProblem& problem) {
           .result = dense_strides(input_sizes(axes), problem.in_channels)};
 }
 
+template <class T>
+class GroupPairs {
+ public:
+  GroupPairs(const ConvProblem& problem, const ConvArgs& args, const std::vector<PatchGrid>& phases,
+             const std::vector<WeightView>& views, const T* packed)
+      : args_(args),
+        axes_(three_axes(problem)),
+        results_(problem.in_channels / problem.groups),
+        reduced_(problem.out_channels / problem.groups),
+        grid_(pair_grid(problem)),
+        walk_(grid_, problem.groups, reduced_, static_cast<double>(problem.multiply_adds())) {
+    for (std::size_t i = 0; i < phases.size(); ++i) {
+      const std::int64_t step = views[i].packed_size(kernels::vector_lanes<T>());
+      weights_[phases[i].axes[1].taps.size() - 1][phases[i].axes[2].taps.size() - 1] = {packed,
+                                                                                        step};
+      packed += views[i].groups * step;
+    }
+  }
+
+  void run() const {
+    walk_.run(static_cast<const T*>(args_.first),
+              [&](std::int64_t group, const GridSegment& segment, const std::vector<const T*>& rows,
+                  const std::vector<int>& taps) {
+                for (int half = 0; half < 2; ++half) multiply(group, segment, half, rows, taps);
+              });
+  }
+
+ private:
+  // One row of a pair. The first reads the first source row only, with tap 1; the second both.
+  void multiply(std::int64_t group, const GridSegment& segment, int half,
+                const std::vector<const T*>& rows, const std::vector<int>& taps) const {
+    const std::int64_t row = grid_.axes[1].first + 2 * segment.place[1] + half;
+    if (row < 0 || row >= axes_[1].input) return;
+    std::array<const T*, 2> sources{};
+    std::array<int, 2> row_taps{};
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (half == 0 && taps[i] == 1) continue;
+      sources[count] = rows[i];
+      row_taps[count++] = half == 0 ? 0 : 1 - taps[i];
+    }
+    const auto& [middle, sides] = weights_[static_cast<std::size_t>(half)];
+    kernels::row_pairs<T>({.rows = sources.data(),
+                           .row_taps = row_taps.data(),
+                           .row_count = static_cast<std::int64_t>(count),
+                           .pairs = walk_.staged().places(),
+                           .reduced = reduced_,
+                           .middle = middle.begin + group * middle.group_step,
+                           .sides = sides.begin + group * sides.group_step,
+                           .block = static_cast<int>(results_),
+                           .out = static_cast<T*>(args_.result) +
+                                  segment.image * grid_.result.image +
+                                  segment.place[0] * grid_.result.axis[0] +
+                                  row * grid_.result.axis[1] + group * results_,
+                           .out_step = grid_.result.axis[2],
+                           .first = -grid_.axes[2].first,
+                           .last = axes_[2].input - grid_.axes[2].first});
+  }
+
+  struct Weights {
+    const T* begin = nullptr;
+    std::int64_t group_step = 0;
+  };
+
+  const ConvArgs& args_;
+  std::array<ConvAxis, 3> axes_;
+  std::int64_t results_;  // channels of a group
+  std::int64_t reduced_;
+  PatchGrid grid_;
+  GroupRows<T> walk_;
+  // By how many taps read a row and a column of results, less one.
+  std::array<std::array<Weights, 2>, 2> weights_;
+};
+
 }  // namespace
 
 template <class T>
@@ -64,61 +138,7 @@ template <class T>
 void run_group_pairs(const ConvProblem& problem, const ConvArgs& args,
                      const std::vector<PatchGrid>& phases, const std::vector<WeightView>& views,
                      const T* packed) {
-  const std::array<ConvAxis, 3> axes = three_axes(problem);
-  const int lanes = kernels::vector_lanes<T>();
-  const std::int64_t results = problem.in_channels / problem.groups;
-  // The weights by how many taps read a row and a column of results, less one.
-  struct Weights {
-    const T* begin = nullptr;
-    const WeightView* view = nullptr;
-    const T* of(std::int64_t group, int lanes) const {
-      return begin + group * view->packed_size(lanes);
-    }
-  };
-  std::array<std::array<Weights, 2>, 2> weights;
-  for (std::size_t i = 0; i < phases.size(); ++i) {
-    weights[phases[i].axes[1].taps.size() - 1][phases[i].axes[2].taps.size() - 1] = {packed,
-                                                                                     &views[i]};
-    packed += views[i].groups * views[i].packed_size(lanes);
-  }
-  const PatchGrid grid = pair_grid(problem);
-  const GroupRows<T> walk(grid, problem.groups, problem.out_channels / problem.groups,
-                          static_cast<double>(problem.multiply_adds()));
-  walk.run(static_cast<const T*>(args.first),
-           [&](std::int64_t group, const GridSegment& segment, const std::vector<const T*>& rows,
-               const std::vector<int>& taps) {
-             const std::int64_t first = grid.axes[1].first + 2 * segment.place[1];
-             for (std::int64_t half = 0; half < 2; ++half) {
-               const std::int64_t row = first + half;
-               if (row < 0 || row >= axes[1].input) continue;
-               // The first row of a pair reads the first cell only, the second both, in the order
-               // of its taps.
-               std::array<const T*, 2> sources;
-               std::array<int, 2> row_taps;
-               std::size_t count = 0;
-               for (std::size_t i = 0; i < rows.size(); ++i) {
-                 if (half == 0 && taps[i] == 1) continue;
-                 sources[count] = rows[i];
-                 row_taps[count++] = half == 0 ? 0 : 1 - taps[i];
-               }
-               const auto& [middle, sides] = weights[static_cast<std::size_t>(half)];
-               kernels::row_pairs<T>({.rows = sources.data(),
-                                      .row_taps = row_taps.data(),
-                                      .row_count = static_cast<std::int64_t>(count),
-                                      .pairs = walk.staged().places(),
-                                      .reduced = problem.out_channels / problem.groups,
-                                      .middle = middle.of(group, lanes),
-                                      .sides = sides.of(group, lanes),
-                                      .block = static_cast<int>(results),
-                                      .out = static_cast<T*>(args.result) +
-                                             segment.image * grid.result.image +
-                                             segment.place[0] * grid.result.axis[0] +
-                                             row * grid.result.axis[1] + group * results,
-                                      .out_step = grid.result.axis[2],
-                                      .first = -grid.axes[2].first,
-                                      .last = axes[2].input - grid.axes[2].first});
-             }
-           });
+  GroupPairs<T>(problem, args, phases, views, packed).run();
 }
 template void run_group_pairs<float>(const ConvProblem&, const ConvArgs&,
                                      const std::vector<PatchGrid>&, const std::vector<WeightView>&,
