@@ -163,6 +163,7 @@ constexpr const char* kGroupedProblems[] = {
     "g32mb1ic32ih1iw8oc32kh3ph1",     "g48mb2ic48ih13iw18oc48kh5ph2",
     "g16mb1ic16ih9iw30oc16kh7kw3ph1", "g32mb1ic32ih20iw11oc32kh5kw4sh2ph2pw1",
     "g16mb2ic16ih5iw9oc16kh4kw6ph5",  "g16mb2ic16id3ih9iw9oc16kd1kh5kw3sd2sh1sw1pd0ph2pw1",
+    "g8mb1ic32ih6iw19oc32kh3sh2ph5",
 };
 
 // Depthwise kernels whose rows are joined: 5x5 and 7x7 of more and fewer rows than the kernel;
