@@ -103,13 +103,7 @@ class Product {
         bypasses_(bypasses(result_shape(problem, pass))) {
     const bool forward = pass == Pass::forward;
     if (forward) {
-      PatchGrid grid{.batch = problem.batch,
-                     .axes = {},
-                     .source = dense_strides(input_sizes(axes_), problem.in_channels),
-                     .result = dense_strides(output_sizes(axes_), problem.out_channels)};
-      for (std::size_t a = 0; a < 3; ++a)
-        grid.axes[a] = forward_axis(axes_[a], problem.padding_mode);
-      grids_.push_back(std::move(grid));
+      grids_.push_back(forward_grid(problem));
     } else {
       grids_ = backward_grids(problem);
     }
@@ -440,9 +434,7 @@ double taps_inside(const AxisTable& table) {
 // The taps of a small map that are multiplied, per output; backward_data has the same pairs.
 std::optional<double> taps_of_map(const ConvProblem& problem, const Group& group) {
   if (group.results != 1 || group.sources != 1) return std::nullopt;
-  const std::array<ConvAxis, 3> axes = three_axes(problem);
-  PatchGrid grid;
-  for (std::size_t a = 0; a < 3; ++a) grid.axes[a] = forward_axis(axes[a], problem.padding_mode);
+  const PatchGrid grid = forward_grid(problem);
   const JoinedRows joined(grid);
   if (!joined.fits() || !joined.fits_map()) return std::nullopt;
   return taps_inside(grid.axes[1].table) * taps_inside(grid.axes[2].table);

@@ -28,13 +28,10 @@ class WeightGradient {
         args_(args),
         group_(group_of(problem, Pass::backward_weights)),
         blocks_(blocks_of<T>(group_)),
-        parts_(parts_of(problem, blocks_)) {
-    const std::array<ConvAxis, 3> axes = three_axes(problem);
-    grid_.batch = problem.batch;
-    for (std::size_t a = 0; a < 3; ++a) grid_.axes[a] = forward_axis(axes[a], problem.padding_mode);
-    grid_.source = dense_strides(input_sizes(axes), problem.in_channels);
-    inner_ = inner_axis(grid_);
-    rows_ = problem.batch * axes[0].output() * axes[1].output();
+        parts_(parts_of(problem, blocks_)),
+        grid_(forward_grid(problem)),
+        inner_(inner_axis(grid_)),
+        rows_(grid_.batch * grid_.axes[0].table.outputs * grid_.axes[1].table.outputs) {
     for (ChannelBlock<T>& block : blocks_.list) {
       block.weights = size_;
       size_ += block_values(block, group_.sources) * problem.taps();
@@ -196,7 +193,7 @@ class WeightGradient {
   Parts parts_;
   PatchGrid grid_;
   kernels::InnerAxis inner_;
-  std::int64_t rows_ = 0;  // of output positions
+  std::int64_t rows_;      // of output positions
   std::int64_t size_ = 0;  // of the sums of one split, in which blocks say where theirs are
   std::int64_t splits_ = 1;
   T* sums_ = nullptr;
