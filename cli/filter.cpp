@@ -15,7 +15,6 @@ namespace cli {
 namespace {
 
 using fovea::PaddingMode;
-using fovea::Shape;
 using fovea::Tensor;
 
 struct FilterCommandOptions {

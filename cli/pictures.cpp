@@ -35,8 +35,8 @@ fovea::Tensor plot_of(const std::vector<double>& signal) {
   const double range = std::max(*high - *low, 1e-12);
   const auto length = static_cast<std::int64_t>(signal.size());
   const std::int64_t width = std::min(length, kPlotWidth);
-  const auto row_of = [&](double value) {
-    return std::lround((*high - value) / range * (kPlotHeight - 1));
+  const auto row_of = [range, top = *high](double value) {
+    return std::lround((top - value) / range * (kPlotHeight - 1));
   };
   std::vector<std::uint8_t> pixels(static_cast<std::size_t>(width * kPlotHeight), 255);
   for (std::int64_t x = 0; x < width; ++x) {
@@ -88,7 +88,7 @@ fovea::Tensor picture_of(const fovea::data::Dataset& dataset, std::int64_t index
   const fovea::Shape shape = dataset.sample_shape();
   std::vector<float> values(static_cast<std::size_t>(shape.numel()));
   dataset.read(index, values);
-  const fovea::Tensor picture = picture_of(values, shape, dataset.mean(), dataset.stddev());
+  fovea::Tensor picture = picture_of(values, shape, dataset.mean(), dataset.stddev());
   if (!dataset.has_masks()) return picture;
   std::vector<std::int64_t> mask(static_cast<std::size_t>(shape.numel() / shape[0]));
   dataset.read_mask(index, mask);
