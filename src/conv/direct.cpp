@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
@@ -57,7 +58,8 @@ class ProductRunner {
  public:
   explicit ProductRunner(const Product<T>& product)
       : product_(product),
-        tile_(kernels::tile_size<T>()),
+        most_rows_(most_rows(*product.grid)),
+        tile_(tile_within(most_rows_)),
         places_(product.grid->places()),
         tiles_(ceil_div(places_, tile_.rows)),
         taps_(static_cast<std::int64_t>(product.view->taps.size())),
@@ -128,6 +130,23 @@ class ProductRunner {
   }
 
  private:
+  // Rows that lie a power of two apart may share few sets of the first-level cache, which are read
+  // through from line to line: there may be as many as stay in them beside the weights.
+  static int most_rows(const PatchGrid& grid) {
+    constexpr std::int64_t kSetsBytes = 4096;  // from one line of a set to the next
+    constexpr std::int64_t kRowsOfSet = 9;
+    const std::int64_t step = grid.source.axis[2] * grid.axes[2].table.output_step;
+    const std::int64_t sets =
+        kSetsBytes / std::gcd(kSetsBytes, step * static_cast<std::int64_t>(sizeof(T)));
+    return static_cast<int>(std::min<std::int64_t>(sets * kRowsOfSet, 2 * kMaxTileRows));
+  }
+
+  static kernels::TileSize tile_within(int most_rows) {
+    kernels::TileSize size = kernels::tile_size<T>();
+    size.rows = std::min(size.rows, most_rows);
+    return size;
+  }
+
   // Tasks of one size, with many tiles to a block: where nothing is looked up, it costs no more to
   // cut blocks than tiles.
   void cut_flat(std::int64_t wanted, std::int64_t groups) {
@@ -242,6 +261,7 @@ class ProductRunner {
           .epilogue = product_.finish == nullptr ? nullptr : product_.finish->at_store(),
           .tile_step = tile_step(),
           .row_step = flat_ ? product_.grid->source.axis[2] : 0,
+          .most_rows = most_rows_,
       });
     }
     if (finishes_) finish(chunk, begin, end);
@@ -277,6 +297,7 @@ class ProductRunner {
   }
 
   const Product<T>& product_;
+  int most_rows_;  // of a tile
   kernels::TileSize tile_;
   std::int64_t places_;
   std::int64_t tiles_;

@@ -417,18 +417,19 @@ void RunPatchProduct(const PatchProduct<T>& job) {
   const bool two = job.width > kHalf * static_cast<int>(HWY_LANES(T));
   const bool even = job.row_step != 0;
   const auto& tiles = job.offsets == nullptr ? (two ? kTwo : kOne) : two ? kOffsetTwo : kOffsetOne;
-  const auto count = static_cast<unsigned>(job.rows + kRows - 1) / kRows;
+  const int most = HWY_MIN(kRows, job.most_rows);
+  const auto count = static_cast<unsigned>(job.rows + most - 1) / static_cast<unsigned>(most);
   const int64_t ahead =
       job.ahead.bytes == 0 ? 0 : static_cast<uint32_t>(job.ahead.bytes) / count + 1;
   PatchProduct<T> tile = job;
   for (int rest = job.rows; rest > 0; rest -= tile.rows) {
     // Of one vector there is room for twice as many rows, which share the loads of the weights.
-    const int tiles_here = even && !two && rest >= 2 * kRows ? 2 : 1;
-    tile.rows = HWY_MIN(rest, tiles_here * kRows);
+    const int tiles_here = even && !two && 2 * kRows <= HWY_MIN(rest, job.most_rows) ? 2 : 1;
+    tile.rows = HWY_MIN(rest, tiles_here * most);
     tile.ahead.bytes = tiles_here * ahead;
     if (tiles_here == 2) {
       EvenPatchTile<T, 2 * kRows, kHalf>(tile);
-    } else if (even && rest >= kRows) {
+    } else if (even && tile.rows == kRows) {
       two ? EvenPatchTile<T, kRows, 2 * kHalf>(tile) : EvenPatchTile<T, kRows, kHalf>(tile);
     } else {
       tiles[static_cast<size_t>(tile.rows - 1)](tile);

@@ -46,13 +46,14 @@ struct PatchProduct {
   const T* bias;        // of channel 0, or null
   T* const* out;        // [rows], channel 0
   std::int64_t column;  // first output channel of this block
-  int rows;             // of more than tile_size().rows, tiles are made
+  int rows;             // of more than a tile has, several are made
   int width;            // output channels of this block: at most two vectors
   Ahead ahead = {};     // asked for meanwhile
   bool bypass = false;  // write around the caches; outputs are then aligned to whole vectors
   const Epilogue<T>* epilogue = nullptr;  // of these results, or null
   std::int64_t tile_step = 0;             // from the runs of a tile to those of the next
-  std::int64_t row_step = 0;  // where not 0: one tap, and runs[m] = runs[0] + m * row_step
+  std::int64_t row_step = 0;         // where not 0: one tap, and runs[m] = runs[0] + m * row_step
+  int most_rows = 2 * kMaxTileRows;  // of a tile
 };
 template <class T>
 void patch_product(const PatchProduct<T>& job);

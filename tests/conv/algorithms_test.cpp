@@ -132,7 +132,7 @@ constexpr const char* kDenseProblems[] = {
 
 // Parts of `direct` of their own: the gradient of few channels, in bands that share cells or leave
 // some between them; that of the weights where these are many; one tap, whose places follow each
-// other, and whose weights are summed from either side.
+// other, and whose weights are summed from either side; rows a power of two apart.
 constexpr const char* kUnevenProblems[] = {
     "mb1ic3ih40oc64kh7sh2ph3",
     "mb1ic3ih44oc64kh3ph2dh1",
@@ -146,6 +146,9 @@ constexpr const char* kUnevenProblems[] = {
     "mb2ic70ih12oc30kh1ph1+circular",
     "g2mb2ic80ih9oc24kh1sh2",
     "mb2ic33ih30oc129kh1",
+    "mb2ic1024ih5oc20kh1",
+    "mb1ic16ih7iw8oc512kh1",
+    "mb1ic512ih9iw20oc18kh2sh2ph1",
 };
 
 // Narrow groups: rows of more and of less than a tile, taps by the run and by themselves, padding
