@@ -456,7 +456,7 @@ std::size_t workspace(const ConvProblem& problem, Pass pass) {
     if (pass == Pass::backward_weights) {
       return gradient_is_flat<T>(problem) ? flat_workspace<T>(problem)
              : sums_groups<T>(problem)    ? group_weights_workspace<T>(problem)
-             : assembles<T>(problem)      ? assembled_workspace(problem)
+             : assembles<T>(problem)      ? assembled_workspace<T>(problem)
                                           : backward_weights_workspace<T>(problem);
     }
     const std::int64_t lanes = kernels::tile_size<T>().lanes;

@@ -57,6 +57,7 @@ void backward_data_folded(const ConvProblem& problem, const ConvArgs& args);
 // Whether backward_weights has so few positions that it is assembled channel by channel.
 template <class T>
 bool assembles(const ConvProblem& problem);
+template <class T>
 std::size_t assembled_workspace(const ConvProblem& problem);
 template <class T>
 void backward_weights_assembled(const ConvProblem& problem, const ConvArgs& args);

@@ -3,7 +3,8 @@
 //
 // Then the time goes into moving the weights' gradient, so it is moved once: a task adds up all
 // taps of some channels in memory that stays in the second-level cache, and writes them in their
-// order.
+// order. Blocks of gradients are copied position behind position before: at the distance of all
+// channels they would not stay in the first-level cache.
 #include <algorithm>
 #include <numeric>
 #include <vector>
@@ -29,6 +30,14 @@ std::int64_t table_entries(const ConvProblem& problem) {
   return problem.taps() * problem.output_positions();
 }
 
+// Of the copied gradients.
+template <class T>
+std::int64_t gradient_values(const ConvProblem& problem) {
+  const int lanes = kernels::tile_size<T>().lanes;
+  return problem.groups * block_count(problem.out_channels / problem.groups, lanes) * 2 * lanes *
+         problem.output_positions();
+}
+
 template <class T>
 class AssembledGradient {
  public:
@@ -41,6 +50,10 @@ class AssembledGradient {
         out_(problem.out_channels / problem.groups),
         taps_(problem.taps()),
         blocks_(block_count(out_, tile_.lanes)),
+        places_(problem.output_positions()),
+        table_(static_cast<std::size_t>(2 * taps_ * places_) * sizeof(T*)),
+        gradients_(static_cast<std::size_t>(gradient_values<T>(problem)) * sizeof(T)),
+        counts_(static_cast<std::size_t>(taps_)),
         channels_(static_cast<std::size_t>(problem.in_channels)),
         padding_(static_cast<std::size_t>(
                      problem.padding_mode == PaddingMode::constant ? problem.in_channels : 0),
@@ -60,28 +73,38 @@ class AssembledGradient {
   }
 
   void run() {
-    positions_.resize(static_cast<std::size_t>(taps_));
-    parallel_for(taps_, [&](std::int64_t tap) { locate(tap); });
-    parallel_for(problem_.groups * blocks_ * parts_, [&](std::int64_t task) {
+    const std::int64_t blocks = problem_.groups * blocks_;
+    parallel_for(taps_ + blocks, [&](std::int64_t task) {
+      if (task < taps_) return locate(task);
+      copy_block(task - taps_);
+    });
+    parallel_for(blocks * parts_, [&](std::int64_t task) {
       run_task(task / parts_ / blocks_, task / parts_ % blocks_, task % parts_);
     });
   }
 
  private:
-  // Where one tap reads, and the gradients of these positions.
+  // Where one tap reads, and the gradients of these positions in the first block.
   struct Positions {
-    std::vector<const T*> runs;
-    std::vector<const T*> gradients;
+    const T** runs;
+    const T** gradients;
   };
+  Positions positions(std::int64_t tap) const {
+    const T** runs = table_.template as<const T*>() + 2 * tap * places_;
+    return {runs, runs + places_};
+  }
 
   // Positions at which the tap reads zeros of the padding are left out: they would add nothing.
   void locate(std::int64_t tap) {
-    Positions& found = positions_[static_cast<std::size_t>(tap)];
+    const Positions found = positions(tap);
+    std::int64_t count = 0;
     const AxisTable& inner = grid_.axes[2].table;
     const auto tap2 = static_cast<int>(tap % inner.taps);
     const auto tap1 = static_cast<int>(tap / inner.taps % grid_.axes[1].table.taps);
     const auto tap0 = static_cast<int>(tap / inner.taps / grid_.axes[1].table.taps);
-    for_each_segment(grid_, 0, grid_.places(), [&](const GridSegment& segment, std::int64_t begin) {
+    const T* const blocks = gradients_.template as<T>();
+    const std::int64_t lanes = 2 * tile_.lanes;
+    for_each_segment(grid_, 0, places_, [&](const GridSegment& segment, std::int64_t begin) {
       const T* row = source_row(grid_, x_, segment, tap0, tap1);
       if (row == nullptr && padding_.empty()) return;
       const std::int32_t* cell = inner.row(tap2) + segment.place[2] * inner.output_step;
@@ -89,10 +112,21 @@ class AssembledGradient {
         const std::int32_t read = cell[i * inner.output_step];
         const bool padding = row == nullptr || read == kPaddingCell;
         if (padding && padding_.empty()) continue;
-        found.runs.push_back(padding ? padding_.data() : row + read * grid_.source.axis[2]);
-        found.gradients.push_back(g_ + (begin + i) * problem_.out_channels);
+        found.runs[count] = padding ? padding_.data() : row + read * grid_.source.axis[2];
+        found.gradients[count++] = blocks + (begin + i) * lanes;
       }
     });
+    counts_[static_cast<std::size_t>(tap)] = count;
+  }
+
+  void copy_block(std::int64_t index) const {
+    const std::int64_t lanes = 2 * tile_.lanes;
+    const std::int64_t block = index % blocks_;
+    const T* from = g_ + index / blocks_ * out_ + block * lanes;
+    T* to = gradients_.template as<T>() + index * places_ * lanes;
+    const int width = block_width(out_, block, tile_.lanes);
+    for (std::int64_t i = 0; i < places_; ++i)
+      std::copy_n(from + i * problem_.out_channels, width, to + i * lanes);
   }
 
   // Some input channels of one block of output channels.
@@ -103,26 +137,28 @@ class AssembledGradient {
     const std::int64_t lanes = kernels::block_lanes(width, tile_.lanes);
     const Workspace memory(static_cast<std::size_t>((last - first) * taps_ * lanes) * sizeof(T));
     T* sums = memory.as<T>();  // [channel][tap][lane]
-    const std::int64_t chunks = ceil_div(grid_.places(), kPositionsPerChunk);
+    const std::int64_t chunks = ceil_div(places_, kPositionsPerChunk);
     const std::int64_t tiles = ceil_div(last - first, tile_.gradient_rows);
     for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
       for (std::int64_t tap = 0; tap < taps_; ++tap) {
-        const Positions& found = positions_[static_cast<std::size_t>(tap)];
-        const std::int64_t begin = chunk * std::ssize(found.runs) / chunks;
-        const std::int64_t end = (chunk + 1) * std::ssize(found.runs) / chunks;
+        const Positions found = positions(tap);
+        const std::int64_t count = counts_[static_cast<std::size_t>(tap)];
+        const std::int64_t begin = chunk * count / chunks;
+        const std::int64_t end = (chunk + 1) * count / chunks;
         for (std::int64_t tile = 0; tile < tiles; ++tile) {
           const std::int64_t row = tile * (last - first) / tiles;
           const std::int64_t row_end = (tile + 1) * (last - first) / tiles;
-          kernels::gradient_product<T>({.runs = found.runs.data() + begin,
-                                        .gradients = found.gradients.data() + begin,
-                                        .column = group * out_ + block * 2 * tile_.lanes,
-                                        .count = end - begin,
-                                        .offsets = channels_.data() + group * in_ + first + row,
-                                        .sum = sums + (row * taps_ + tap) * lanes,
-                                        .sum_step = taps_ * lanes,
-                                        .rows = static_cast<int>(row_end - row),
-                                        .width = width,
-                                        .begins = chunk == 0});
+          kernels::gradient_product<T>(
+              {.runs = found.runs + begin,
+               .gradients = found.gradients + begin,
+               .column = (group * blocks_ + block) * places_ * 2 * tile_.lanes,
+               .count = end - begin,
+               .offsets = channels_.data() + group * in_ + first + row,
+               .sum = sums + (row * taps_ + tap) * lanes,
+               .sum_step = taps_ * lanes,
+               .rows = static_cast<int>(row_end - row),
+               .width = width,
+               .begins = chunk == 0});
         }
       }
     }
@@ -145,11 +181,14 @@ class AssembledGradient {
   std::int64_t out_;  // per group
   std::int64_t taps_;
   std::int64_t blocks_;
+  std::int64_t places_;
+  Workspace table_;
+  Workspace gradients_;                 // [group][block][position][lane]
+  std::vector<std::int64_t> counts_;    // of positions, for each tap
   std::int64_t parts_ = 1;              // of the input channels
   std::vector<std::int64_t> channels_;  // 0, 1, ...
   std::vector<T> padding_;              // a cell of constant padding; empty where there is none
   PatchGrid grid_;
-  std::vector<Positions> positions_;  // of each tap
 };
 
 }  // namespace
@@ -166,9 +205,13 @@ bool assembles(const ConvProblem& problem) {
 template bool assembles<float>(const ConvProblem&);
 template bool assembles<double>(const ConvProblem&);
 
+template <class T>
 std::size_t assembled_workspace(const ConvProblem& problem) {
-  return static_cast<std::size_t>(table_entries(problem)) * 2 * sizeof(void*);
+  return static_cast<std::size_t>(table_entries(problem)) * 2 * sizeof(T*) +
+         static_cast<std::size_t>(gradient_values<T>(problem)) * sizeof(T);
 }
+template std::size_t assembled_workspace<float>(const ConvProblem&);
+template std::size_t assembled_workspace<double>(const ConvProblem&);
 
 template <class T>
 void backward_weights_assembled(const ConvProblem& problem, const ConvArgs& args) {
