@@ -7,7 +7,6 @@
 // same bits for any number of threads.
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <numeric>
 #include <optional>
 #include <string>
@@ -396,9 +395,7 @@ void backward_data(const ConvProblem& problem, const ConvArgs& args) {
   const int lanes = kernels::tile_size<T>().lanes;
   const std::vector<PatchGrid> grids = backward_grids(problem);
   std::vector<WeightView> views;
-  std::int64_t places = 0;
   for (const PatchGrid& grid : grids) {
-    places += grid.places();
     views.push_back({.groups = problem.groups,
                      .group_step = out * in * taps,
                      .results = in,
@@ -406,10 +403,7 @@ void backward_data(const ConvProblem& problem, const ConvArgs& args) {
                      .taps = tap_offsets(grid, axes),
                      .run = multiples(out, in * taps)});
   }
-  // Cells that no output has read.
-  const std::int64_t values = problem.input_shape().numel();
-  if (places * problem.in_channels < values)
-    std::memset(args.result, 0, static_cast<std::size_t>(values) * sizeof(T));
+  clear_unread(problem, grids, static_cast<T*>(args.result));
   const auto packed = pack_weights<T>(problem, Pass::backward_data, args, views, lanes);
   const T* next = packed->template as<T>();
   for (std::size_t phase = 0; phase < grids.size(); ++phase) {

@@ -134,9 +134,7 @@ void run_groups(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
   const bool forward = pass == Pass::forward;
   const std::vector<PatchGrid> grids = grids_of(problem, pass);
   std::vector<WeightView> views;
-  std::int64_t places = 0;
   for (const PatchGrid& grid : grids) {
-    places += grid.places();
     views.push_back({.groups = problem.groups,
                      .group_step = out * in * taps,
                      .results = forward ? out : in,
@@ -144,10 +142,7 @@ void run_groups(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
                      .taps = tap_offsets(grid, axes),
                      .run = forward ? multiples(in, taps) : multiples(out, in * taps)});
   }
-  // Cells that no output has read.
-  const std::int64_t values = problem.input_shape().numel();
-  if (!forward && places * problem.in_channels < values)
-    std::memset(args.result, 0, static_cast<std::size_t>(values) * sizeof(T));
+  if (!forward) clear_unread(problem, grids, static_cast<T*>(args.result));
   const int lanes = kernels::vector_lanes<T>();
   const auto packed = pack_weights<T>(problem, pass, args, views, lanes);
   const T* next = packed->template as<T>();

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "conv/axes.h"
+#include "fovea/executor.h"
 
 namespace fovea::conv {
 
@@ -86,6 +87,20 @@ std::vector<PatchGrid> backward_grids(const ConvProblem& problem) {
                          .result = dense_strides(input_sizes(axes), problem.in_channels)});
   return grids;
 }
+
+template <class T>
+void clear_unread(const ConvProblem& problem, const std::vector<PatchGrid>& grids, T* result) {
+  constexpr std::int64_t kGrain = 1 << 14;
+  std::int64_t places = 0;
+  for (const PatchGrid& grid : grids) places += grid.places();
+  const std::int64_t values = problem.input_shape().numel();
+  if (places * problem.in_channels == values) return;
+  parallel_ranges(values, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    std::fill(result + begin, result + end, T(0));
+  });
+}
+template void clear_unread(const ConvProblem&, const std::vector<PatchGrid>&, float*);
+template void clear_unread(const ConvProblem&, const std::vector<PatchGrid>&, double*);
 
 std::vector<std::int64_t> tap_offsets(const PatchGrid& grid, const std::array<ConvAxis, 3>& axes) {
   std::vector<std::int64_t> offsets;

@@ -50,6 +50,9 @@ std::vector<std::int64_t> backward_phases(const ConvAxis& axis);
 PatchGrid forward_grid(const ConvProblem& problem);
 // All grids of backward_data, from the output's gradient to the input's.
 std::vector<PatchGrid> backward_grids(const ConvProblem& problem);
+// Clears the input's gradient if there are cells in it that no output has read.
+template <class T>
+void clear_unread(const ConvProblem& problem, const std::vector<PatchGrid>& grids, T* result);
 // Whether each place reads one cell and writes one, each behind those of the place before.
 bool is_flat(const PatchGrid& grid);
 // Distances in a dense channels-last tensor of these spatial sizes and channels.
