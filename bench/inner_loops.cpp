@@ -58,7 +58,6 @@ void patch_product(benchmark::State& state) {
   std::vector<T*> out;
   for (int m = 0; m < tile.rows; ++m) out.push_back(output.data() + m * width);
   const kernels::PatchProduct<T> job{.runs = runs.data(),
-                                     .offsets = nullptr,
                                      .taps = taps,
                                      .run = run,
                                      .weights = weights.data(),

@@ -14,9 +14,13 @@ inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
 }
 
-// Whether to write a result around the caches, which about as many bytes are read for.
-inline bool bypasses_caches(const void* result, std::int64_t bytes, std::int64_t row_bytes) {
-  return kernels::is_streamed(result, 2 * static_cast<std::size_t>(bytes),
+// Whether to write a result around the caches, which about as many bytes are read for. Each value
+// is a sum of `terms`. Some dozens of them leave the time to write to memory, while reading the
+// lines that are overwritten would show; beside hundreds it would not.
+inline bool bypasses_caches(const void* result, std::int64_t bytes, std::int64_t row_bytes,
+                            std::int64_t terms = 0) {
+  const std::size_t times = terms < 24 || terms > 256 ? 2 : 4;
+  return kernels::is_streamed(result, times * static_cast<std::size_t>(bytes),
                               static_cast<std::size_t>(row_bytes));
 }
 

@@ -45,10 +45,8 @@ struct Product {
   const T* bias;  // [groups * results], or null
   T* result;
   T padding_value;
-  std::int64_t source_group;  // distance between the source channels of two groups
-  std::int64_t furthest_tap;  // the one that reads last in memory
-  // Of each reduced value from its place; empty: the grid has all taps.
-  std::vector<std::int64_t> offsets;
+  std::int64_t source_group;          // distance between the source channels of two groups
+  std::int64_t furthest_tap;          // the one that reads last in memory
   const Finish<T>* finish = nullptr;  // of a forward pass
 };
 
@@ -62,7 +60,6 @@ class ProductRunner {
         places_(product.grid->places()),
         tiles_(ceil_div(places_, tile_.rows)),
         taps_(static_cast<std::int64_t>(product.view->taps.size())),
-        tables_(product.offsets.empty() ? taps_ : 1),
         run_(static_cast<std::int64_t>(product.view->run.size())),
         blocks_(block_count(product.view->results, tile_.lanes)),
         padding_(static_cast<std::size_t>(run_) * sizeof(T)) {
@@ -74,7 +71,7 @@ class ProductRunner {
     // is added up across tasks.
     const auto wanted =
         static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(tasks_for(work))));
-    flat_ = product.offsets.empty() && is_flat(*product.grid);
+    flat_ = is_flat(*product.grid);
     if (flat_) {
       cut_flat(wanted, groups);
     } else {
@@ -82,7 +79,7 @@ class ProductRunner {
       block_parts_ = std::clamp<std::int64_t>(ceil_div(wanted, tile_parts_ * groups), 1, blocks_);
     }
     const std::int64_t table_rows =
-        std::max<std::int64_t>(tables_, 1) * kMaxTileRows * static_cast<std::int64_t>(sizeof(T*));
+        std::max<std::int64_t>(taps_, 1) * kMaxTileRows * static_cast<std::int64_t>(sizeof(T*));
     const std::int64_t longest =
         std::clamp<std::int64_t>(kRunTableBytes / table_rows, 1, kTilesPerChunk);
     const std::int64_t tiles_per_task = std::max<std::int64_t>(ceil_div(tiles_, tile_parts_), 1);
@@ -92,10 +89,10 @@ class ProductRunner {
     };
     prefetches_ = taps_ > 0 && bytes(product.grid->source) > kCacheBytes;
     finishes_ = product.finish != nullptr && product.finish->remains();
-    bypasses_ =
-        groups == 1 && !finishes_ &&
-        bypasses_caches(product.result, bytes(product.grid->result),
-                        product.grid->result.axis[2] * static_cast<std::int64_t>(sizeof(T)));
+    bypasses_ = groups == 1 && !finishes_ &&
+                bypasses_caches(product.result, bytes(product.grid->result),
+                                product.grid->result.axis[2] * static_cast<std::int64_t>(sizeof(T)),
+                                taps_ * run_);
   }
 
   void run() const {
@@ -103,8 +100,7 @@ class ProductRunner {
       const std::int64_t part = task % block_parts_;
       const std::int64_t tile_part = task / block_parts_ % tile_parts_;
       const std::int64_t group = task / block_parts_ / tile_parts_;
-      const std::int64_t runs =
-          std::max<std::int64_t>(tables_, 1) * tiles_per_chunk_ * kMaxTileRows;
+      const std::int64_t runs = std::max<std::int64_t>(taps_, 1) * tiles_per_chunk_ * kMaxTileRows;
       const Scratch memory(static_cast<std::size_t>(2 * runs) * sizeof(T*));
       std::array<Chunk, 2> chunks;  // the one that is multiplied, and the next
       chunks[0].runs = memory.as<const T*>();
@@ -187,7 +183,7 @@ class ProductRunner {
   };
   // From the runs of a tile to those of the next. With one tap there is no gap, so that all are
   // looked up at once.
-  std::int64_t tile_step() const { return tables_ == 1 ? tile_.rows : tables_ * kMaxTileRows; }
+  std::int64_t tile_step() const { return taps_ == 1 ? tile_.rows : taps_ * kMaxTileRows; }
 
   // The chunk that starts with this tile, of those before `last`.
   void set_range(std::int64_t tile, std::int64_t last, Chunk& chunk) const {
@@ -204,8 +200,7 @@ class ProductRunner {
     const T* padding = padding_.template as<T>();
     fill_results(grid, product_.result + group * product_.view->results, chunk.first, chunk.places,
                  chunk.out.data());
-    if (tables_ == 1)
-      return fill_runs(grid, source, padding, chunk.first, chunk.places, chunk.runs);
+    if (taps_ == 1) return fill_runs(grid, source, padding, chunk.first, chunk.places, chunk.runs);
     for (std::int64_t i = 0; i < ceil_div(chunk.places, tile_.rows); ++i) {
       const int rows = rows_of(i, chunk.places);
       fill_runs(grid, source, padding, chunk.first + i * tile_.rows, rows,
@@ -245,9 +240,8 @@ class ProductRunner {
     for (std::int64_t block = begin; block < end; ++block, ahead_place += share) {
       kernels::patch_product<T>({
           .runs = chunk.runs,
-          .offsets = product_.offsets.empty() ? nullptr : product_.offsets.data(),
-          .taps = tables_,
-          .run = product_.offsets.empty() ? run_ : taps_ * run_,
+          .taps = taps_,
+          .run = run_,
           .weights = weights + product_.view->block_begin(block, tile_.lanes),
           .bias =
               product_.bias == nullptr ? nullptr : product_.bias + group * product_.view->results,
@@ -284,7 +278,7 @@ class ProductRunner {
       return {flat_source(group, chunk.first + begin),
               (end - begin) * product_.grid->source.axis[2] * static_cast<std::int64_t>(sizeof(T))};
     }
-    const T* const* furthest = tables_ == 1 ? chunk.runs : chunk.furthest.data();
+    const T* const* furthest = taps_ == 1 ? chunk.runs : chunk.furthest.data();
     const T* first = furthest[begin];
     const std::int64_t values = furthest[end - 1] + run_ - first;
     const bool in_order = values > 0 && values < 4 * (end - begin) * run_;
@@ -301,7 +295,6 @@ class ProductRunner {
   std::int64_t places_;
   std::int64_t tiles_;
   std::int64_t taps_;
-  std::int64_t tables_;  // of runs, per tile
   std::int64_t run_;
   std::int64_t blocks_;
   Workspace padding_;  // what a padding cell holds
@@ -314,18 +307,9 @@ class ProductRunner {
   bool finishes_ = false;  // results that are in memory already
 };
 
-// ---- First layers: with few input channels a tap's run is too short to pay for its pointers. A
-// row of the kernel is one contiguous run of kernel * channels values once the padding is really
-// there, so the input is copied, padded.
-
-void keep_first_tap(GridAxis& axis) {
-  axis.table.taps = 1;
-  axis.taps.resize(1);
-}
-
 template <class T>
 void forward(const ConvProblem& problem, const ConvArgs& args) {
-  std::array<ConvAxis, 3> axes = three_axes(problem);
+  const std::array<ConvAxis, 3> axes = three_axes(problem);
   const std::int64_t in = problem.in_channels / problem.groups;
   const std::int64_t taps = problem.taps();
   WeightView view{.groups = problem.groups,
@@ -334,10 +318,7 @@ void forward(const ConvProblem& problem, const ConvArgs& args) {
                   .result_step = in * taps,
                   .taps = {},
                   .run = multiples(in, taps)};
-  PatchGrid grid{.batch = problem.batch,
-                 .axes = {},
-                 .source = dense_strides(input_sizes(axes), problem.in_channels),
-                 .result = dense_strides(output_sizes(axes), problem.out_channels)};
+  const PatchGrid grid = forward_grid(problem);
   const Finish<T> finish(args);
   Product<T> product{.grid = &grid,
                      .view = &view,
@@ -348,38 +329,9 @@ void forward(const ConvProblem& problem, const ConvArgs& args) {
                      .padding_value = static_cast<T>(problem.padding_value),
                      .source_group = in,
                      .furthest_tap = 0,
-                     .offsets = {},
                      .finish = &finish};
-  std::optional<Workspace> padded;
-  if (joins_rows(problem)) {
-    const auto sizes = padded_sizes(axes);
-    padded.emplace(static_cast<std::size_t>(padded_values(problem)) * sizeof(T));
-    copy_padded(problem, product.source, padded->as<T>());
-    product.source = padded->as<T>();
-    axes = with_padding_inside(axes);
-    grid.source = dense_strides(sizes, in);
-    view.run.clear();
-    for (std::int64_t k = 0; k < axes[2].kernel; ++k) {
-      for (std::int64_t c = 0; c < in; ++c) view.run.push_back(c * taps + k);
-    }
-  }
-  for (std::size_t a = 0; a < 3; ++a) grid.axes[a] = forward_axis(axes[a], problem.padding_mode);
-  if (padded) {
-    keep_first_tap(grid.axes[2]);  // its run is the whole row of the kernel
-    view.taps = tap_offsets(grid, axes);
-    for (const std::int64_t k0 : grid.axes[0].taps) {
-      for (const std::int64_t k1 : grid.axes[1].taps) {
-        const std::int64_t row = k0 * axes[0].dilation * grid.source.axis[0] +
-                                 k1 * axes[1].dilation * grid.source.axis[1];
-        for (std::int64_t i = 0; i < std::ssize(view.run); ++i) product.offsets.push_back(row + i);
-      }
-    }
-    keep_first_tap(grid.axes[0]);
-    keep_first_tap(grid.axes[1]);
-  } else {
-    view.taps = tap_offsets(grid, axes);
-    product.furthest_tap = static_cast<std::int64_t>(view.taps.size()) - 1;
-  }
+  view.taps = tap_offsets(grid, axes);
+  product.furthest_tap = static_cast<std::int64_t>(view.taps.size()) - 1;
   const auto packed =
       pack_weights<T>(problem, Pass::forward, args, {view}, kernels::tile_size<T>().lanes);
   product.packed = packed->template as<T>();
@@ -415,8 +367,7 @@ void backward_data(const ConvProblem& problem, const ConvArgs& args) {
                              .result = static_cast<T*>(args.result),
                              .padding_value = T(0),
                              .source_group = out,
-                             .furthest_tap = 0,
-                             .offsets = {}};
+                             .furthest_tap = 0};
     ProductRunner<T>(product).run();
     next += views[phase].groups * views[phase].packed_size(lanes);
   }
@@ -427,6 +378,7 @@ void run_pass(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
   switch (pass) {
     case Pass::forward:
       if (stages_groups<T>(problem, pass)) return run_groups<T>(problem, pass, args);
+      if (joins_rows(problem)) return forward_joined<T>(problem, args);
       return forward<T>(problem, args);
     case Pass::backward_data:
       if (stages_groups<T>(problem, pass)) return run_groups<T>(problem, pass, args);
@@ -481,12 +433,6 @@ bool reads_padding(const ConvProblem& problem, Pass pass) {
 }
 
 }  // namespace
-
-bool joins_rows(const ConvProblem& problem) {
-  const ConvAxis inner = three_axes(problem)[2];
-  return problem.groups == 1 && problem.in_channels < 16 && inner.kernel > 1 &&
-         inner.dilation == 1 && may_copy_padded(problem);
-}
 
 const ConvAlgorithm direct = {
     .name = "direct",

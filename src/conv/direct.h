@@ -1,7 +1,8 @@
-// The parts of `direct`, each in a file of its own: forward and backward_data in direct.cpp,
-// backward_data of few channels in direct_folded.cpp; backward_weights in direct_weights.cpp, of
-// few positions in direct_assembled.cpp and of 1x1 in direct_flat.cpp; groups of a vector or two in
-// direct_groups.cpp, direct_group_pairs.cpp and direct_group_weights.cpp.
+// The parts of `direct`, each in a file of its own: forward and backward_data in direct.cpp, of few
+// input channels in direct_joined.cpp and direct_folded.cpp; backward_weights in
+// direct_weights.cpp, of few positions in direct_assembled.cpp and of 1x1 in direct_flat.cpp;
+// groups of a vector or two in direct_groups.cpp, direct_group_pairs.cpp and
+// direct_group_weights.cpp.
 #pragma once
 
 #include <cstddef>
@@ -21,6 +22,8 @@ ConvCost direct_cost(const ConvProblem& problem, Pass pass);
 // Whether forward has so few input channels that the taps of a row of the kernel are joined to one
 // run.
 bool joins_rows(const ConvProblem& problem);
+template <class T>
+void forward_joined(const ConvProblem& problem, const ConvArgs& args);
 
 // One tap that reads every cell in order.
 bool is_flat(const ConvProblem& problem);

@@ -50,6 +50,7 @@ class AssembledGradient {
         out_(problem.out_channels / problem.groups),
         taps_(problem.taps()),
         blocks_(block_count(out_, tile_.lanes)),
+        grid_(forward_grid(problem)),
         places_(problem.output_positions()),
         table_(static_cast<std::size_t>(2 * taps_ * places_) * sizeof(T*)),
         gradients_(static_cast<std::size_t>(gradient_values<T>(problem)) * sizeof(T)),
@@ -58,10 +59,6 @@ class AssembledGradient {
         padding_(static_cast<std::size_t>(
                      problem.padding_mode == PaddingMode::constant ? problem.in_channels : 0),
                  static_cast<T>(problem.padding_value)) {
-    const std::array<ConvAxis, 3> axes = three_axes(problem);
-    grid_.batch = problem.batch;
-    for (std::size_t a = 0; a < 3; ++a) grid_.axes[a] = forward_axis(axes[a], problem.padding_mode);
-    grid_.source = dense_strides(input_sizes(axes), problem.in_channels);
     std::iota(channels_.begin(), channels_.end(), 0);
     const std::int64_t row_bytes = taps_ * 2 * tile_.lanes * static_cast<std::int64_t>(sizeof(T));
     const std::int64_t tiles =
@@ -181,6 +178,7 @@ class AssembledGradient {
   std::int64_t out_;  // per group
   std::int64_t taps_;
   std::int64_t blocks_;
+  PatchGrid grid_;
   std::int64_t places_;
   Workspace table_;
   Workspace gradients_;                 // [group][block][position][lane]
@@ -188,7 +186,6 @@ class AssembledGradient {
   std::int64_t parts_ = 1;              // of the input channels
   std::vector<std::int64_t> channels_;  // 0, 1, ...
   std::vector<T> padding_;              // a cell of constant padding; empty where there is none
-  PatchGrid grid_;
 };
 
 }  // namespace

@@ -34,8 +34,7 @@ struct Product {
   double taps = 1;
   double run = 1;
   double results = 1;
-  bool has_offsets = false;  // taps lie at fixed distances: their cells are not looked up
-  bool flat = false;         // places follow each other: none is looked up
+  bool flat = false;  // places follow each other: none is looked up
 };
 
 double product_cycles(const CoreModel& model, const Product& product, int tile_rows,
@@ -51,12 +50,9 @@ double product_cycles(const CoreModel& model, const Product& product, int tile_r
   const double multiplied =
       rows * product.taps * product.run * counted * lanes / model.multiply_adds * kWaste;
   const double around =
-      tiles * (product.taps * blocks * kTapCycles +
-               (product.has_offsets ? 1
-                : product.flat      ? 0
-                                    : product.taps) *
-                   kTableCycles +
-               blocks * kTileCycles + (product.groups > 1 ? kGroupTileCycles : 0));
+      tiles *
+      (product.taps * blocks * kTapCycles + (product.flat ? 0 : product.taps) * kTableCycles +
+       blocks * kTileCycles + (product.groups > 1 ? kGroupTileCycles : 0));
   // Weights come again for each few tiles.
   const double weights =
       product.groups * product.taps * product.run * vectors * lanes * static_cast<double>(bytes);
@@ -77,7 +73,7 @@ double forward_cycles(const CoreModel& model, const ConvProblem& problem) {
   if (joins_rows(problem)) {
     product.taps /= static_cast<double>(axes[2].kernel);
     product.run *= static_cast<double>(axes[2].kernel);
-    product.has_offsets = true;
+    product.flat = true;
     copied = static_cast<double>(padded_values(problem));
   }
   return product_cycles(model, product, kernels::tile_size<T>().rows, sizeof(T)) + 1.5 * copied;

@@ -171,7 +171,6 @@ class FoldedDataGradient {
         }
         kernels::patch_product<T>(
             {.runs = runs,
-             .offsets = nullptr,
              .taps = 1,
              .run = problem_.out_channels,
              .weights = packed_->template as<T>() + view_.block_begin(block, tile_.lanes),

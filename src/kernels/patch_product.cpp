@@ -15,6 +15,7 @@
 // The target's own headers follow.
 #include "hwy/highway.h"
 #include "kernels/epilogue-inl.h"
+#include "kernels/part_vector-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
@@ -40,40 +41,6 @@ constexpr int kHalf = 1;
 
 template <class T>
 using Lanes = hn::ScalableTag<T>;
-
-// Writes the first `count` lanes.
-template <class T, class V>
-HWY_INLINE void StoreFirst(V value, T* out, int count) {
-  const Lanes<T> d;
-#if HWY_TARGET <= HWY_AVX2
-  hn::BlendedStore(value, hn::FirstN(d, static_cast<size_t>(count)), d, out);
-#else
-  // Here a masked store would read and rewrite what lies behind, which another thread may be
-  // writing.
-  HWY_ALIGN T lanes[HWY_LANES(T)];
-  hn::Store(value, d, lanes);
-  for (int i = 0; i < count; ++i) out[i] = lanes[i];
-#endif
-}
-
-template <class T>
-HWY_INLINE hn::Vec<Lanes<T>> LoadFirst(const T* in, int count) {
-  const Lanes<T> d;
-  HWY_ALIGN T lanes[HWY_LANES(T)] = {};
-  for (int i = 0; i < count; ++i) lanes[i] = in[i];
-  return hn::Load(d, lanes);
-}
-
-// The first `count` lanes, of memory that may end there; what the others hold is undefined.
-template <class T>
-HWY_INLINE hn::Vec<Lanes<T>> LoadUpTo(const T* in, int count) {
-#if HWY_TARGET <= HWY_AVX2
-  const Lanes<T> d;
-  return hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(count)), d, in);
-#else
-  return LoadFirst(in, count);
-#endif
-}
 
 // Asks for the bytes of `ahead` evenly over a number of steps. Asking for a line again costs less
 // than finding out whether that is due.
@@ -223,42 +190,6 @@ void PatchTile(const PatchProduct<T>& given) {
   StoreTile<T, M, N>(same, sum);
 }
 
-// One tap whose values lie at offsets from its place: the short rows of a small kernel on few
-// channels, without a start for each.
-template <class T, int M, int N>
-void OffsetPatchTile(const PatchProduct<T>& given) {
-  const Lanes<T> d;
-  using V = hn::Vec<decltype(d)>;
-  constexpr int kLanes = static_cast<int>(HWY_LANES(T));
-  V sum[M][N];
-  StartTile<T, M, N>(given, sum);
-  PrefetchResidual<T, M, N>(given);
-  const PatchProduct<T>* volatile job = &given;  // out of the registers, as above
-  const T* HWY_RESTRICT weights = given.weights;
-  const T* HWY_RESTRICT row[M];
-#pragma GCC unroll 32
-  for (int m = 0; m < M; ++m) row[m] = given.runs[m];
-  const int64_t* offset = given.offsets;
-  const int64_t* volatile end = offset + given.run;
-  Prefetcher prefetcher(given.ahead, given.run);
-  for (; offset < end; ++offset, weights += N * kLanes) {
-    if constexpr (N == 2 * kHalf) prefetcher.Step();
-    const int64_t r = *offset;
-    V weight[N];
-#pragma GCC unroll 4
-    for (int n = 0; n < N; ++n) weight[n] = hn::Load(d, weights + n * kLanes);
-#pragma GCC unroll 32
-    for (int m = 0; m < M; ++m) {
-      const V value = hn::Set(d, row[m][r]);
-#pragma GCC unroll 4
-      for (int n = 0; n < N; ++n) sum[m][n] = hn::MulAdd(value, weight[n], sum[m][n]);
-    }
-  }
-  const PatchProduct<T>& same = *job;
-  if (HWY_UNLIKELY(same.epilogue != nullptr)) FinishTile<T, M, N>(same, sum);
-  StoreTile<T, M, N>(same, sum);
-}
-
 // One tap, and rows at one distance: four of them share a pointer. A tile starts sooner than with a
 // pointer for each, and none is read back because it does not fit the registers.
 template <class T, int M, int N>
@@ -397,11 +328,6 @@ constexpr std::array<TileFunction<PatchProduct<T>>, kRows> PatchTiles(
   return {&PatchTile<T, M + 1, N>...};
 }
 template <class T, int N, int... M>
-constexpr std::array<TileFunction<PatchProduct<T>>, kRows> OffsetPatchTiles(
-    std::integer_sequence<int, M...>) {
-  return {&OffsetPatchTile<T, M + 1, N>...};
-}
-template <class T, int N, int... M>
 constexpr std::array<TileFunction<GradientProduct<T>>, kGradientRows> GradientTiles(
     std::integer_sequence<int, M...>) {
   return {&GradientTile<T, M + 1, N>...};
@@ -412,11 +338,9 @@ void RunPatchProduct(const PatchProduct<T>& job) {
   constexpr auto kRowCounts = std::make_integer_sequence<int, kRows>();
   static constexpr auto kOne = PatchTiles<T, kHalf>(kRowCounts);
   static constexpr auto kTwo = PatchTiles<T, 2 * kHalf>(kRowCounts);
-  static constexpr auto kOffsetOne = OffsetPatchTiles<T, kHalf>(kRowCounts);
-  static constexpr auto kOffsetTwo = OffsetPatchTiles<T, 2 * kHalf>(kRowCounts);
   const bool two = job.width > kHalf * static_cast<int>(HWY_LANES(T));
   const bool even = job.row_step != 0;
-  const auto& tiles = job.offsets == nullptr ? (two ? kTwo : kOne) : two ? kOffsetTwo : kOffsetOne;
+  const auto& tiles = two ? kTwo : kOne;
   const int most = HWY_MIN(kRows, job.most_rows);
   const auto count = static_cast<unsigned>(job.rows + most - 1) / static_cast<unsigned>(most);
   const int64_t ahead =

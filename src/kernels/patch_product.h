@@ -35,11 +35,10 @@ struct Ahead {
 
 // out[m][column + j] = bias[column + j] + sum over t, r of source(t, m)[r] * weights[(t * run + r)
 // * block + j] for m < rows and j < width, added up in the order of t, then r. source(t, m) is
-// runs[t * kMaxTileRows + m]; where there are offsets, the one tap reads runs[m][offsets[r]].
+// runs[t * kMaxTileRows + m].
 template <class T>
 struct PatchProduct {
-  const T* const* runs;         // [taps][kMaxTileRows]
-  const std::int64_t* offsets;  // [run], for one tap, or null
+  const T* const* runs;  // [taps][kMaxTileRows]
   std::int64_t taps;
   std::int64_t run;     // values per tap
   const T* weights;     // [taps][run][block], block as block_lanes(width) says

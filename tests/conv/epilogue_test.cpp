@@ -180,11 +180,12 @@ TEST(ConvEpilogue, ReachesEveryResultOfLargerShapes) {
 
 // Results that are written around the caches.
 TEST(ConvEpilogue, HoldsForResultsLargerThanTheCaches) {
-  for (const char* descriptor : {"mb1ic2ih520oc16kh1", "g16mb1ic16ih520oc16kh1"}) {
+  for (const char* descriptor : {"mb1ic2ih520oc16kh1", "g16mb1ic16ih520oc16kh1",
+                                 "mb1ic32ih220oc48kh1", "mb1ic2ih240oc48kh4ph0"}) {
     const ConvProblem problem = ConvProblem::parse(descriptor);
     const Tensor x = Tensor::ones(problem.input_shape()).contiguous(Layout::channels_last);
-    const std::int64_t sources = problem.in_channels / problem.groups;
-    const Tensor w = Tensor::full(problem.weight_shape(), 1.0 / static_cast<double>(sources));
+    const std::int64_t terms = problem.in_channels / problem.groups * problem.taps();
+    const Tensor w = Tensor::full(problem.weight_shape(), 1.0 / static_cast<double>(terms));
     const Tensor residual =
         Tensor::full(problem.output_shape(), -1.5, DType::float32, Layout::channels_last);
     for (const Activation activation :
