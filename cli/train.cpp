@@ -390,7 +390,7 @@ std::string plans_of(const TrainOptions& options) {
 // would change. On another SIMD target they do so anyhow, and its plans do not hold.
 std::string plans_of(const TrainOptions& options, const StoredNotes& stored,
                      const std::string& checkpoint) {
-  const std::string before = stored.has("plans") ? stored.text("plans") : "";
+  std::string before = stored.has("plans") ? stored.text("plans") : "";
   if (!options.plan_file.empty() && fv::load_plan_file(options.plan_file).to_string() != before) {
     throw Misuse(
         fmt::format("--plan-file: '{}' holds other plans than this training was started "

@@ -11,7 +11,7 @@ namespace {
 std::string file_of(const std::string& input) {
   if (input.empty()) return input;
   const auto members = static_cast<unsigned char>(input[0]);
-  const std::string rest = input.substr(1);
+  std::string rest = input.substr(1);
   if (members == 0) return rest;
   std::string file;
   const std::size_t share = rest.size() / members + 1;
