@@ -9,9 +9,9 @@
 #include "core/called_as.h"
 #include "core/check.h"
 #include "fovea/functions.h"
+#include "ops/checks.h"
 #include "ops/conv_problem.h"
 #include "ops/epilogue.h"
-#include "ops/checks.h"
 #include "ops/families.h"
 
 namespace fovea {
@@ -290,7 +290,7 @@ Tensor convolution(std::string_view op, int dims, const Tensor& input, const Ten
   const Tensor w = options.flip ? flip_kernel(weight) : weight;
   const bool untied = bias.defined() && !is_tied(bias);
   const Epilogue fused = untied ? Epilogue{.residual = epilogue.residual} : epilogue;
-  const Tensor y = autograd::apply_with_epilogue(
+  Tensor y = autograd::apply_with_epilogue(
       ops::conv, ops::conv_fused, {x, w, untied ? Tensor() : bias}, std::move(attributes), fused);
   if (!untied) return y;
   return activate(add_bias(op, y, bias), epilogue.activation, epilogue.slope);
@@ -564,7 +564,7 @@ Tensor fold(const Tensor& columns, const Spatial& size, const Spatial& kernel,
       sides = {};
     }
   }
-  const Tensor x =
+  Tensor x =
       apply1(ops::fold, {columns},
              window_attributes("fold", dims, kernel, options, padding).with("input", folded));
   if (!pads) return x;
@@ -590,7 +590,7 @@ Tensor pad(const Tensor& input, const Padding& amounts, const PadOptions& option
   const int dims = ops::spatial_dims("pad", input);
   const Shape ones = Shape::filled(dims, 1);
   std::vector<Sides> padding = amounts.resolve(make_axes(input.shape(), ones, ones, ones), "pad");
-  const Tensor kept = crop(input, take_cuts("pad", input.shape(), padding, options.mode));
+  Tensor kept = crop(input, take_cuts("pad", input.shape(), padding, options.mode));
   const bool none = std::all_of(padding.begin(), padding.end(),
                                 [](const Sides& sides) { return sides == Sides{}; });
   if (none) return kept;

@@ -28,6 +28,16 @@ struct CoreModel {
 };
 CoreModel core_model(DType dtype);
 
+// Channels of one group, as factors of a cost.
+inline double inputs_of_group(const ConvProblem& problem) {
+  const std::int64_t channels = problem.in_channels / problem.groups;
+  return static_cast<double>(channels);
+}
+inline double outputs_of_group(const ConvProblem& problem) {
+  const std::int64_t channels = problem.out_channels / problem.groups;
+  return static_cast<double>(channels);
+}
+
 // The start; and `arithmetic` cycles, or those that `bytes` take to come and go, as said above.
 double pass_cycles(const CoreModel& model, double arithmetic, double bytes);
 // To write a padded copy of so many bytes, or to fold it back.

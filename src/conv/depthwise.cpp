@@ -6,7 +6,6 @@
 // Forward and backward_data walk over the rows of the result; backward_weights adds up over rows.
 // Tasks follow from the problem alone, so results are the same bits for any number of threads.
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -35,13 +34,13 @@ using kernels::ChannelBlock;
 
 // The gradient of the input of a channel multiplier: every output channel by itself as if each had
 // an input channel of its own, then the channels of a group added up.
-bool sums_groups(const ConvProblem& problem, Pass pass) {
+bool sums_multiplier(const ConvProblem& problem, Pass pass) {
   return pass == Pass::backward_data && problem.in_channels == problem.groups &&
          problem.out_channels > problem.groups;
 }
 
 Group kernel_group(const ConvProblem& problem, Pass pass) {
-  if (sums_groups(problem, pass)) return {problem.out_channels, 1, 1};
+  if (sums_multiplier(problem, pass)) return {problem.out_channels, 1, 1};
   return group_of(problem, pass);
 }
 
@@ -81,7 +80,7 @@ std::int64_t weight_offset(const ConvProblem& problem, Pass pass, std::int64_t r
                            std::int64_t reduced) {
   const std::int64_t in = problem.in_channels / problem.groups;
   const std::int64_t out = problem.out_channels / problem.groups;
-  if (pass == Pass::forward || sums_groups(problem, pass)) {
+  if (pass == Pass::forward || sums_multiplier(problem, pass)) {
     return (result * in + reduced) * problem.taps();
   }
   return ((result / in * out + reduced) * in + result % in) * problem.taps();
@@ -99,7 +98,7 @@ class Product {
         group_(kernel_group(problem, pass)),
         blocks_(blocks_of<T>(group_)),
         by_quads_(pass == Pass::backward_data && JoinedQuads(axes_).fits() &&
-                  !sums_groups(problem, pass) && are_whole(blocks_.list)),
+                  !sums_multiplier(problem, pass) && are_whole(blocks_.list)),
         bypasses_(bypasses(result_shape(problem, pass))) {
     const bool forward = pass == Pass::forward;
     if (forward) {
@@ -132,12 +131,7 @@ class Product {
   }
 
   void run() {
-    std::int64_t places = 0;
-    for (const PatchGrid& grid : grids_) places += grid.places();
-    // Cells that no output has read.
-    const std::int64_t values = problem_.input_shape().numel();
-    if (pass_ == Pass::backward_data && places * problem_.in_channels < values)
-      std::memset(args_.result, 0, static_cast<std::size_t>(values) * sizeof(T));
+    if (pass_ == Pass::backward_data) clear_unread(problem_, grids_, static_cast<T*>(args_.result));
     if (grids_.empty()) return;
     const auto packed = derive_weights(
         problem_, pass_, args_, by_quads_ ? WeightOrder::quads : WeightOrder::across_groups,
@@ -149,13 +143,14 @@ class Product {
     const std::int64_t tasks = tasks_of(problem_);
     if (by_quads_) return run_quads(tasks);
     const JoinedRows joined(grids_.front());
-    const bool joins = grids_.size() == 1 && !sums_groups(problem_, pass_) && joined.fits() &&
+    const bool joins = grids_.size() == 1 && !sums_multiplier(problem_, pass_) && joined.fits() &&
                        are_whole(blocks_.list);
     // Larger kernels read many rows around those of a task: rather whole planes of fewer channels.
     const bool is_tall = joins && joined.taps() > 3;
     const std::int64_t planes = is_tall ? std::min(joined.planes(), tasks) : 1;
-    const Parts parts(sums_groups(problem_, pass_) ? 1 : blocks, ceil_div(packed_values(), blocks),
-                      sizeof(T), is_tall ? ceil_div(tasks, planes) : 1);
+    const Parts parts(sums_multiplier(problem_, pass_) ? 1 : blocks,
+                      ceil_div(packed_values(), blocks), sizeof(T),
+                      is_tall ? ceil_div(tasks, planes) : 1);
     const std::int64_t chunks =
         is_tall ? std::max(planes, std::min(tasks / parts.count(), rows / (2 * joined.taps())))
                 : std::clamp<std::int64_t>(ceil_div(tasks, parts.count()), 1, rows);
@@ -183,7 +178,7 @@ class Product {
  private:
   bool bypasses(const Shape& shape) const {
     const auto value = static_cast<std::int64_t>(sizeof(T));
-    return !sums_groups(problem_, pass_) && !finish_.remains() &&
+    return !sums_multiplier(problem_, pass_) && !finish_.remains() &&
            bypasses_caches(args_.result, shape.numel() * value, shape[1] * value);
   }
 
@@ -286,7 +281,7 @@ class Product {
   // Some blocks of some rows of the result.
   void run_rows(std::int64_t first_block, std::int64_t last_block, std::int64_t first,
                 std::int64_t last) const {
-    const bool sums = sums_groups(problem_, pass_);
+    const bool sums = sums_multiplier(problem_, pass_);
     const std::int64_t channels = problem_.out_channels;  // of a row before its groups are summed
     std::vector<T> unsummed(sums ? static_cast<std::size_t>(std::ssize(cells_[2]) * channels) : 0);
     Row row;
@@ -421,23 +416,25 @@ class Product {
   bool bypasses_;
 };
 
-// Of an axis: taps that an output reads on average, without those in the padding.
-double taps_inside(const AxisTable& table) {
+// Pairs of an output and a tap that reads no padding.
+double pairs_inside(const AxisTable& table) {
   std::int64_t inside = 0;
   for (int tap = 0; tap < table.taps; ++tap) {
     for (int output = 0; output < table.outputs; ++output)
       inside += table.at(tap, output) != kPaddingCell;
   }
-  return static_cast<double>(inside) / static_cast<double>(table.outputs);
+  return static_cast<double>(inside);
 }
 
-// The taps of a small map that are multiplied, per output; backward_data has the same pairs.
-std::optional<double> taps_of_map(const ConvProblem& problem, const Group& group) {
-  if (group.results != 1 || group.sources != 1) return std::nullopt;
+// The products of a plane of a small map, which leaves out the padding; backward_data has the same
+// pairs.
+std::optional<double> products_of_map(const ConvProblem& problem, const Group& group,
+                                      std::int64_t lanes) {
+  if (group.results != 1 || group.sources != 1 || group.count < lanes) return std::nullopt;
   const PatchGrid grid = forward_grid(problem);
   const JoinedRows joined(grid);
   if (!joined.fits() || !joined.fits_map()) return std::nullopt;
-  return taps_inside(grid.axes[1].table) * taps_inside(grid.axes[2].table);
+  return pairs_inside(grid.axes[1].table) * pairs_inside(grid.axes[2].table);
 }
 
 ConvCost predict(const ConvProblem& problem, Pass pass) {
@@ -456,7 +453,10 @@ ConvCost predict(const ConvProblem& problem, Pass pass) {
     for (const ConvAxis& axis : axes)
       taps /= static_cast<double>(std::min(axis.stride, axis.kernel));
   }
-  if (pass != Pass::backward_weights) taps = taps_of_map(problem, group).value_or(taps);
+  if (pass != Pass::backward_weights) {
+    if (const auto of_plane = products_of_map(problem, group, model.lanes))
+      taps = *of_plane * static_cast<double>(problem.batch * axes[0].output()) / places;
+  }
   // Whole vectors of results for each tap and source channel; permuting them; rows of results, for
   // each row of taps; what comes and goes. Fitted to measurements.
   const double channels =

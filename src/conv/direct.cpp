@@ -386,7 +386,7 @@ void run_pass(const ConvProblem& problem, Pass pass, const ConvArgs& args) {
       return backward_data<T>(problem, args);
     case Pass::backward_weights:
       if (gradient_is_flat<T>(problem)) return backward_weights_flat<T>(problem, args);
-      if (sums_groups<T>(problem)) return backward_weights_groups<T>(problem, args);
+      if (copies_group_rows<T>(problem)) return backward_weights_groups<T>(problem, args);
       if (assembles<T>(problem)) return backward_weights_assembled<T>(problem, args);
       return backward_weights<T>(problem, args);
   }
@@ -400,10 +400,10 @@ std::size_t workspace(const ConvProblem& problem, Pass pass) {
   return dispatch_floating(problem.dtype, [&](auto tag) -> std::size_t {
     using T = typename decltype(tag)::type;
     if (pass == Pass::backward_weights) {
-      return gradient_is_flat<T>(problem) ? flat_workspace<T>(problem)
-             : sums_groups<T>(problem)    ? group_weights_workspace<T>(problem)
-             : assembles<T>(problem)      ? assembled_workspace<T>(problem)
-                                          : backward_weights_workspace<T>(problem);
+      return gradient_is_flat<T>(problem)    ? flat_workspace<T>(problem)
+             : copies_group_rows<T>(problem) ? group_weights_workspace<T>(problem)
+             : assembles<T>(problem)         ? assembled_workspace<T>(problem)
+                                             : backward_weights_workspace<T>(problem);
     }
     const std::int64_t lanes = kernels::tile_size<T>().lanes;
     const std::int64_t results =

@@ -67,7 +67,7 @@ void backward_weights_assembled(const ConvProblem& problem, const ConvArgs& args
 
 // Whether backward_weights goes by copies of the rows of each group.
 template <class T>
-bool sums_groups(const ConvProblem& problem);
+bool copies_group_rows(const ConvProblem& problem);
 template <class T>
 std::size_t group_weights_workspace(const ConvProblem& problem);
 template <class T>

@@ -66,8 +66,8 @@ double forward_cycles(const CoreModel& model, const ConvProblem& problem) {
   Product product{.groups = static_cast<double>(problem.groups),
                   .places = static_cast<double>(problem.output_positions()),
                   .taps = static_cast<double>(problem.taps()),
-                  .run = static_cast<double>(problem.in_channels / problem.groups),
-                  .results = static_cast<double>(problem.out_channels / problem.groups),
+                  .run = inputs_of_group(problem),
+                  .results = outputs_of_group(problem),
                   .flat = is_flat(problem)};
   double copied = 0;
   if (joins_rows(problem)) {
@@ -83,8 +83,8 @@ template <class T>
 double data_cycles(const CoreModel& model, const ConvProblem& problem) {
   const std::array<ConvAxis, 3> axes = three_axes(problem);
   const int rows = kernels::tile_size<T>().rows;
-  const auto out = static_cast<double>(problem.out_channels / problem.groups);
-  const auto in = static_cast<double>(problem.in_channels / problem.groups);
+  const double out = outputs_of_group(problem);
+  const double in = inputs_of_group(problem);
   if (folds<T>(problem)) {
     const auto positions = static_cast<double>(problem.output_positions());
     const auto runs = static_cast<double>(axes[0].kernel * axes[1].kernel);
@@ -141,9 +141,9 @@ double group_weights_cycles(const CoreModel& model, const ConvProblem& problem) 
   constexpr double kRowCycles = 30;  // of a tile, around each row
   const std::array<ConvAxis, 3> axes = three_axes(problem);
   const auto lanes = static_cast<double>(model.lanes);
-  const auto rows = static_cast<double>(problem.output_positions() / axes[2].output());
+  const auto rows = static_cast<double>(problem.batch * axes[0].output() * axes[1].output());
   const auto out = static_cast<double>(problem.out_channels) / lanes;
-  const double tiles = out * static_cast<double>(problem.in_channels / problem.groups) / kChannels;
+  const double tiles = out * inputs_of_group(problem) / kChannels;
   const double copies =
       static_cast<double>(problem.input_shape().numel() + problem.output_shape().numel()) / lanes;
   return static_cast<double>(problem.multiply_adds()) / model.multiply_adds * kWaste +
@@ -156,8 +156,8 @@ double weights_cycles(const CoreModel& model, const ConvProblem& problem) {
   constexpr double kRowCycles = 45;
   const auto lanes = static_cast<double>(model.lanes);
   const int tile_rows = kernels::tile_size<T>().gradient_rows;
-  auto in = static_cast<double>(problem.in_channels / problem.groups);
-  auto out = static_cast<double>(problem.out_channels / problem.groups);
+  double in = inputs_of_group(problem);
+  double out = outputs_of_group(problem);
   if (gradient_is_flat<T>(problem)) {
     // Tiles that are stored once or twice; nothing is looked up.
     const double stored = vectors_of(in, lanes) * std::ceil(out / tile_rows) / 2;
@@ -166,7 +166,7 @@ double weights_cycles(const CoreModel& model, const ConvProblem& problem) {
                 model.multiply_adds * kWaste +
             stored * 2 * kTileCycles);
   }
-  if (sums_groups<T>(problem)) return group_weights_cycles(model, problem);
+  if (copies_group_rows<T>(problem)) return group_weights_cycles(model, problem);
   const bool swaps = swaps_sides<T>(problem);
   if (swaps) std::swap(in, out);
   const bool joins = in < tile_rows && problem.taps() > 1 && may_copy_padded(problem);

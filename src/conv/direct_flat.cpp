@@ -156,7 +156,8 @@ class FlatGradient {
   }
 
   // What a step asks for where all positions are one chunk: the last two before the next panel, its
-  // lines, of which a position has two.
+  // lines, of which a position has two. With a stride they do not lie at one distance, and only
+  // some of what is asked for is read, of the first positions; asking for none was 3 % slower.
   kernels::Ahead next_panel(std::int64_t step, std::int64_t last_step, std::int64_t first,
                             std::int64_t count) const {
     const std::int64_t next = std::min((step / tiles_ + 1) * tiles_, last_step);

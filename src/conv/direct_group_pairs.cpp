@@ -5,7 +5,6 @@
 // 2 read q with tap 2 and q + 1 with tap 0. So a pair of rows reads two rows of gradients, and each
 // cell of these counts for three columns. By the four remainders of the stride, one after the
 // other, half of the time went into short tiles and second copies.
-#include <algorithm>
 #include <array>
 #include <vector>
 

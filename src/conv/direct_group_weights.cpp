@@ -211,7 +211,7 @@ class GroupGradient {
 }  // namespace
 
 template <class T>
-bool sums_groups(const ConvProblem& problem) {
+bool copies_group_rows(const ConvProblem& problem) {
   constexpr std::int64_t kMostVectors = 4;
   if (problem.groups == 1 || problem.padding_mode != PaddingMode::zeros) return false;
   const std::int64_t in = problem.in_channels / problem.groups;
@@ -229,8 +229,8 @@ bool sums_groups(const ConvProblem& problem) {
   return grid.axes[0].table.taps == 1 && inner.in_line && rows.in_line &&
          row_values * static_cast<std::int64_t>(sizeof(T)) <= kRowBytes;
 }
-template bool sums_groups<float>(const ConvProblem&);
-template bool sums_groups<double>(const ConvProblem&);
+template bool copies_group_rows<float>(const ConvProblem&);
+template bool copies_group_rows<double>(const ConvProblem&);
 
 template <class T>
 void backward_weights_groups(const ConvProblem& problem, const ConvArgs& args) {

@@ -5,7 +5,6 @@
 // until no later row needs them (group_rows.h); then the places of a row lie at one distance, and
 // kernels/row_product.cpp finds them without a table.
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "conv/axes.h"

@@ -84,7 +84,8 @@ void for_each_input(const ConvProblem& problem, F&& f) {
 }
 
 double cells_per_channel(const ConvProblem& problem) {
-  return static_cast<double>(problem.input_shape().numel() / padding_cells(problem));
+  const std::int64_t cells = problem.input_shape().numel() / padding_cells(problem);
+  return static_cast<double>(cells);
 }
 
 // The input and, behind it, what its padding cells hold.
@@ -152,8 +153,7 @@ std::optional<std::string> refuses(const ConvProblem&, Pass) {
 ConvCost predict(const ConvProblem& problem, Pass pass) {
   const CoreModel model = core_model(problem.dtype);
   ConvCost cost = least_cost(problem, pass);
-  const double runs =
-      cost.multiply_adds / static_cast<double>(problem.in_channels / problem.groups);
+  const double runs = cost.multiply_adds / inputs_of_group(problem);
   cost.cycles = pass_cycles(model, 1.8 * cost.multiply_adds + 8 * runs, cost.bytes);
   cost.one_thread = true;
   return cost;

@@ -30,7 +30,7 @@ class StagedRows {
         width_((source_.taps - 1) * std::abs(source_.tap_step) +
                (source_.outputs - 1) * source_.output_step + 1) {}
 
-  // Whether rows can be copied so, and stay in the first-level cache.
+  // Whether rows can be copied so, and those of one group stay in the first-level cache.
   bool fits() const {
     constexpr std::int64_t kBytes = 40 << 10;
     return planar_ && source_.in_line && rows_.in_line &&

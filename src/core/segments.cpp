@@ -16,7 +16,7 @@ namespace fovea {
 namespace {
 
 constexpr std::size_t kHugePage = 2 << 20;
-constexpr std::size_t kLeastPiece = 64 << 10;
+constexpr std::size_t kLeastPiece = kPage;
 // A segment is a quarter of what is held so far, within these bounds, or what is asked for.
 constexpr std::size_t kLeastSegment = 8 << 20;
 constexpr std::size_t kLargestSegment = 64 << 20;
@@ -119,7 +119,7 @@ bool Segments::add_segment(std::size_t bytes) {
   if (segment == nullptr) return false;
   std::unique_ptr<std::byte, FreeSegment> owner(static_cast<Address>(segment));
   add_free(owner.get(), size, /*first=*/true);
-  owner.release();
+  static_cast<void>(owner.release());
   held_ += size;
   return true;
 }

@@ -52,9 +52,10 @@ constexpr bool kCacheBlocks = FOVEA_CACHE_BLOCKS != 0;
 constexpr std::size_t kLarge = kSpread;
 
 bool in_segments(std::size_t bytes) {
-  return kCacheBlocks && bytes >= kLarge;
+  return kCacheBlocks && size_class(bytes) >= kLarge;
 }
 
+// Those from kSpread on are spread here only where nothing is cached; else segments do it.
 void* allocate_block(std::size_t size) {
   const bool spread = size >= kSpread;
   const std::size_t offset = spread ? next_line_of_page() : 0;

@@ -98,7 +98,7 @@ std::vector<std::string> class_names(const Version& version, const std::string& 
 }
 
 std::shared_ptr<const Source> open_version(const Version& version, const Arguments& arguments) {
-  const std::string folder = arguments.path();
+  const std::string& folder = arguments.path();
   Collection collection;
   collection.classes = class_names(version, folder);
   collection.train = [&version, folder] { return read_files(version, folder, version.train); };

@@ -85,7 +85,7 @@ Plan plan_of(double rate, const MelOptions& options) {
   const double window = std::round(options.window * rate);
   const double hop = std::round(options.hop * rate);
   FOVEA_CHECK(
-      window >= 2 && hop >= 1 && window <= static_cast<double>(kMostPoints / 2) && hop <= 1e15,
+      window >= 2 && hop >= 1 && window <= static_cast<double>(kMostPoints) / 2 && hop <= 1e15,
       "log_mel: a window of {} s and a hop of {} s are {} and {} samples at {} per second; "
       "expected from 2 to {}, and at least 1",
       options.window, options.hop, window, hop, rate, kMostPoints / 2);

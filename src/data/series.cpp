@@ -169,7 +169,7 @@ std::shared_ptr<const SeriesSamples> rows_of(const Arguments& arguments, const C
 
 std::shared_ptr<const Source> open_table(const Arguments& arguments) {
   Collection collection;
-  const auto samples = rows_of(arguments, read_csv(arguments.path()), collection);
+  auto samples = rows_of(arguments, read_csv(arguments.path()), collection);
   collection.train = [samples] { return samples; };
   return split_source(arguments, std::move(collection));
 }

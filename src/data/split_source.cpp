@@ -107,7 +107,7 @@ struct SplitRules {
 };
 
 SplitRules rules_from(const Arguments& arguments, const Collection& collection) {
-  const SplitRules rules{
+  SplitRules rules{
       .set = {.op = arguments.op(),
               .skip_broken = arguments.choice("broken", {"fail", "skip"}) == 1,
               .keep = arguments.whole("keep", 0, 1 << 30, kKeepMiB) << 20},

@@ -116,8 +116,8 @@ void Run(const DepthwiseRows<T>& job) {
       case 7:
         RunMap<7>(job, job.blocks[b]);
         break;
-      default:
-        RunMap<8>(job, job.blocks[b]);
+      default:  // kMapColumns
+        RunMap<kMapColumns>(job, job.blocks[b]);
     }
   }
 }

@@ -156,6 +156,7 @@ void RunBand(const DepthwiseRows<T>& job) {
   if (job.window.outputs >= kFewPlaces) return RunTiles<kFewPlaces>(job);
   RunTiles<1>(job);
 }
+
 constexpr std::int64_t kColumn = 8 << 10;
 constexpr std::int64_t kWideColumn = 2 << 10;  // each row of results brings two of twice the cells
 

@@ -15,7 +15,7 @@ template <class T>
 struct RowWindow {
   const T* const* rows;          // [(count - 1) * stride + taps], at channel 0; null: padding
   std::int64_t count = 0;        // of rows of results
-  int taps = 3;                  // 3; 5 and 7, and of small maps more, with a stride of 1
+  int taps = 3;                  // 3; with a stride of 1 also 5 and 7, and any of small maps
   int stride = 1;                // 1 or 2, along both axes
   std::int64_t first = 0;        // cell of place 0
   std::int64_t inputs = 0;       // cells of a source row; those outside are padding

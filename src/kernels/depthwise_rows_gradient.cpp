@@ -68,7 +68,7 @@ class GradientStrip {
     cells_(row, [&](int c, V value) HWY_ATTR { AddCell<kRow>(c, value, gradients, sum); });
   }
 
-  // As in Strip.
+  // Source row j is row 0 of the kernel for gradient row j, row 1 for j - 1 and row 2 for j - 2.
   HWY_INLINE void RunDense(Sums& sum) const {
     const std::int64_t count = job_.window.count;
     Gradients zero;
@@ -165,7 +165,7 @@ class GradientPair {
   using D = hn::ScalableTag<T>;
   using V = hn::Vec<D>;
   using Sums = V[2][kTaps][kTaps];
-  using Gradients = T* HWY_RESTRICT;  // [place][vector][lane]
+  using Gradients = T*;  // [place][vector][lane]
   static constexpr int kCells = (M - 1) * 2 + kTaps;
   static constexpr auto kLanes = static_cast<std::int64_t>(HWY_LANES(T));
 
@@ -191,7 +191,7 @@ class GradientPair {
     }
   }
 
-  HWY_INLINE void Load(std::int64_t row, Gradients to) const {
+  HWY_INLINE void Load(std::int64_t row, T* HWY_RESTRICT to) const {
     const T* HWY_RESTRICT from = gradient_ + row * job_.gradient_row_step;
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m, Walk(from, job_.gradient_step)) {

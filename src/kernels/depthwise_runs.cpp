@@ -120,10 +120,8 @@ bool IsWorthIt(const RowWindow<T>& window) {
 }
 
 template <class T>
-std::int64_t RunRuns(const DepthwiseRows<T>& job) {
-  if constexpr (!kVectorIsLine) return 0;
+std::int64_t RunTiles(const DepthwiseRows<T>& job) {
   const int outputs = job.window.outputs;
-  if (outputs < kPlaces || !IsWorthIt(job.window)) return 0;
   const std::int64_t blocks = NeighboursOf(job) / kRun * kRun;
   for (int place = 0; place < outputs; place += kPlaces) {
     // The last tile is moved back to end with the row.
@@ -137,6 +135,14 @@ std::int64_t RunRuns(const DepthwiseRows<T>& job) {
     }
   }
   return blocks;
+}
+
+template <class T>
+std::int64_t RunRuns(const DepthwiseRows<T>& job) {
+  if constexpr (kVectorIsLine) {
+    if (job.window.outputs >= kPlaces && IsWorthIt(job.window)) return RunTiles(job);
+  }
+  return 0;
 }
 
 std::int64_t Runs32(const DepthwiseRows<float>& job) {

@@ -73,6 +73,18 @@ TEST(Segments, WhatIsFreedInOneSizeServesAnother) {
   segments.give(other);
 }
 
+TEST(Segments, ABlockTakesLittleMoreThanItsSize) {
+  constexpr std::size_t kSmall = 64 << 10;
+  Segments segments;
+  void* const hole = segments.take(2 * kSmall - kPage).data;
+  void* const behind = segments.take(kSmall).data;
+  segments.give(hole);
+  const auto [data, taken] = segments.take(kSmall);
+  EXPECT_LE(taken, kSmall + 2 * kPage);
+  segments.give(data);
+  segments.give(behind);
+}
+
 TEST(Segments, BlocksBeginAtDifferentLinesOfAPage) {
   Segments segments;
   std::set<std::uintptr_t> lines;

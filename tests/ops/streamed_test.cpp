@@ -56,5 +56,16 @@ TEST(Streamed, UpsamplingIsThatOfFewerSamples) {
   }
 }
 
+TEST(Streamed, DepthwiseConvolutionIsThatOfFewerSamples) {
+  for (const Shape& shape : {Shape{3, 48, 180, 180}, Shape{3, 128, 112, 112}}) {
+    const Tensor w = random_tensor({shape[1], 1, 3, 3}, 3, DType::float32);
+    const ConvOptions options{.padding = 1, .groups = shape[1]};
+    for_simd_targets([&] {
+      expect_those_of_its_samples([&](const Tensor& x) { return conv2d(x, w, {}, options); }, shape,
+                                  2.0 * static_cast<double>(shape.numel()));
+    });
+  }
+}
+
 }  // namespace
 }  // namespace fovea::testing

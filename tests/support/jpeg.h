@@ -49,7 +49,7 @@ std::string jpeg_of(const Jpeg& image, const Value& value) {
   }
   jpeg_finish_compress(&jpeg);
   jpeg_destroy_compress(&jpeg);
-  const std::string bytes(reinterpret_cast<const char*>(memory), size);
+  std::string bytes(reinterpret_cast<const char*>(memory), size);
   std::free(memory);
   return bytes;
 }
