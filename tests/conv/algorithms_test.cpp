@@ -128,7 +128,7 @@ constexpr const char* kDenseProblems[] = {
     "mb2ic3id4ih9iw4oc2kd1kh3kw5pd0ph1pw2",
     "mb3ic48ih24oc40kh3ph1",
     "mb1ic130ih9oc70kh3ph1",
-    "mb1ic17ih128oc410kh1",
+    "mb1ic5ih88oc410kh1",
 };
 
 // Parts of `direct` of their own: the gradient of few channels, in bands that share cells or leave
@@ -234,7 +234,7 @@ constexpr const char* kLargerProblems[] = {
     "g128mb4ic128ih29oc128kh3sh2ph1",
     "g32mb2ic512ih14oc512kh3sh2ph1",
     "g96mb4ic96ih7oc96kh13ph6",
-    "mb1ic400ih96oc700kh1sh2",
+    "mb1ic48ih96oc200kh1sh2",
 };
 
 // Groups of a vector or a few in `direct`, for 2 to 16 lanes: strides and dilations that share
