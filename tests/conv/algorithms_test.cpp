@@ -128,7 +128,7 @@ constexpr const char* kDenseProblems[] = {
     "mb2ic3id4ih9iw4oc2kd1kh3kw5pd0ph1pw2",
     "mb3ic48ih24oc40kh3ph1",
     "mb1ic130ih9oc70kh3ph1",
-    "mb1ic5ih88oc410kh1",
+    "mb1ic32ih86oc400kh1",
 };
 
 // Parts of `direct` of their own: the gradient of few channels, in bands that share cells or leave
