@@ -1,7 +1,8 @@
-// Register tiles for few channels: S strips by P planes stay in registers for the whole reduction.
-// Per tap that costs S loads of values and P broadcast weights for S * P fused multiply-adds.
+// Register tiles for few channels: kWidth strips by P planes stay in registers for the whole
+// reduction. Per tap that costs kWidth loads of values and P broadcast weights for kWidth * P fused
+// multiply-adds.
 //
-// S shrinks as P grows, so that the tile fits the registers; there is one function per P.
+// kWidth shrinks as P grows, so that the tile fits the registers; there is one function per P.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/plane_product.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
@@ -32,35 +33,35 @@ constexpr int tile_width(int planes) {
 
 template <class T, int P>
 void Product(const StripProduct<T>& job) {
-  constexpr int S = tile_width(P);
+  constexpr int kWidth = tile_width(P);
   const hn::ScalableTag<T> d;
   using V = hn::Vec<decltype(d)>;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  V sum[S][P];
+  V sum[kWidth][P];
 #pragma GCC unroll 8
   for (int p = 0; p < P; ++p) {
     const V start = job.start == nullptr ? hn::Zero(d) : hn::Set(d, job.start[p]);
 #pragma GCC unroll 8
-    for (int s = 0; s < S; ++s) sum[s][p] = start;
+    for (int s = 0; s < kWidth; ++s) sum[s][p] = start;
   }
-  const T* HWY_RESTRICT source[S];
+  const T* HWY_RESTRICT source[kWidth];
 #pragma GCC unroll 8
-  for (int s = 0; s < S; ++s) source[s] = job.sources[s];
+  for (int s = 0; s < kWidth; ++s) source[s] = job.sources[s];
   const T* HWY_RESTRICT weight = job.weights;
   for (std::int64_t t = 0; t < job.taps; ++t, weight += P) {
     const std::int64_t offset = job.offsets[t];
-    V value[S];
+    V value[kWidth];
 #pragma GCC unroll 8
-    for (int s = 0; s < S; ++s) value[s] = hn::LoadU(d, source[s] + offset);
+    for (int s = 0; s < kWidth; ++s) value[s] = hn::LoadU(d, source[s] + offset);
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p) {
       const V factor = hn::Set(d, weight[p]);
 #pragma GCC unroll 8
-      for (int s = 0; s < S; ++s) sum[s][p] = hn::MulAdd(factor, value[s], sum[s][p]);
+      for (int s = 0; s < kWidth; ++s) sum[s][p] = hn::MulAdd(factor, value[s], sum[s][p]);
     }
   }
 #pragma GCC unroll 8
-  for (int s = 0; s < S; ++s) {
+  for (int s = 0; s < kWidth; ++s) {
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p) hn::StoreU(sum[s][p], d, job.out + (s * P + p) * lanes);
   }
@@ -78,35 +79,35 @@ HWY_INLINE hn::Vec<D> load_part(D d, M mask, const T* from) {
 
 template <class T, int P>
 void Gradient(const StripGradient<T>& job) {
-  constexpr int S = tile_width(P);
+  constexpr int kWidth = tile_width(P);
   const hn::ScalableTag<T> d;
   using V = hn::Vec<decltype(d)>;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  V sum[S][P];
+  V sum[kWidth][P];
 #pragma GCC unroll 8
-  for (int s = 0; s < S; ++s) {
+  for (int s = 0; s < kWidth; ++s) {
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p) sum[s][p] = hn::LoadU(d, job.sums + (s * P + p) * lanes);
   }
-  std::int64_t offset[S];
+  std::int64_t offset[kWidth];
 #pragma GCC unroll 8
-  for (int s = 0; s < S; ++s) offset[s] = job.offsets[s];
+  for (int s = 0; s < kWidth; ++s) offset[s] = job.offsets[s];
   for (std::int64_t q = 0; q < job.count; ++q) {
     const auto mask = hn::FirstN(d, static_cast<std::size_t>(job.widths[q]));
     const T* HWY_RESTRICT source = job.sources[q];
     const T* HWY_RESTRICT gradients = job.gradients[q];
-    V value[S];
+    V value[kWidth];
 #pragma GCC unroll 8
-    for (int s = 0; s < S; ++s) value[s] = load_part(d, mask, source + offset[s]);
+    for (int s = 0; s < kWidth; ++s) value[s] = load_part(d, mask, source + offset[s]);
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p) {
       const V gradient = load_part(d, mask, gradients + p * job.plane_step);
 #pragma GCC unroll 8
-      for (int s = 0; s < S; ++s) sum[s][p] = hn::MulAdd(gradient, value[s], sum[s][p]);
+      for (int s = 0; s < kWidth; ++s) sum[s][p] = hn::MulAdd(gradient, value[s], sum[s][p]);
     }
   }
 #pragma GCC unroll 8
-  for (int s = 0; s < S; ++s) {
+  for (int s = 0; s < kWidth; ++s) {
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p) hn::StoreU(sum[s][p], d, job.sums + (s * P + p) * lanes);
   }
