@@ -36,7 +36,7 @@ std::string unusual(const Options& options) {
 Tensor normalized_in_training(BatchNorm& layer, const BatchNormLayerOptions& options,
                               const Tensor& input, const Epilogue& epilogue) {
   try {
-    const Tensor output = autograd::batch_norm_in_training(
+    Tensor output = autograd::batch_norm_in_training(
         input, layer.running_mean, layer.running_var, layer.weight, layer.bias,
         {.training = true, .momentum = options.momentum, .eps = options.eps}, epilogue);
     if (!output.is_abstract())

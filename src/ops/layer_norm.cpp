@@ -66,7 +66,7 @@ void turn_round(std::int64_t rows, std::int64_t columns, const T* from, T* to) {
 
 // A [C, spatial...] weight in the memory order of a sample.
 Tensor sample_order(const Tensor& weight, Layout layout) {
-  const Tensor rows = dense(weight, Layout::row_major);
+  Tensor rows = dense(weight, Layout::row_major);
   if (layout == Layout::row_major) return rows;
   Tensor turned = allocate_tensor(spec_of(rows));
   dispatch_floating(rows.dtype(), [&](auto tag) {

@@ -54,8 +54,9 @@ Tensor separable(std::string_view op, const Tensor& image, const std::vector<dou
 std::vector<double> gaussian_weights(double sigma, std::int64_t size) {
   std::vector<double> weights;
   double sum = 0;
+  const std::int64_t middle = (size - 1) / 2;
   for (std::int64_t i = 0; i < size; ++i) {
-    const double distance = static_cast<double>(i - (size - 1) / 2) / sigma;
+    const double distance = static_cast<double>(i - middle) / sigma;
     weights.push_back(std::exp(-0.5 * distance * distance));
     sum += weights.back();
   }

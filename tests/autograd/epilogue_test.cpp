@@ -5,7 +5,6 @@
 #include <functional>
 #include <limits>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "fovea/autograd.h"
@@ -80,7 +79,10 @@ TEST(Epilogue, HasTheValuesAndGradientsOfTheOperatorsApart) {
                                   random_tensor({layer.weight[0]}, 3),
                                   random_tensor(layer.output, 4, DType::float64, -4, 7)};
     for (Tensor& leaf : leaves) leaf.set_requires_grad();
-    const auto& [x, w, b, residual] = std::tie(leaves[0], leaves[1], leaves[2], leaves[3]);
+    const Tensor& x = leaves[0];
+    const Tensor& w = leaves[1];
+    const Tensor& b = leaves[2];
+    const Tensor& residual = leaves[3];
     for (const Activation activation : kActivations) {
       SCOPED_TRACE(std::string(layer.name) + ' ' + std::string(name(activation)));
       const Epilogue epilogue{.residual = residual, .activation = activation, .slope = kSlope};
