@@ -43,8 +43,8 @@ class Program : public ::testing::Test {
   static inline Result trained;
 };
 
-const std::vector<std::string> kCommands = {"train", "evaluate", "predict", "sample", "data", "inspect",
-                                            "conv",  "filter",   "bench",   "info"};
+const std::vector<std::string> kCommands = {"train",   "evaluate", "predict", "sample", "data",
+                                            "inspect", "conv",     "filter",  "bench",  "info"};
 
 TEST(ProgramUsage, EveryCommandHasHelpWithAnExample) {
   const Result help = run("--help");
