@@ -14,6 +14,7 @@
 #include "conv/direct.h"
 #include "conv/joined_rows.h"
 #include "conv/patch_grid.h"
+#include "conv/staged_rows.h"
 #include "conv/tasks.h"
 #include "core/scratch.h"
 #include "core/storage.h"
@@ -27,7 +28,6 @@ namespace {
 
 constexpr std::int64_t kCopiedBytes = 128 << 10;  // stay in the second-level cache
 constexpr std::int64_t kRowBytes = 256 << 10;     // of one row, at most
-constexpr std::int64_t kNeighbourBytes = 128;     // which the CPU fetches together
 
 template <class T>
 class GroupGradient {

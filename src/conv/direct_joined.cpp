@@ -43,7 +43,8 @@ template <class T>
 class JoinedForward {
  public:
   JoinedForward(const ConvProblem& problem, const ConvArgs& args)
-      : args_(args),
+      : problem_(problem),
+        args_(args),
         finish_(args),
         axes_(three_axes(problem)),
         view_(view_of(problem, axes_)),
@@ -71,10 +72,10 @@ class JoinedForward {
         steps_.resize(steps_.size() + static_cast<std::size_t>(run), 1);
       }
     }
-    copy_padded(problem, static_cast<const T*>(args.first), padded_.template as<T>());
   }
 
   void run() const {
+    copy_padded(problem_, static_cast<const T*>(args_.first), padded_.template as<T>());
     parallel_for(tasks_, [&](std::int64_t task) {
       const std::int64_t pieces = rows_ * pieces_;
       for (std::int64_t i = task * pieces / tasks_; i < (task + 1) * pieces / tasks_; ++i) {
@@ -144,6 +145,7 @@ class JoinedForward {
     if (finish_.remains()) finish_.rest(piece.count * view_.results, result);
   }
 
+  const ConvProblem& problem_;
   const ConvArgs& args_;
   Finish<T> finish_;
   std::array<ConvAxis, 3> axes_;

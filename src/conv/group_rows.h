@@ -27,8 +27,8 @@ class GroupRows {
         channels_(channels),
         staged_(grid, channels),
         rows_(grid.batch * grid.axes[0].table.outputs * grid.axes[1].table.outputs) {
-    constexpr auto kNeighbours = static_cast<std::int64_t>(128 / sizeof(T));
-    together_ = std::min(ceil_div(kNeighbours, channels), groups);
+    const auto bytes = channels * static_cast<std::int64_t>(sizeof(T));
+    together_ = std::min(ceil_div(kNeighbourBytes, bytes), groups);
     const std::int64_t units = ceil_div(groups, together_);
     const std::int64_t wanted = tasks_for(multiply_adds);
     parts_ = std::min(units, wanted);

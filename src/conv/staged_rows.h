@@ -16,6 +16,9 @@
 
 namespace fovea::conv {
 
+// What the CPU fetches together: groups narrower than that are copied with their neighbours.
+inline constexpr std::int64_t kNeighbourBytes = 128;
+
 // How the rows that one row of results reads are copied: source row `cell` has its place in
 // slot(cell), which no other row of the same results has.
 template <class T>

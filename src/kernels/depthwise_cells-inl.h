@@ -12,6 +12,7 @@
 #include "hwy/highway.h"
 #include "kernels/depthwise_rows.h"
 #include "kernels/group_source-inl.h"
+#include "kernels/registers.h"
 #include "kernels/simd.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -21,7 +22,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // Three rows of sums, the weights and a source must fit the registers; where there are 16, weights
 // are read from memory.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64
+#if FOVEA_MANY_REGISTERS
 constexpr int kPlaces = 7;
 #else
 constexpr int kPlaces = 4;

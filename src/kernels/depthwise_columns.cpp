@@ -11,6 +11,7 @@
 #include "kernels/depthwise_cells-inl.h"
 #include "kernels/depthwise_rows.h"
 #include "kernels/depthwise_store-inl.h"
+#include "kernels/registers.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
@@ -18,7 +19,7 @@ namespace HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64
+#if FOVEA_MANY_REGISTERS
 constexpr bool kFits = true;
 #else
 constexpr bool kFits = false;

@@ -12,13 +12,14 @@
 #include "hwy/highway.h"
 #include "kernels/group_product.h"
 #include "kernels/group_source-inl.h"
+#include "kernels/registers.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64
+#if FOVEA_MANY_REGISTERS
 constexpr int kSources = 4;
 #else
 constexpr int kSources = 2;

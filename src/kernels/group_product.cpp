@@ -15,6 +15,7 @@
 #include "kernels/epilogue-inl.h"
 #include "kernels/group_product.h"
 #include "kernels/group_source-inl.h"
+#include "kernels/registers.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
@@ -23,7 +24,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // Heights of tiles: the sums, the weights of a run of taps, a source and its permutation must fit
 // the registers.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64
+#if FOVEA_MANY_REGISTERS
 constexpr std::array<int, 4> kHeights = {14, 7, 4, 1};
 #else
 constexpr std::array<int, 3> kHeights = {7, 4, 1};

@@ -12,6 +12,7 @@
 #define HWY_TARGET_INCLUDE "kernels/machine.cpp"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "hwy/highway.h"
+#include "kernels/registers.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
@@ -20,7 +21,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // Independent sums: more than latency times multipliers, and with two operands no more than the
 // register file.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64
+#if FOVEA_MANY_REGISTERS
 constexpr int kSums = 24;
 #else
 constexpr int kSums = 12;

@@ -16,6 +16,7 @@
 #include "hwy/highway.h"
 #include "kernels/epilogue-inl.h"
 #include "kernels/part_vector-inl.h"
+#include "kernels/registers.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
@@ -25,7 +26,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 // Sums, weights and a broadcast must fit the register file: 32 registers, or 16. Half a block of
 // output channels is kHalf vectors. Without a broadcasting load each row costs a shuffle, and
 // without a fused multiplication and addition shuffles contend with both, so few rows are better.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64
+#if FOVEA_MANY_REGISTERS
 constexpr int kRows = 14;
 constexpr int kGradientRows = 14;
 constexpr int kHalf = 1;

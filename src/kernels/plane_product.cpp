@@ -9,6 +9,7 @@
 // The target's own headers follow.
 #include "hwy/highway.h"
 #include "kernels/plane_product.h"
+#include "kernels/registers.h"
 #include "kernels/simd.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -19,7 +20,7 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Accumulators of a tile; the other registers hold values and weights.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64
+#if FOVEA_MANY_REGISTERS
 constexpr int kSums = 24;
 #else
 constexpr int kSums = 12;

@@ -12,6 +12,7 @@
 // The target's own headers follow.
 #include "hwy/highway.h"
 #include "kernels/group_source-inl.h"
+#include "kernels/registers.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
@@ -20,7 +21,7 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // The sums, the gradients of a window and a broadcast must fit the registers.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64
+#if FOVEA_MANY_REGISTERS
 constexpr int kChannels = 8;
 #else
 constexpr int kChannels = 4;

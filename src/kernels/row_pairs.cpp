@@ -10,6 +10,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // The target's own headers follow.
 #include "hwy/highway.h"
+#include "kernels/registers.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
@@ -18,7 +19,7 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // The sums, three weights and a broadcast must fit the registers.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64
+#if FOVEA_MANY_REGISTERS
 constexpr int kTall = 7;
 #else
 constexpr int kTall = 5;

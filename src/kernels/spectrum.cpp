@@ -12,6 +12,7 @@
 #include "kernels/butterfly-inl.h"
 #include "kernels/epilogue-inl.h"
 #include "kernels/lanes-inl.h"
+#include "kernels/registers.h"
 #include "kernels/simd.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -22,7 +23,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // Rows of a register tile: two sums per row, a vector and a broadcast of two parts each must fit
 // the register file.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64
+#if FOVEA_MANY_REGISTERS
 constexpr int kRows = 12;
 #else
 constexpr int kRows = 5;

@@ -15,6 +15,7 @@
 #include "hwy/highway.h"
 #include "kernels/epilogue-inl.h"
 #include "kernels/part_vector-inl.h"
+#include "kernels/registers.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fovea::kernels {
@@ -23,7 +24,7 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // The sums, weights and a broadcast must fit the registers.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64
+#if FOVEA_MANY_REGISTERS
 constexpr int kPlaces = 14;
 #else
 constexpr int kPlaces = 6;

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "hwy/highway.h"
+#include "kernels/registers.h"
 #include "kernels/winograd.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -19,7 +20,7 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Accumulators, two weights and a broadcast must fit the register file: 32 registers, or 16.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64
+#if FOVEA_MANY_REGISTERS
 constexpr int kRows = 14;
 #else
 constexpr int kRows = 6;
